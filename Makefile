@@ -1,0 +1,71 @@
+# make run       set up what is missing and start the service; HOST=, PORT= and PYTHON= may be given
+# make test      set up what the tests need, then lint and run them all
+# make install   only set up; afterwards .venv/bin/coding-assist is the command
+# make lint      ruff and mypy
+# make wheel     sdist and wheel into dist/
+# make lock      rebuild the lock files from pyproject.toml; LOCK_FLAGS=--upgrade takes newer releases
+# make clean     remove what these commands made; the data under var/ stays
+
+HOST = 127.0.0.1
+PORT = 8080
+VENV = .venv
+LOCK_FLAGS =
+
+# The first one that is new enough and can make a virtual environment (Debian packs ensurepip apart, in python3-venv).
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+# --only-binary: building from source would fetch build tools that no lock file pins.
+PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+PIP_INSTALL_LOCKED = $(PIP_INSTALL) --require-hashes --only-binary=:all:
+COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --custom-compile-command "make lock" $(LOCK_FLAGS)
+
+.DELETE_ON_ERROR:
+.PHONY: help run test install lint wheel lock clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+run: $(VENV)/.installed
+	@exec $(VENV)/bin/coding-assist serve --host $(HOST) --port $(PORT)
+
+test: lint
+	$(VENV)/bin/python -m pytest
+
+install: $(VENV)/.installed
+
+lint: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/mypy
+
+wheel: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m build --no-isolation --outdir dist
+
+# The later ones are held to what the earlier ones chose: all three are installed into one environment.
+lock: $(VENV)/.installed-dev
+	$(COMPILE) --output-file requirements.lock pyproject.toml
+	$(COMPILE) --output-file requirements-build.lock --group build --constraints requirements.lock
+	$(COMPILE) --output-file requirements-dev.lock --group dev --constraints requirements.lock --constraints requirements-build.lock
+
+clean:
+	rm -rf .venv dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find service tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps below are touched last, so that an interrupted step is done again and a finished one is not.
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with venv is on the PATH. Install one (Debian, Ubuntu:" \
+		"apt install python3 python3-venv), or name it: make $(or $(MAKECMDGOALS),install) PYTHON=/path/to/python3"; exit 1; } >&2
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed; $(PYTHON) is " \
+		+ sys.version.split()[0] + ". Name another: make $(or $(MAKECMDGOALS),install) PYTHON=/path/to/python3")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.made requirements.lock requirements-build.lock pyproject.toml
+	$(PIP_INSTALL_LOCKED) -r requirements.lock -r requirements-build.lock
+	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
+	$(PIP_INSTALL_LOCKED) -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,186 @@
+"""Who says it of whom, and how surely: negation, hedging, history, plans, other people (POLICY section 4).
+
+A cue reaches to the end of its clause. It stops earlier where the sentence turns to something else: at a comma
+followed by a new assertion, at a contrast, at a word that says the thing is there.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from service.coding.lexicon import Mention
+from service.coding.model import Assertion
+from service.coding.scene import Scene
+
+Said = Literal["affirmed", "negated", "uncertain", "historical", "planned", "other"]
+_LISTS = frozenset({"no", "without", "denies", "denied", "deny", "w", "negative", "neg", "neither", "nor", "absence", "free", "not", "never", "rules", "excludes"})
+_NEW_ASSERTION = frozenset({"is", "are", "there", "shows", "showed", "demonstrates", "has", "have", "was", "were", "remains", "with", "but", "which", "patient", "pt", "noted", "seen", "reveals", "causing", "present"})
+_AFTER_REACH, _NOT_REACH = 8, 6
+
+
+def said_of(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> Said:
+    """How the words at tokens first..last are meant."""
+    if _other_person(scene, first):
+        return "other"
+    if is_negated(scene, first, last, is_verb=is_verb):
+        return "historical" if _then_not_now(scene, first) else "negated"
+    if _historical(scene, first, last):
+        return "historical"
+    if _governed(scene, first, "plan"):
+        return "planned"
+    if is_hedged(scene, first, last):
+        return "uncertain"
+    return "affirmed"
+
+
+def as_assertion(said: Said) -> Assertion | None:
+    """The assertion of a finding; None where it is not about this patient now."""
+    return None if said in ("planned", "other") else said
+
+
+def is_negated(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> bool:
+    for cue in scene.of("negation"):
+        scope = cue.concept.says("scope")
+        if scope == "after" and cue.last < first and _reaches(scene, cue, first, is_verb=is_verb):
+            return True
+        if scope == "before" and cue.first > last and _answers(scene, cue, last):
+            return True
+    return False
+
+
+def is_hedged(scene: Scene, first: int, last: int) -> bool:
+    for cue in scene.of("hedge"):
+        scope = cue.concept.says("scope")
+        if scope == "after" and cue.last < first and _hedge_reaches(scene, cue, first):
+            return True
+        if scope == "before" and cue.first > last and _answers(scene, cue, last, commas=True):
+            return True
+    return False
+
+
+def hedges_cause_only(scene: Scene, last: int, cause_first: int, cause_last: int) -> bool:
+    """A hedge between the narrowing and its cause (or on the cause alone) leaves the narrowing certain."""
+    low, high = (last, cause_first) if last < cause_first else (cause_first, last)
+    for cue in scene.of("hedge"):
+        if low < cue.first <= high and last < cue.first:
+            return True
+        if cue.concept.says("scope") == "before" and 0 < cue.first - cause_last <= 3 and last < cause_first:
+            return True
+    return any(scene.tokens[p].word in ("vs", "versus") for p in range(low, min(high + 4, len(scene.tokens))))
+
+
+def _reaches(scene: Scene, cue: Mention, target: int, *, is_verb: bool) -> bool:
+    if not scene.same_clause(cue.last, target):
+        return False
+    gap = range(cue.last + 1, target)
+    words = [scene.tokens[p].word for p in gap]
+    if any(mention.kind == "link" and mention.value == "causing" and mention.first in gap and not _passes_on(scene, cue, mention) for mention in scene.mentions):
+        return False
+    if scene.tokens[cue.first].word == "not" and cue.first == cue.last and len(words) > _NOT_REACH:
+        return False
+    return all(_list_goes_on(scene, p, target, is_verb=is_verb) for p in gap if scene.tokens[p].word in (",", ":", "(")) and not _turns(scene, gap, target)
+
+
+def _passes_on(scene: Scene, cue: Mention, link: Mention) -> bool:
+    """'does not cause', 'without causing', 'no X causing Y': the denial reaches over the link."""
+    return link.first - cue.last <= 2 or not any(scene.tokens[p].word == "," for p in range(cue.last + 1, link.first))
+
+
+def _list_goes_on(scene: Scene, comma: int, target: int, *, is_verb: bool) -> bool:
+    if scene.tokens[comma].word == ":":
+        return False
+    gap = range(comma + 1, target)
+    if is_verb or any(scene.tokens[p].word in _NEW_ASSERTION for p in gap):
+        return False
+    if any(m.kind == "tissue" and m.first in gap for m in scene.mentions) and scene.covered(comma + 1, target, "pathology", "link"):
+        return False
+    following = [t.word for t in scene.tokens[target + 1 : target + 6]]
+    return not any(word in ("is", "are", "present", "noted", "seen", "persists", "remains", "due", "from", "secondary", "at") for word in following) or _closes_list(scene, comma, target)
+
+
+def _closes_list(scene: Scene, comma: int, target: int) -> bool:
+    return any(scene.tokens[p].word in ("or", "nor") for p in range(comma, min(len(scene.tokens), target + 4)))
+
+
+def _turns(scene: Scene, gap: range, target: int) -> bool:
+    """'No fracture and moderate stenosis is seen': the second half is an assertion of its own."""
+    for p in gap:
+        if scene.tokens[p].word == "and" and scene.at(p + 1, ("severity",)) and any(t.word in ("is", "are") for t in scene.tokens[target : target + 6]):
+            return p != gap[0]
+    return False
+
+
+def _answers(scene: Scene, cue: Mention, last: int, *, commas: bool = False) -> bool:
+    """A cue behind what it governs: 'stenosis is not seen', 'stenosis: none', '..., questionable'."""
+    if not scene.same_clause(last, cue.first) or cue.first - last > _AFTER_REACH + (6 if commas else 0):
+        return False
+    gap = range(last + 1, cue.first)
+    words = [scene.tokens[p].word for p in gap]
+    if any(m.first in gap and m.kind in ("narrowing", "mass-effect", "link", "adequate") for m in scene.mentions if m.value != "because"):
+        return False
+    bare = cue.first == cue.last and scene.tokens[cue.first].word in ("no", "none", "nil", "negative", "neg", "absent", "excluded", "unlikely")
+    if bare and cue.concept.kind == "negation":
+        return bool(words) and words[-1] in (":", "-", "is", "are", "–", "=", "(") or not words and scene.tokens[cue.first].word not in ("no", "negative", "neg") 
+    if commas:
+        return _closes_clause(scene, cue) or "," not in words
+    return "," not in words
+
+
+def _closes_clause(scene: Scene, cue: Mention) -> bool:
+    tail = scene.tokens[cue.last + 1 : cue.last + 3]
+    return not tail or tail[0].word in (",", ".", ")", ";", "at")
+
+
+def _hedge_reaches(scene: Scene, cue: Mention, target: int) -> bool:
+    if not scene.same_clause(cue.last, target):
+        return False
+    gap = range(cue.last + 1, target)
+    words = [scene.tokens[p].word for p in gap]
+    cue_word = scene.tokens[cue.first].word
+    if cue_word in ("may", "might", "could") and len(words) > _AFTER_REACH:
+        return False
+    if cue_word in ("appear", "appears", "appearing", "seems", "seem") and scene.covered(cue.last + 1, target, "present"):
+        return False
+    if "," in words and any(m.first in gap and m.kind in ("link",) for m in scene.mentions):
+        return False
+    commas = [p for p in gap if scene.tokens[p].word == ","]
+    return not commas or all(_list_goes_on(scene, p, target, is_verb=False) for p in commas)
+
+
+def _historical(scene: Scene, first: int, last: int) -> bool:
+    if _now(scene, first):
+        return False
+    for cue in scene.of("historical"):
+        if cue.concept.says("scope") == "after" and cue.last < first and scene.same_clause(cue.last, first) and not _cut_off(scene, cue, first):
+            return True
+        if cue.concept.says("scope") == "before" and cue.first > last and scene.same_clause(cue.first, last) and cue.first - last <= 12:
+            return True
+    return False
+
+
+def _cut_off(scene: Scene, cue: Mention, target: int) -> bool:
+    """'s/p fusion 2015, canal stenosis at L4-5': a new noun phrase after the comma is not history."""
+    commas = [p for p in range(cue.last + 1, target) if scene.tokens[p].word in (",", ":")]
+    if scene.tokens[cue.first].word in ("old", "former", "remote") and target - cue.last > 4:
+        return True
+    return bool(commas) and not any(scene.tokens[p].word in ("and", "or") for p in range(commas[-1], target + 1))
+
+
+def _now(scene: Scene, first: int) -> bool:
+    resolved = any(m.concept.says("scope") == "before" and "resolv" in scene.tokens[m.last].word for m in scene.of("historical"))
+    return not resolved and any(scene.same_clause(m.first, first) for m in scene.of("present"))
+
+
+def _then_not_now(scene: Scene, first: int) -> bool:
+    """A denial of an earlier time ('when there was no stenosis') says nothing of today."""
+    words = {scene.tokens[p].word for p in range(first) if scene.same_clause(p, first)}
+    elsewhere = any(scene.clauses[m.first] != scene.clauses[first] for m in scene.of("narrowing"))
+    return elsewhere and bool(words & {"when", "was", "were", "previously", "prior", "previous"})
+
+
+def _governed(scene: Scene, first: int, kind: str) -> bool:
+    return any(cue.last < first and scene.same_clause(cue.last, first) and cue.concept.says("scope") == "after" for cue in scene.of(kind))
+
+
+def _other_person(scene: Scene, first: int) -> bool:
+    return any(cue.first < first and not any(scene.tokens[p].word in ("patient", "pt") for p in range(cue.last, first)) for cue in scene.of("other-person"))

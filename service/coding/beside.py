@@ -1,0 +1,105 @@
+"""Findings beside the statements: imaging with its date, neurological and functional findings, care, framing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from service.coding.assertions import said_of
+from service.coding.dates import find_dates
+from service.coding.lexicon import Mention
+from service.coding.model import Assertion, Evidence, Finding, Passage
+from service.coding.scene import Scene
+from service.coding.statements import _abnormal, _tissue_findings
+
+_READ_FUNCTION = frozenset({"findings", "anatomy", "history", "indication", "other"})
+
+
+def findings(scene: Scene, passage: Passage, counts: str) -> Iterator[Finding]:
+    """All findings of a sentence; in sections that do not count only what was imaged is taken."""
+    yield from _imaging(scene, passage, counts)
+    if counts in ("findings", "anatomy"):
+        yield from _framing(scene, passage)
+        yield from _functions(scene, passage)
+    if counts in ("findings", "anatomy", "history"):
+        yield from _care(scene, passage)
+
+
+def _imaging(scene: Scene, passage: Passage, counts: str) -> Iterator[Finding]:
+    if counts in ("plan", "indication"):
+        return
+    text = scene.text[scene.span.start : scene.span.end]
+    dates = [(start + scene.span.start, end + scene.span.start, date) for start, end, date in find_dates(text)]
+    for mention in scene.of("modality"):
+        if _not_done(scene, mention):
+            continue
+        yield _finding("imaging.modality", mention.value, mention, passage)
+        near = [d for d in dates if abs(d[0] - mention.end) <= 60 or abs(mention.start - d[1]) <= 25]
+        if near:
+            start, end, date = min(near, key=lambda d: (d[0] < mention.start, abs(d[0] - mention.end)))
+            yield Finding("imaging.date", date, Evidence(passage, start, end))
+        elif any(t.word == "today" for t in scene.tokens) and passage.date:
+            yield Finding("imaging.date", passage.date, Evidence(passage, mention.start, mention.end))
+    for mention in scene.of("no-imaging"):
+        yield _finding("imaging.none", "none", mention, passage)
+
+
+def _not_done(scene: Scene, mention: Mention) -> bool:
+    """Ordered, pending or recommended; denied; another person's."""
+    if mention.value == "EMG":
+        return True
+    near = [m for m in scene.of("imaging-planned") if 0 < m.first - mention.last <= 4 or 0 < mention.first - m.last <= 4]
+    if near or scene.covered(mention.first, mention.last, "no-imaging"):
+        return True
+    return said_of(scene, mention.first, mention.last) in ("other", "planned") or _no(scene, mention)
+
+
+def _no(scene: Scene, mention: Mention) -> bool:
+    before = scene.tokens[mention.first - 1].word if mention.first else ""
+    return before in ("no", "without", "prior") and before != "prior"
+
+
+def _functions(scene: Scene, passage: Passage) -> Iterator[Finding]:
+    for mention in scene.of("function"):
+        said = said_of(scene, mention.first, mention.last)
+        if said in ("affirmed", "negated"):
+            yield Finding("function", mention.value, Evidence(passage, mention.start, mention.end, said), said, mention.concept.says("safety"))
+
+
+def _care(scene: Scene, passage: Passage) -> Iterator[Finding]:
+    for mention in scene.of("care"):
+        if said_of(scene, mention.first, mention.last) in ("affirmed", "historical"):
+            yield _finding("care", mention.value, mention, passage)
+
+
+def _framing(scene: Scene, passage: Passage) -> Iterator[Finding]:
+    """Biomechanical as the provider says it, and other processes that may matter to the question."""
+    for mention in scene.of("framing"):
+        said = said_of(scene, mention.first, mention.last)
+        assertion: Assertion | None = said if said in ("affirmed", "uncertain", "negated") else None
+        if assertion is None or (mention.value == "dysfunction" and not _is_cause(scene, mention)):
+            continue
+        value = "biomechanical" if mention.value == "dysfunction" else mention.value
+        yield Finding("framing", value, Evidence(passage, mention.start, mention.end, assertion), assertion)
+
+
+def _is_cause(scene: Scene, mention: Mention) -> bool:
+    """Segmental dysfunction counts only where it is stated as the cause (POLICY section 2.2)."""
+    before = [m for m in scene.of("link") if m.value == "because" and 0 < mention.first - m.last <= 6]
+    after = [m for m in scene.of("link") if m.value == "causing" and 0 < m.first - mention.last <= 8]
+    narrows = [m for m in scene.of("narrowing") if m.value == "verb" and 0 < m.first - mention.last <= 8]
+    return bool(before or after or narrows)
+
+
+def stated_causes(scene: Scene, passage: Passage) -> tuple[Finding, ...]:
+    """'Cause: thickened ligamentum flavum.' 'This is due to fibrosis.' -- the cause of the statement before."""
+    opening = {t.word for t in scene.tokens[:4]}
+    links = [m for m in scene.of("link") if m.value == "because" and m.first <= 4]
+    if not links and not opening & {"cause", "etiology", "aetiology", "origin", "tissue"}:
+        return ()
+    tissues = [t for t in scene.of("tissue") if (not t.concept.is_("anatomy") or t.concept.is_("modifier") or _abnormal(scene, t) or links)
+               and said_of(scene, t.first, t.last) == "affirmed"]
+    return _tissue_findings(tissues, passage)
+
+
+def _finding(element: str, value: str, mention: Mention, passage: Passage) -> Finding:
+    return Finding(element, value, Evidence(passage, mention.start, mention.end))

@@ -1,0 +1,148 @@
+"""Vertebral levels as they are written: L4-5, L4/L5, L45, L4 on L5, C3 through C6, D11-12, C0-C1, occiput-C1.
+
+A motion segment belongs to the region of its upper vertebra (POLICY section 3): C7-T1 is cervical, T12-L1 thoracic,
+L5-S1 lumbar. C0-C1 is head. C1-C2 has no entry in the Alphabetic Index: `head-or-cervical`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+ORDER = ("C0", *(f"C{n}" for n in range(1, 8)), *(f"T{n}" for n in range(1, 13)), *(f"L{n}" for n in range(1, 6)),
+         *(f"S{n}" for n in range(1, 6)))
+_PLACE = {vertebra: index for index, vertebra in enumerate(ORDER)}
+_REGION = {"C": "cervical", "T": "thoracic", "L": "lumbar", "S": "sacral"}
+_JUNCTIONS = {("C0", "C1"): "occipitocervical", ("C1", "C2"): "atlantoaxial", ("C7", "T1"): "cervicothoracic",
+              ("T12", "L1"): "thoracolumbar", ("L5", "S1"): "lumbosacral"}
+
+_LETTER = r"[CcTtDdLlSs]"
+_SEPARATOR = r"(?:\s?[-–—/]\s?|\s?&\s?|\s+(?:to|through|thru|on|upon|over|down to)\s+)"
+LEVEL = re.compile(
+    rf"(?<![A-Za-z0-9.])(?:"
+    rf"(?P<whole>(?:[Oo]cciput|[Oo]cc|[Oo]c|O|C ?0))(?P<joined>\s?[-–—/]\s?|\s+(?:to|on)\s+)(?P<first>[Cc] ?-?1|[Aa]tlas)"
+    rf"|(?P<letter>{_LETTER})[ -]?(?P<upper>[0-9]{{1,2}})"
+    rf"(?:(?P<separator>{_SEPARATOR})(?P<lowerletter>{_LETTER}?)\s?-?(?P<lower>[0-9]{{1,2}})|(?P<glued>[LlSsTtDd])(?P<gluednumber>[0-9]{{1,2}}))?"
+    rf")(?:(?=[,;:.)\]\s/&+<>→=-]|$)|(?![0-9A-Za-z]))"
+)
+_NOT_A_LEVEL = re.compile(r"\s*(?:-|\s)?\s*(?:weighted|w\b|wi\b|signal|sequence|hyperintens|hypointens|image|images|fat|stir|flair|relaxation)", re.I)
+_ROOT = re.compile(r"\s*(?:exiting |traversing |exit )?(?:nerve|root|roots|radicul|dermatom|myotom|radicular)", re.I)
+_CHAIN = frozenset({"-", "/", "–", "—"})
+_RUN_TOGETHER = {"L": ("12", "23", "34", "45", "56"), "C": ("12", "23", "34", "45", "56", "67"), "S": ("12",),
+                 "T": ("23", "34", "45", "56", "67", "78", "89")}
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One written level or range, `segments` as pairs of vertebrae; `root` when a nerve root is meant."""
+
+    start: int
+    end: int
+    vertebrae: tuple[str, ...]
+    is_range: bool
+    root: bool = False
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Normalised: a vertebra 'L1', a segment 'L4-L5', each segment of a range."""
+        if len(self.vertebrae) == 1:
+            return self.vertebrae
+        return tuple(f"{upper}-{lower}" for upper, lower in pairwise(self.vertebrae))
+
+    def places(self) -> tuple[tuple[str, str], ...]:
+        """(region, junction) of each part, in order, without repeats."""
+        return tuple(dict.fromkeys(_place_of(label) for label in self.labels))
+
+
+def _place_of(label: str) -> tuple[str, str]:
+    upper, _, lower = label.partition("-")
+    junction = _JUNCTIONS.get((upper, lower), "") if lower else ""
+    if upper == "C0":
+        return "head", junction or "occipitocervical"
+    if junction == "atlantoaxial":
+        return "head-or-cervical", junction
+    return _REGION[upper[0]], junction
+
+
+def find_levels(text: str) -> list[Level]:
+    """The levels of a text in order; MR sequences (T1-weighted), grades and dates are none."""
+    found: list[Level] = []
+    for match in LEVEL.finditer(text):
+        level = _level(text, match)
+        if level is None:
+            continue
+        if found and len(level.vertebrae) == 1 and text[found[-1].end : level.start].strip() in _CHAIN:
+            level = _chained(found.pop(), level)
+        found.append(level)
+    return found
+
+
+def _chained(first: Level, second: Level) -> Level:
+    """'L4-5-S1' and 'C5/C6/C7' are one range."""
+    vertebrae = _between(first.vertebrae[0], second.vertebrae[-1])
+    return Level(first.start, second.end, vertebrae, len(vertebrae) > 2)
+
+
+def _level(text: str, match: re.Match[str]) -> Level | None:
+    if _NOT_A_LEVEL.match(text, match.end()):
+        return None
+    vertebrae = ("C0", "C1") if match["whole"] else _vertebrae(match)
+    if not vertebrae:
+        return None
+    root = len(vertebrae) == 1 and _ROOT.match(text, match.end()) is not None
+    return Level(match.start(), match.end(), vertebrae, len(vertebrae) > 2, root)
+
+
+def _vertebrae(match: re.Match[str]) -> tuple[str, ...]:
+    letter, number = match["letter"].upper().replace("D", "T"), match["upper"]
+    if match["lower"] is None and match["glued"] is None:
+        return _single(letter, number)
+    lower_letter = (match["lowerletter"] or match["glued"] or letter).upper().replace("D", "T")
+    lower_number = match["lower"] or match["gluednumber"]
+    upper, lower = _name(letter, number), _name(lower_letter, lower_number)
+    if not match["lowerletter"] and not match["glued"] and lower not in _PLACE:
+        lower = ""
+    if not match["lowerletter"] and upper and not lower and number.isdigit():
+        lower = _next_region(letter, lower_number)
+    return _between(upper, lower)
+
+
+def _next_region(letter: str, number: str) -> str:
+    """'L5-1' means L5-S1, 'C7-1' C7-T1, 'T12-1' T12-L1."""
+    return {"C": "T1", "T": "L1", "L": "S1"}.get(letter, "") if number == "1" else ""
+
+
+def _single(letter: str, number: str) -> tuple[str, ...]:
+    if number in _RUN_TOGETHER.get(letter, ()) and not (letter == "T" and number in ("10", "11", "12")):
+        return f"{letter}{number[0]}", f"{letter}{number[1]}"
+    name = _name(letter, number)
+    return (name,) if name else ()
+
+
+def _name(letter: str, number: str) -> str:
+    name = f"{letter}{int(number)}"
+    if name == "L6":
+        return "L5"
+    return name if name in _PLACE and not (len(number) > 1 and number[0] == "0") else ""
+
+
+def _between(upper: str, lower: str) -> tuple[str, ...]:
+    if not upper or not lower:
+        return (upper,) if upper else ()
+    first, last = _PLACE[upper], _PLACE[lower]
+    if first == last:
+        return (upper,)
+    if first > last:
+        # 'C5-1' or 'L5-L4': the smaller one first, but a segment written upwards is still that segment.
+        number = lower[1:]
+        if upper[0] == lower[0] and number == "1" and first + 1 < len(ORDER) and ORDER[first + 1][0] != upper[0]:
+            return upper, ORDER[first + 1]
+        first, last = last, first
+    return ORDER[first : last + 1]
+
+
+def joined(levels: Sequence[Level]) -> Iterator[str]:
+    """All normalised labels of several levels, without repeats."""
+    yield from dict.fromkeys(label for level in levels for label in level.labels)

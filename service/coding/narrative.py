@@ -1,0 +1,137 @@
+"""Reads free text: sections, sentences, statements on narrowing and findings beside them, each with its quote.
+
+    read(passage, lexicon) -> Reading
+
+What a statement means is linked by grammar: which space is narrow, at which level, by which tissue (POLICY section 2.6),
+denied, hedged, past or somebody else's (section 4). A level heading ("L4-5: ...") holds for the sentences below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from service.coding import beside
+from service.coding.lexicon import Lexicon
+from service.coding.model import Evidence, Finding, Passage, Reading, Statement
+from service.coding.scene import FILLERS, JOINERS, Place, Scene, lay_out
+from service.coding.sentences import find_sections, find_sentences
+from service.coding.statements import correct, place_findings, read_scene, regions_joined, tissues_of
+
+COUNTING = frozenset({"findings", "anatomy"})
+
+
+@dataclass
+class _Block:
+    """The level heading in force and what was said under it."""
+
+    places: tuple[Place, ...] = ()
+    section: str = ""
+
+
+def read(passage: Passage, lexicon: Lexicon) -> Reading:
+    """Every statement on narrowing and every finding of one passage, in order of place."""
+    sections = find_sections(passage.text, lexicon.sections)
+    statements: list[Statement] = []
+    findings: list[Finding] = []
+    block = _Block()
+    for span in find_sentences(passage.text, sections):
+        scene = correct(lay_out(passage.text, span, lexicon))
+        findings.extend(beside.findings(scene, passage, span.section.counts))
+        if span.section.counts not in COUNTING:
+            block = _Block()
+            continue
+        block = _entered(block, scene)
+        new = read_scene(scene, passage, block.places)
+        if new:
+            statements = _corrected(statements, new, span.section.name)
+        else:
+            statements = _fragment(statements, scene, passage)
+        statements.extend(new)
+    return Reading(passage, tuple(_shared_block_tissues(statements)), tuple(findings))
+
+
+def _entered(block: _Block, scene: Scene) -> _Block:
+    """A sentence that opens with a level or a labelled region opens a block; a new section closes it."""
+    opening = _opening(scene)
+    if opening:
+        return _Block(opening, scene.span.section.name)
+    if scene.span.new_paragraph or scene.span.section.name != block.section:
+        return _Block((), scene.span.section.name)
+    return block
+
+
+def _opening(scene: Scene) -> tuple[Place, ...]:
+    heading = []
+    for position, token in enumerate(scene.tokens):
+        place = scene.place_at(position)
+        if place:
+            if place not in heading:
+                heading.append(place)
+        elif token.word == ":" or (token.word in ("-", "–") and heading):
+            return tuple(heading) if all(p.labels or token.word == ":" for p in heading) else ()
+        elif token.word not in FILLERS and token.word not in JOINERS:
+            break
+    at_level = scene.tokens and scene.tokens[0].word in ("at", "level")
+    return tuple(p for p in heading if p.labels) if heading and (at_level or heading[0].first == 0) else ()
+
+
+def _fragment(statements: list[Statement], scene: Scene, passage: Passage) -> list[Statement]:
+    """A sentence without a statement of its own may complete the one before: its site or its cause."""
+    if not statements or statements[-1].assertion in ("negated", "historical"):
+        return statements
+    last = statements[-1]
+    places = _only_places(scene)
+    if places and not last.regions:
+        return [*statements[:-1], replace(last, regions=place_findings(places, passage), regions_joined=regions_joined(scene, places))]
+    causes = beside.stated_causes(scene, passage)
+    if causes and not last.causes:
+        return [*statements[:-1], replace(last, causes=causes)]
+    return statements
+
+
+def _only_places(scene: Scene) -> list[Place]:
+    covered = {p for place in scene.places for p in range(place.first, place.last + 1)}
+    label = {"location", "site", ":", "located", "involving", "involves", "affecting", "-", ".", "affected", "localized", "localised"}
+    rest = [t.word for i, t in enumerate(scene.tokens) if i not in covered]
+    plain = all(word in FILLERS or word in JOINERS or word in label or scene.at(i, ("laterality", "severity")) for i, word in
+                ((i, t.word) for i, t in enumerate(scene.tokens) if i not in covered))
+    return scene.places if plain and len(rest) <= 8 else []
+
+
+def _corrected(statements: list[Statement], new: Sequence[Statement], section: str) -> list[Statement]:
+    """An addendum wins over what it corrects: the earlier statements of the same space and place."""
+    if section not in ("addendum", "addenda", "correction", "corrected report", "amended report", "revised impression"):
+        return statements
+    return [s for s in statements if not any(_same_matter(s, later) for later in new)]
+
+
+def _same_matter(one: Statement, other: Statement) -> bool:
+    spaces = {one.space.value if one.space else "", other.space.value if other.space else ""}
+    regions = set(one.region_values()), set(other.region_values())
+    return (len(spaces) == 1 or "" in spaces) and (not all(regions) or bool(regions[0] & regions[1])) and (
+        not one.levels or not other.levels or bool(set(one.levels) & set(other.levels)))
+
+
+def _shared_block_tissues(statements: Iterable[Statement]) -> list[Statement]:
+    """Tissue statements ("mild flavum thickening") are indicators of the narrowing stated at the same level."""
+    statements = list(statements)
+    bare = [s for s in statements if s.narrowing == "unstated"]
+    merged = []
+    for statement in statements:
+        if statement.narrowing == "unstated" and any(s is not statement and s.narrowing != "unstated" and _beside(s, statement) for s in statements):
+            continue
+        if statement.narrowing != "unstated" and statement.assertion != "negated" and not statement.causes:
+            extra = tuple(f for b in bare if _beside(statement, b) for f in b.listed if f.value not in statement.tissue_values(linked=False))
+            statement = replace(statement, listed=statement.listed + extra)
+        merged.append(statement)
+    return merged
+
+
+def _beside(narrow: Statement, bare: Statement) -> bool:
+    if narrow.levels and bare.levels:
+        return bool(set(narrow.levels) & set(bare.levels))
+    return not narrow.region_values() or not bare.region_values() or bool(set(narrow.region_values()) & set(bare.region_values()))
+
+
+__all__ = ["read", "tissues_of"]

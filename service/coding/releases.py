@@ -1,0 +1,390 @@
+"""ICD-10-CM by date: which codes hold on a date of service, what they are called, which exclude each other.
+
+Dates are ISO strings, 'YYYY-MM-DD'. Codes may come undotted and in lower case; answers carry the dotted form.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import re
+import zlib
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+from service.coding.errors import PackError
+from service.coding.yaml_strict import load_yaml
+
+Validity = Literal["valid", "not-billable", "not-valid", "unknown", "not-known"]
+# What a cited fact says of its codes: "as-release" they are exactly as in the release named, no more and no fewer;
+# "still-valid" what that release has holds on, new codes unknown; "valid" and "not-valid" as they say.
+FactHolds = Literal["as-release", "still-valid", "valid", "not-valid"]
+
+# billable, title, the fiscal years whose release has the row
+CodeRow = tuple[bool, str, frozenset[str]]
+
+CODE_FORM = re.compile(r"[A-Z][0-9A-Z]{2}(?:\.[0-9A-Z]{1,4})?")
+_WORD = re.compile(r"[^\W\d_]{3,}")
+_HEADINGS = ["code", "billable", "releases", "title"]
+
+
+@dataclass(frozen=True, slots=True)
+class CodeSystemRelease:
+    """One official release, or (`checked`) an older one whose codes were checked to hold on."""
+
+    fiscal_year: str
+    edition: str
+    in_force_from: str
+    in_force_until: str
+    checked: bool = False
+
+    def in_force(self, on: str) -> bool:
+        return self.in_force_from <= on <= self.in_force_until
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseFact:
+    """What is known of some codes though no release file loaded here says it: `codes`, and all beneath `headers`."""
+
+    id: str
+    says: str
+    codes: frozenset[str]
+    headers: tuple[str, ...]
+    holds: FactHolds
+    release: str | None
+    in_force_from: str
+    in_force_until: str
+    cites: tuple[str, ...]
+
+    def covers(self, code: str, on: str) -> bool:
+        in_force = self.in_force_from <= on <= self.in_force_until
+        return in_force and (code in self.codes or code.startswith(self.headers))
+
+
+@dataclass(frozen=True, slots=True)
+class CodeStatus:
+    """Whether a code may be reported on a date; `release` is the fiscal year that was asked."""
+
+    code: str
+    validity: Validity
+    release: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Excludes1Note:
+    """A note 'Excludes1' of the tabular list: `at` carries it, `excludes` is what may not be coded with it."""
+
+    at: str
+    note: str
+    excludes: tuple[str, ...]
+
+    def forbids(self, code: str, other: str) -> bool:
+        return _within(code, self.at) and any(_within(other, pattern) for pattern in self.excludes)
+
+
+def normalise(code: str) -> str:
+    """The usual dotted form: ' m9941' is M99.41."""
+    compact = code.strip().upper()
+    return compact[:3] + "." + compact[3:] if len(compact) > 3 and "." not in compact else compact
+
+
+def fiscal_year(on: str) -> str:
+    """The fiscal year, October to September, that a date falls in: 2026-10-01 is in '2027'."""
+    day = _day(on)
+    return str(day.year + (day.month >= 10))
+
+
+class Icd10Cm:
+    """The releases of ICD-10-CM that are loaded, and what is known for dates beside them."""
+
+    def __init__(
+        self,
+        begins: str,
+        releases: Sequence[CodeSystemRelease],
+        facts: Sequence[ReleaseFact],
+        rows: Mapping[str, tuple[CodeRow, ...]],
+        excludes1_notes: Sequence[Excludes1Note],
+        manifestations: Sequence[str],
+    ) -> None:
+        self.begins = begins
+        # An official release that comes after the check of the same months stands for more than the check.
+        self.releases = tuple(sorted(releases, key=lambda release: (release.in_force_from, not release.checked)))
+        self.facts = tuple(facts)
+        self._official = tuple(release for release in self.releases if not release.checked)
+        self._rows = rows
+        self._sorted_codes = sorted(rows)
+        self._excludes1_notes = tuple(excludes1_notes)
+        self._manifestations = tuple(manifestations)
+
+    @property
+    def newest(self) -> CodeSystemRelease:
+        """The release that holds latest; its `in_force_from` is a date in it."""
+        return self.releases[-1]
+
+    def covers(self, on: str) -> bool:
+        """Is a release, official or checked, in force on the date? Ask `status` about a code: it knows more."""
+        _day(on)
+        return any(release.in_force(on) for release in self.releases)
+
+    def known(self, code: str) -> bool:
+        """Is the code in any release loaded, billable or not?"""
+        return normalise(code) in self._rows
+
+    def title(self, code: str, on: str | None = None) -> str | None:
+        """The title on the date, or the newest one when the code has none on it; None for an unknown code."""
+        rows = self._rows.get(normalise(code))
+        if rows is None:
+            return None
+        release = None if on is None else self._release_for_title(on)
+        return next((title for _, title, years in rows if release in years), rows[-1][1])
+
+    def is_billable(self, code: str, on: str) -> bool:
+        """May the code be reported on the date, as far as we know?"""
+        return self.status(code, on).validity == "valid"
+
+    def children(self, code: str) -> tuple[str, ...]:
+        """The codes directly beneath a header, of all releases loaded."""
+        parent = normalise(code)
+        return tuple(below for below in self._beneath(parent) if self._parent(below) == parent)
+
+    def is_extension_of(self, code: str) -> str | None:
+        """The complete code that an unknown one adds characters to: M99.40XA extends M99.40, which takes none."""
+        extended = normalise(code)
+        if extended in self._rows:
+            return None
+        parent = self._parent(extended)
+        if parent is None or not self._rows[parent][-1][0] or self.children(parent):
+            return None
+        return parent
+
+    def status(self, code: str, on: str) -> CodeStatus:
+        """Valid, a header, not valid, unknown, or not to be known, judged by the date alone."""
+        asked, year = normalise(code), fiscal_year(on)
+        validity, reason = self._judge(asked, on)
+        return CodeStatus(asked, validity, year, reason)
+
+    def excludes1(self, code_a: str, code_b: str) -> Excludes1Note | None:
+        """The note that forbids the two together, whichever of them carries it."""
+        a, b = normalise(code_a), normalise(code_b)
+        if a == b:
+            return None
+        return next((note for note in self._excludes1_notes if note.forbids(a, b) or note.forbids(b, a)), None)
+
+    def is_manifestation(self, code: str) -> bool:
+        """Can the code never be listed first? (Guidelines I.A.13, as far as title and 'Code first' note tell.)"""
+        asked = normalise(code)
+        return any(_within(asked, pattern) for pattern in self._manifestations)
+
+    def vocabulary(self) -> frozenset[str]:
+        """The words of all titles in lower case, three letters and more: a list of correct spellings."""
+        titles = " ".join({title for rows in self._rows.values() for _, title, _ in rows})
+        return frozenset(_WORD.findall(titles.lower()))
+
+    def _judge(self, code: str, on: str) -> tuple[Validity, str]:
+        if on < self.begins:
+            return self._absent(code, f"ICD-10-CM begins on {self.begins}")
+        for release in self._official:
+            if release.in_force(on):
+                return self._as_release(code, release.fiscal_year, f"FY{release.fiscal_year} {release.edition} edition")
+        for fact in self.facts:
+            if fact.covers(code, on) and (judged := self._by_fact(code, fact)):
+                return judged
+        return self._between(code, on)
+
+    def _by_fact(self, code: str, fact: ReleaseFact) -> tuple[Validity, str] | None:
+        if fact.holds == "valid" or fact.holds == "not-valid":
+            return fact.holds, fact.says
+        assert fact.release is not None, fact.id  # noqa: S101 - the loader saw to it
+        if fact.holds == "as-release" or self._row(code, fact.release):
+            return self._as_release(code, fact.release, fact.says)
+        return None
+
+    def _as_release(self, code: str, release: str, says: str) -> tuple[Validity, str]:
+        row = self._row(code, release)
+        if row is None:
+            return self._absent(code, says)
+        return ("valid" if row[0] else "not-billable"), says
+
+    def _between(self, code: str, on: str) -> tuple[Validity, str]:
+        earlier = [release for release in self._official if release.in_force_until < on]
+        later = [release for release in self._official if release.in_force_from > on]
+        if not CODE_FORM.fullmatch(code):
+            return "unknown", "not the form of an ICD-10-CM code"
+        if not earlier or not later:
+            return "not-known", f"no release loaded tells of {on}"
+        before, after = earlier[-1].fiscal_year, later[0].fiscal_year
+        first, second = self._row(code, before), self._row(code, after)
+        if (first and first[0]) != (second and second[0]):
+            return "not-known", f"the releases FY{before} and FY{after} differ on it and none between is loaded"
+        return self._as_release(code, before, f"FY{before} and FY{after} agree")
+
+    def _absent(self, code: str, says: str) -> tuple[Validity, str]:
+        return ("not-valid", says) if code in self._rows else ("unknown", f"in no release loaded; {says}")
+
+    def _row(self, code: str, release: str) -> CodeRow | None:
+        return next((row for row in self._rows.get(code, ()) if release in row[2]), None)
+
+    def _release_for_title(self, on: str) -> str:
+        """The newest official release begun by the date, else the first: titles seldom change."""
+        _day(on)
+        begun = [release for release in self._official if release.in_force_from <= on]
+        return (begun[-1] if begun else self._official[0]).fiscal_year
+
+    def _beneath(self, code: str) -> Iterator[str]:
+        # A category's codes begin with its dot; M80.00XA stands beneath M80.00 though M80.00X is no code.
+        for place in range(bisect_left(self._sorted_codes, code), len(self._sorted_codes)):
+            below = self._sorted_codes[place]
+            if not below.startswith(code):
+                return
+            if below != code:
+                yield below
+
+    def _parent(self, code: str) -> str | None:
+        shorter = (code[:length].rstrip(".") for length in range(len(code) - 1, 2, -1))
+        return next((parent for parent in shorter if parent in self._rows), None)
+
+
+def load_icd10cm(folder: Path) -> Icd10Cm:
+    """Reads terminology/icd-10-cm; PackError when a file is damaged or says what cannot be."""
+    official, checksum = _official(folder / "releases.yaml")
+    begins, checked, facts = _facts(folder / "facts.yaml")
+    releases = [*official, *checked]
+    rows = _read_rows(folder / "codes.csv.gz", checksum)
+    _check(folder, releases, facts, rows)
+    return Icd10Cm(begins, releases, facts, rows, _excludes1_notes(folder), _manifestations(folder))
+
+
+def _official(path: Path) -> tuple[list[CodeSystemRelease], str]:
+    page = load_yaml(path)
+    try:
+        return [_release(entry, checked=False) for entry in page["releases"]], page["codes"]["sha256"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise PackError(f"{path}: lacks or misspells {error}. Build it again with scripts/build_icd10cm.py.") from None
+
+
+def _facts(path: Path) -> tuple[str, list[CodeSystemRelease], list[ReleaseFact]]:
+    page = load_yaml(path)
+    try:
+        if page["begins"]["cites"][0] not in page["citations"]:
+            raise PackError(f"{path}: `begins` cites what is not under `citations`. Add it there.")
+        checked = [_release(entry, checked=True) for entry in page["checked"]]
+        return _iso(page["begins"]["day"]), checked, [_fact(entry, page["citations"], path) for entry in page["facts"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise PackError(f"{path}: lacks or misspells {error}. The head of the file tells how a fact is written.") from None
+
+
+def _release(entry: Mapping[str, Any], *, checked: bool) -> CodeSystemRelease:
+    edition = entry["label"] if checked else entry["edition"]
+    return CodeSystemRelease(
+        str(entry["fiscal_year"]), edition, _iso(entry["in_force_from"]), _iso(entry["in_force_until"]), checked
+    )
+
+
+def _fact(entry: Mapping[str, Any], citations: Mapping[str, Any], path: Path) -> ReleaseFact:
+    name, holds, cites = entry["id"], entry["holds"], tuple(entry["cites"])
+    where = f"{path}, fact '{name}'"
+    if holds not in ("as-release", "still-valid", "valid", "not-valid"):
+        raise PackError(f"{where}: holds {holds!r}. Write as-release, still-valid, valid or not-valid.")
+    if (holds in ("as-release", "still-valid")) != ("release" in entry):
+        raise PackError(f"{where}: `release` goes with as-release and still-valid, and only with them. Correct the entry.")
+    missing = [cite for cite in cites if cite not in citations]
+    if missing or not cites:
+        raise PackError(f"{where}: cites {missing or 'nothing'}. Name an entry that stands under `citations`.")
+    # As in the tabular list, a dash stands for whatever follows: "M99.-" all of M99, "-" all codes, "M72.2" that code only.
+    codes = frozenset(code for code in entry["codes"] if not code.endswith("-"))
+    headers = tuple(code.rstrip(".-") for code in entry["codes"] if code.endswith("-"))
+    first, last = _iso(entry["in_force_from"]), _iso(entry["in_force_until"])
+    return ReleaseFact(name, entry["says"], codes, headers, holds, entry.get("release"), first, last, cites)
+
+
+def _read_rows(path: Path, checksum: str) -> dict[str, tuple[CodeRow, ...]]:
+    lines = csv.reader(io.StringIO(_unpack(path, checksum), newline=""))
+    if next(lines, None) != _HEADINGS:
+        raise PackError(f"{path}: the first line is not {','.join(_HEADINGS)}. Build it again.")
+    releases: dict[str, frozenset[str]] = {}  # a handful of combinations, each kept once
+    rows: dict[str, tuple[CodeRow, ...]] = {}
+    for line in lines:
+        try:
+            code, billable, years, title = line
+        except ValueError:
+            raise PackError(f"{path}: line {lines.line_num} has not four fields. Build it again.") from None
+        if years not in releases:
+            releases[years] = frozenset(years.split())
+        row = (billable == "1", title, releases[years])
+        rows[code] = (*rows[code], row) if code in rows else (row,)
+    return rows
+
+
+def _unpack(path: Path, checksum: str) -> str:
+    try:
+        packed = path.read_bytes()
+        if hashlib.sha256(packed).hexdigest() != checksum:
+            raise PackError(f"{path}: its SHA-256 is not the one in releases.yaml. Restore both from one version.")
+        return gzip.decompress(packed).decode()
+    except OSError as error:
+        raise PackError(f"{path}: cannot be read ({error.strerror or error}). Restore the file.") from None
+    except (EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise PackError(f"{path}: cannot be unpacked ({error}). Build it again.") from None
+
+
+def _check(
+    folder: Path,
+    releases: Sequence[CodeSystemRelease],
+    facts: Sequence[ReleaseFact],
+    rows: Mapping[str, tuple[CodeRow, ...]],
+) -> None:
+    path = folder / "releases.yaml"
+    official = sorted((release for release in releases if not release.checked), key=lambda r: r.in_force_from)
+    years = {release.fiscal_year for release in official}
+    if not official:
+        raise PackError(f"{path}: lists no release. Build it again with scripts/build_icd10cm.py.")
+    for earlier, later in zip(official, official[1:], strict=False):
+        if later.in_force_from <= earlier.in_force_until:
+            raise PackError(f"{path}: FY{earlier.fiscal_year} and FY{later.fiscal_year} overlap. Correct their dates.")
+    for fact in facts:
+        if fact.release is not None and fact.release not in years:
+            raise PackError(f"{folder / 'facts.yaml'}, fact '{fact.id}': FY{fact.release} is no release listed. Correct it.")
+    held = frozenset().union(*{row[2] for code_rows in rows.values() for row in code_rows})
+    if held != years:
+        raise PackError(f"{folder / 'codes.csv.gz'}: holds releases {sorted(held)}, not {sorted(years)}. Build it again.")
+
+
+def _excludes1_notes(folder: Path) -> list[Excludes1Note]:
+    path = folder / "excludes1.yaml"
+    try:
+        notes = load_yaml(path)["notes"]
+        return [Excludes1Note(note["at"], note["note"], tuple(note["excludes"])) for note in notes]
+    except (KeyError, TypeError) as error:
+        raise PackError(f"{path}: a note lacks {error}. Each needs at, note and excludes.") from None
+
+
+def _manifestations(folder: Path) -> list[str]:
+    path = folder / "manifestation.yaml"
+    codes = load_yaml(path).get("codes")
+    if not isinstance(codes, list) or not all(isinstance(code, str) for code in codes):
+        raise PackError(f"{path}: `codes` is no list of codes. Write one code or prefix on each line.")
+    return codes
+
+
+def _within(code: str, pattern: str) -> bool:
+    """M43.5X2 is within M43, within M43.5 and within M43.3-M43.5X9."""
+    first, dash, last = pattern.partition("-")
+    return code.startswith(first) or (bool(dash) and first <= code and (code <= last or code.startswith(last)))
+
+
+def _iso(day: object) -> str:
+    """YAML reads an unquoted date as a date; both spellings are meant."""
+    return _day(str(day)).isoformat()
+
+
+def _day(on: str) -> date:
+    if len(on) != 10:
+        raise ValueError(f"{on!r} is no full date: give year, month and day as YYYY-MM-DD")
+    return date.fromisoformat(on)

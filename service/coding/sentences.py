@@ -1,0 +1,120 @@
+"""Cuts a note or report into sections and sentences, offsets kept.
+
+A sentence ends at a full stop, a new line that is no wrap, or a bullet; a semicolon only ends a clause. Headings say
+whether what stands below them counts (`terminology/lexicon/sections.yaml`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+_HEADING = re.compile(r"(?:^|(?<=[\n.;:!?\])])|(?<=\s\s)|(?<=[\n.] ))[ \t]*[-*•#]*[ \t]*(?P<name>[A-Za-z][A-Za-z/&' ,-]{0,48}?)[ \t]*:(?!\d)")
+_BARE_HEADING = re.compile(r"^[ \t]*(?P<name>[A-Za-z][A-Za-z/&' ]{1,40}?)[ \t]*[-–—]?[ \t]*$", re.M)
+_BREAK = re.compile(r"(?<=[.!])(?=[\s\"')\]]|[A-Z])|(?<=\?)(?=\s|$)|\n")
+_ABBREVIATION = re.compile(r"(?:\b(?:lig|ligg|approx|vs|dr|mr|mrs|ms|st|fig|no|e\.g|i\.e|etc|incl|resp|post|ant|lat|bilat|mod|sev|min|max|hx|dx|pt|ca|cf|lt|rt|inf|sup|m\.r\.i|lumb|cerv|thor|stab|jr|sr|prof|inc|sec|prob|poss|susp|hypertr|spin|neur|tx)|\b[A-Z])\.$", re.I)
+_BULLET = re.compile(r"^\s*(?:[-*•·>]|\(?\d{1,2}[.)]|[a-zA-Z][.)])\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A stretch under one heading: `counts` is findings, anatomy, history, indication, plan or other."""
+
+    name: str
+    counts: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One sentence: characters `start` to `end`, in which section, at the head of a paragraph or not."""
+
+    start: int
+    end: int
+    section: Section
+    new_paragraph: bool
+
+
+def find_sections(text: str, known: Mapping[str, str]) -> list[Section]:
+    """The sections in order; text before the first heading counts as findings."""
+    heads = [("", "findings", 0, 0)]
+    heads += sorted({head for head in _headings(text, known)}, key=lambda head: head[2])
+    sections = []
+    for (name, counts, at, content), following in zip(heads, [*heads[1:], None], strict=True):
+        end = following[2] if following else len(text)
+        start = at if counts == "anatomy" else content
+        if end > start:
+            sections.append(Section(name, counts, start, end))
+    return sections
+
+
+def _headings(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, str, int, int]]:
+    for match in _HEADING.finditer(text):
+        name = " ".join(match["name"].lower().split())
+        if name in known and not (len(name) <= 2 and not match["name"].isupper()):
+            yield name, known[name], match.start("name"), match.end()
+    for match in _BARE_HEADING.finditer(text):
+        name = " ".join(match["name"].lower().split())
+        if name in known and (match["name"].isupper() or match["name"].istitle()) and len(name) > 3 and "\n" in text:
+            yield name, known[name], match.start("name"), match.end()
+
+
+def find_sentences(text: str, sections: list[Section]) -> list[Span]:
+    """The sentences of every section, in order."""
+    found = []
+    for section in sections:
+        found.extend(_cut(text, section))
+    return found
+
+
+def _cut(text: str, section: Section) -> Iterator[Span]:
+    start, paragraph = section.start, True
+    for at in [*_breaks(text, section), section.end]:
+        stripped = text[start:at].strip(" \t\r\n")
+        if stripped:
+            begin = start + text[start:at].index(stripped)
+            begin += _bullet(text[begin:at])
+            if begin < at:
+                yield Span(begin, begin + len(text[begin:at].rstrip()), section, paragraph)
+            paragraph = False
+        if text[start:at].count("\n") + (at < len(text) and text[at] == "\n") >= 2 and not stripped:
+            paragraph = True
+        start = at
+
+
+def _bullet(line: str) -> int:
+    match = _BULLET.match(line)
+    return match.end() if match else 0
+
+
+def _breaks(text: str, section: Section) -> Iterator[int]:
+    for match in _BREAK.finditer(text, section.start, section.end):
+        at = match.start()
+        if match.group() == "\n":
+            if not _is_wrap(text, at):
+                yield at
+        elif not _ABBREVIATION.search(text, max(section.start, at - 12), at) and not _inside_number(text, at):
+            yield at
+
+
+def _inside_number(text: str, at: int) -> bool:
+    return 1 < at < len(text) and text[at - 2].isdigit() and text[at].isdigit()
+
+
+def _is_wrap(text: str, at: int) -> bool:
+    """A line broken inside a sentence: the line is long or ends in a comma, and the next goes on in lower case."""
+    line_start = text.rfind("\n", 0, at) + 1
+    line, rest = text[line_start:at].rstrip(), text[at + 1 : at + 60]
+    following = rest.lstrip(" \t")
+    if not line or not following or following[0] == "\n" or _BULLET.match(following):
+        return False
+    if line[-1] in ".!?:":
+        return False
+    if line[-1] in ",(-" or line.endswith((" and", " or", " the", " of", " with", " to", " at")):
+        return True
+    return following[0].islower() and len(line) >= 30 or (following[0].islower() and len(line) > 3 and following.split(maxsplit=1)[0] in _GOES_ON)
+
+
+_GOES_ON = frozenset({"and", "or", "of", "with", "without", "at", "due", "causing", "compressing", "which", "to", "from", "secondary", "by", "narrowing", "resulting", "thecal", "level", "levels", "on", "in", "the"})

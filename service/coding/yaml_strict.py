@@ -1,0 +1,48 @@
+"""YAML as a coder means it: no key twice, no key that YAML turns into true, false or a number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from service.coding.errors import PackError
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _StrictLoader(_Loader):  # type: ignore[misc]  # the C loader is untyped
+    """Refuses what plain YAML lets pass in silence."""
+
+
+def _mapping(loader: Any, node: Any) -> dict[str, Any]:
+    page: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        line = key_node.start_mark.line + 1
+        if not isinstance(key, str):
+            raise PackError(f"{loader.name}, line {line}: key {key_node.value!r} reads as {type(key).__name__}. Quote it.")
+        if key in page:
+            raise PackError(f"{loader.name}, line {line}: key {key!r} stands twice. Keep one of them.")
+        page[key] = loader.construct_object(value_node, deep=True)
+    return page
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """One YAML file as a mapping; PackError with file, line and remedy when it is none."""
+    try:
+        with path.open("rb") as stream:
+            page = yaml.load(stream, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader underneath
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise PackError(f"{path}{where}: not readable as YAML ({getattr(error, 'problem', 'syntax')}). Correct that line.") from None
+    except OSError as error:
+        raise PackError(f"{path}: cannot be read ({error.strerror}). Check the folder given as TERMINOLOGY.") from None
+    if not isinstance(page, dict):
+        raise PackError(f"{path}: holds no mapping. Start the file with keys such as `concepts:` or `rules:`.")
+    return page

@@ -1,0 +1,100 @@
+"""What we install is what was pinned, and the image is built as hadolint would have it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+REPO = Path(__file__).resolve().parent.parent
+RUNTIME, BUILD, DEV = "requirements.lock", "requirements-build.lock", "requirements-dev.lock"
+
+# The first release without the hole that is named.
+FLOORS = {
+    "gunicorn": "23.0.0",  # CVE-2024-1135, CVE-2024-6827: one request read as two
+    "pyjwt": "2.13.0",  # CVE-2026-32597: unknown `crit` accepted; CVE-2026-48526: a public key taken for an HMAC secret
+}
+
+
+def pins(lock: str) -> dict[str, Requirement]:
+    """The requirements of a lock file by name, without their hashes."""
+    lines = [line.removesuffix("\\").strip() for line in (REPO / lock).read_text().splitlines() if line[:1].isalnum()]
+    return {canonicalize_name(pin.name): pin for pin in map(Requirement, lines)}
+
+
+def declared(lock: str) -> list[Requirement]:
+    """What pyproject.toml asks for in the part that the lock file pins."""
+    pyproject = tomllib.loads((REPO / "pyproject.toml").read_text())
+    wanted = {
+        RUNTIME: pyproject["project"]["dependencies"],
+        BUILD: pyproject["dependency-groups"]["build"] + pyproject["build-system"]["requires"],
+        DEV: pyproject["dependency-groups"]["dev"],
+    }
+    return [Requirement(line) for line in wanted[lock]]
+
+
+def pinned_version(pin: Requirement) -> str:
+    (specifier,) = pin.specifier
+    assert specifier.operator == "==", f"{pin} is not pinned to one release"
+    return specifier.version
+
+
+@pytest.mark.parametrize("lock", [RUNTIME, BUILD, DEV])
+def test_the_lock_file_holds_what_pyproject_asks_for(lock: str) -> None:
+    locked = pins(lock)
+
+    stale = [
+        str(wanted)
+        for wanted in declared(lock)
+        if (pin := locked.get(canonicalize_name(wanted.name))) is None or pinned_version(pin) not in wanted.specifier
+    ]
+
+    assert not stale, f"{lock} lacks {', '.join(stale)}: run `make lock`"
+
+
+@pytest.mark.parametrize("lock", [RUNTIME, BUILD, DEV])
+def test_every_pin_has_a_hash_and_no_line_names_a_registry(lock: str) -> None:
+    text = (REPO / lock).read_text()
+
+    pinned = re.findall(r"^\S+==", text, re.MULTILINE)
+    pinned_with_hash = re.findall(r"^\S+==.*\\\n +--hash=sha256:[0-9a-f]{64}\b", text, re.MULTILINE)
+
+    assert len(pinned_with_hash) == len(pinned) > 0
+    assert "://" not in text
+    assert "--index" not in text
+    assert "--find-links" not in text
+
+
+def test_the_lock_files_agree_since_they_share_one_environment() -> None:
+    for first, second in combinations([RUNTIME, BUILD, DEV], 2):
+        one, other = pins(first), pins(second)
+        differ = [name for name in one.keys() & other.keys() if one[name].specifier != other[name].specifier]
+        assert not differ, f"{first} and {second} differ in {', '.join(differ)}: run `make lock`"
+
+
+@pytest.mark.parametrize("name", FLOORS)
+def test_no_release_with_a_known_hole_is_locked(name: str) -> None:
+    pin = pins(RUNTIME).get(name)
+
+    assert pin is None or Version(pinned_version(pin)) >= Version(FLOORS[name])
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
+    hadolint = shutil.which("hadolint", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    if hadolint is None:
+        sentence = "hadolint is not installed, so the Dockerfile was not checked: run `make test`, which installs it."
+        (pytest.fail if "CI" in os.environ else pytest.skip)(sentence)
+
+    findings = subprocess.run(
+        [hadolint, "Dockerfile"], cwd=REPO, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (findings.returncode, findings.stdout, findings.stderr) == (0, "", "")
