@@ -1,0 +1,81 @@
+"""Why not: for every sibling code and neighbouring family, the element and the words that rule it out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from service.coding.model import Alternative, Candidate, CodingSuggestion, Evidence
+from service.coding.packs import RulePack, Terminology
+from service.coding.weighing import Weighed
+
+REGION_NAMES = {"head": "the head region", "cervical": "the cervical region", "thoracic": "the thoracic region", "lumbar": "the lumbar region", "sacral": "the sacral region", "pelvic": "the pelvic region",
+                "lower-extremity": "the lower extremity", "upper-extremity": "the upper extremity", "rib-cage": "the rib cage", "abdomen-other": "the abdomen and other regions"}
+SPACE_NAMES = {"canal": "the neural canal", "foramen": "an intervertebral foramen"}
+TISSUE_NAMES = {"connective": "connective tissue", "osseous": "bone", "disc": "the intervertebral disc", "subluxation": "subluxation"}
+
+
+def alternatives(weighed: Sequence[Weighed], suggestions: Sequence[CodingSuggestion], candidates: Sequence[Candidate], terminology: Terminology, on: str) -> tuple[Alternative, ...]:
+    """Siblings of the families at hand, then the other families in the regions at hand, then M48.0-."""
+    if not weighed:
+        return ()
+    taken = {s.code for s in suggestions} | {c.code for c in candidates}
+    found: dict[str, Alternative] = {}
+    for one in weighed:
+        for alternative in _of(one, terminology, on, selected=bool(suggestions)):
+            if alternative.code not in taken:
+                found.setdefault(alternative.code, alternative)
+    return tuple(found.values())
+
+
+def _of(weighed: Weighed, terminology: Terminology, on: str, *, selected: bool) -> Iterator[Alternative]:
+    home = [pack for pack in (weighed.packs or (terminology.main,)) if not weighed.barred] or [terminology.main]
+    regions = [f.value for f in weighed.regions if f.value in terminology.main.codes] or ["cervical"]
+    for pack in home:
+        for region, code in pack.codes.items():
+            yield Alternative(code, _why_not_region(weighed, pack, region, code))
+    for pack in terminology.packs:
+        if pack not in home and weighed.regions:
+            for region in dict.fromkeys(regions):
+                yield Alternative(pack.codes[region], _why_not_family(weighed, pack, region))
+    yield from _usual(weighed, terminology, on, selected=selected)
+
+
+def _why_not_region(weighed: Weighed, pack: RulePack, region: str, code: str) -> str:
+    if weighed.barred:
+        return _elsewhere(weighed)
+    evidence = weighed.elements["region"].evidence
+    if not weighed.regions:
+        return f"Region: {code} is {REGION_NAMES[region]}; the record names no region."
+    return f"Region: {code} is {REGION_NAMES[region]}; the record says {_quotes(evidence)}."
+
+
+def _why_not_family(weighed: Weighed, pack: RulePack, region: str) -> str:
+    if weighed.barred:
+        return _elsewhere(weighed)
+    if weighed.space and weighed.space != pack.space:
+        return f"Space: {pack.family}- is {SPACE_NAMES[pack.space]}; the record says {_quotes(weighed.elements['space'].evidence)}."
+    tissues = " or ".join(TISSUE_NAMES[t] for t in sorted(pack.tissues))
+    evidence = weighed.elements["tissue"].evidence
+    said = f"the record says {_quotes(evidence)}" if evidence else "the record names no tissue"
+    return f"Tissue: {pack.family}- is {tissues}; {said}."
+
+
+def _elsewhere(weighed: Weighed) -> str:
+    evidence = tuple(f.evidence for f in weighed.statement.framings if f.evidence) or weighed.elements["tissue"].evidence
+    return f"Framing: classified elsewhere, the record says {_quotes(evidence)}. {weighed.redirects[0].says}"
+
+
+def _usual(weighed: Weighed, terminology: Terminology, on: str, *, selected: bool) -> Iterator[Alternative]:
+    table = terminology.main.tables.get("M48.0-")
+    if table is None or not selected:
+        return
+    for finding in weighed.regions:
+        code = table.code(finding.value, finding.detail, (), on)
+        if code:
+            evidence = (*weighed.elements["tissue"].evidence[:1], *weighed.elements["framing"].evidence[:1])
+            yield Alternative(code, f"Tissue and framing: {code} is stenosis without a stated tissue or classified as degenerative; the record says {_quotes(evidence)}.")
+
+
+def _quotes(evidence: Sequence[Evidence]) -> str:
+    shown = [f"“{quote}” ({e.passage.expression})" for e in evidence[:2] if (quote := " ".join(e.quote.split()))]
+    return " and ".join(dict.fromkeys(shown)) or "no words on it"

@@ -1,0 +1,82 @@
+"""The code on the record: known, billable, in force on the date of service, with its own display (POLICY section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from service.coding.model import Documentation, RecordedCode, Rule, RuleHit
+from service.coding.packs import Terminology
+
+_CHECKS = {"not-billable": "not-billable", "not-valid": "not-valid", "unknown": "unknown", "not-known": "not-known"}
+
+
+def recorded_code_hits(documentation: Documentation, terminology: Terminology, on: str) -> Iterator[RuleHit]:
+    """What is wrong with each recorded code, judged by the date of service."""
+    rules = {str(rule.settings["check"]): rule for rule in terminology.main.of_kind("validates", on)} or {}
+    if on < "2015-10-01":
+        rules = {str(rule.settings["check"]): rule for rule in terminology.main.rules if rule.kind == "validates"}
+    for code in documentation.codes:
+        if code.system == "icd-10-cm":
+            yield from _judged(code, documentation, terminology, on, rules)
+        elif code.system in ("other-icd", "other") and "system" in rules and not any(c.system in ("icd-10-cm", "snomed") for c in documentation.codes):
+            yield RuleHit(rules["system"], "conflict", (), code.expression)
+
+
+def _judged(code: RecordedCode, documentation: Documentation, terminology: Terminology, on: str, rules: dict[str, Rule]) -> Iterator[RuleHit]:
+    release = terminology.icd10cm
+    status = release.status(code.code, on)
+    check = "seventh-character" if status.validity == "unknown" and _extended(code.code, terminology) else _CHECKS.get(status.validity, "")
+    if check and check in rules:
+        yield RuleHit(rules[check], "conflict", (), f"{code.expression}.code" if not code.expression.endswith(".code") else code.expression,
+                      says=_says(check, status.code, terminology, on, status.reason))
+    if "display" in rules and code.display and _foreign_display(code, terminology, on):
+        yield RuleHit(rules["display"], "conflict", (), f"{code.expression}.display")
+    if "unspecified" in rules and status.code == "M48.00" and _region_stated(documentation):
+        yield RuleHit(rules["unspecified"], "conflict", (), code.expression)
+
+
+def _extended(code: str, terminology: Terminology) -> bool:
+    """M99.40XA: a code that takes no more characters, with some; M99.4A is simply unknown."""
+    parent = terminology.icd10cm.is_extension_of(code)
+    return parent is not None
+
+
+def _says(check: str, code: str, terminology: Terminology, on: str, reason: str) -> str:
+    title = terminology.icd10cm.title(code, on)
+    named = f"{code} ({title})" if title else "The code"
+    return {
+        "unknown": "The code is in no release of ICD-10-CM; correct it.",
+        "not-billable": f"{named} is a header and not billable; give all its characters.",
+        "seventh-character": "The code takes no further character; remove what stands behind its fifth.",
+        "not-valid": f"{named} is not valid on {on}: {reason}.",
+        "not-known": f"No loaded release of ICD-10-CM covers {code} on {on}: {reason}.",
+    }[check]
+
+
+def _plain(words: str) -> str:
+    return " ".join("".join(ch if ch.isalnum() else " " for ch in words.lower()).split())
+
+
+def _foreign_display(code: RecordedCode, terminology: Terminology, on: str) -> bool:
+    """The display is the title of another code of the same families or of its neighbours."""
+    title = terminology.icd10cm.title(code.code, on)
+    shown = _plain(code.display)
+    if not title or shown == _plain(title):
+        return False
+    others = [named for pack in terminology.packs for named in pack.codes.values()]
+    others += [named for table in terminology.main.tables.values() for named in (*table.regions.values(), *table.junctions.values(), *table.codes)]
+    if any(shown == _plain(terminology.icd10cm.title(other) or "") for other in others if other != code.code):
+        return True
+    return _names_another_region(shown, _plain(title))
+
+
+_REGION_WORDS = frozenset({"head", "cervical", "thoracic", "lumbar", "sacral", "pelvic", "abdomen", "lumbosacral", "thoracolumbar", "cervicothoracic"})
+
+
+def _names_another_region(shown: str, title: str) -> bool:
+    said, meant = _REGION_WORDS & set(shown.split()), _REGION_WORDS & set(title.split())
+    return bool(said and meant and not said & meant)
+
+
+def _region_stated(documentation: Documentation) -> bool:
+    return bool(documentation.sites) or any(s.regions and s.assertion == "affirmed" for s in documentation.statements("provider"))
