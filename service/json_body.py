@@ -22,6 +22,7 @@ import simplejson
 
 Severity = Literal["fatal", "error", "warning", "information"]
 
+MAX_BYTES = 1_048_576
 MAX_NUMBER_DIGITS = 40
 MAX_EXPONENT_DIGITS = 3  # int(Decimal("1E999999999")) would fill the memory of whoever calls it
 
@@ -72,7 +73,7 @@ class WrittenDecimal(Decimal):
         return type(self), (self.written,)  # else a copy in another process would lose what was written
 
 
-def parse_json(body: bytes, *, max_bytes: int = 1_048_576, max_depth: int = 60) -> object:
+def parse_json(body: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = 60) -> object:
     """Return the value of a strict JSON body, or raise Refusal.
 
     A UTF-8 byte order mark is passed over (RFC 8259, 8.1 allows that); UTF-16 and UTF-32 are refused.

@@ -5,6 +5,8 @@ All values are frozen. The words of the patient's record stay out of every repr 
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -18,6 +20,7 @@ Outcome = Literal["met", "gap", "conflict"]
 Disposition = Literal["code-supported", "query", "not-applicable", "not-assessed", "out-of-scope"]
 ElementStatus = Literal["documented", "missing", "conflicting", "uncertain", "negated"]
 
+_TAG = re.compile(r"<[^>]*>")
 REQUIRED = ("narrowing", "space", "tissue", "region", "framing", "certainty")
 SUPPORTING = ("imaging.modality", "imaging.date", "imaging.finding", "function", "care")
 ELEMENTS = REQUIRED + SUPPORTING
@@ -25,7 +28,11 @@ ELEMENTS = REQUIRED + SUPPORTING
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A text of the record and where it stands; `author` says whose words they are."""
+    """A text of the record and where it stands; `author` says whose words they are.
+
+    `markup` is the HTML source where there is one: `text` then is the same source with its tags blanked out, so that
+    offsets hold in both.
+    """
 
     text: str = field(repr=False)
     source: str
@@ -34,6 +41,7 @@ class Passage:
     date: str | None = None
     status: str | None = None
     earlier_encounter: bool = False
+    markup: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,8 @@ class Evidence:
 
     @property
     def quote(self) -> str:
+        if self.passage.markup:
+            return " ".join(html.unescape(_TAG.sub("", self.passage.markup[self.start : self.end])).split())
         return self.passage.text[self.start : self.end]
 
 
@@ -181,7 +191,7 @@ class Rule:
     cites: tuple[Citation, ...]
     element: str = ""
     strength: str = ""
-    settings: Mapping[str, object] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     def in_force(self, on: str) -> bool:
         """Whether the rule holds on a date of service (ISO 8601)."""

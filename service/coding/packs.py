@@ -118,6 +118,10 @@ class RulePack:
     def of_kind(self, kind: str, on: str) -> Iterator[Rule]:
         return (rule for rule in self.rules if rule.kind == kind and rule.in_force(on))
 
+    def citation_quote(self) -> str:
+        """The category's own note in its own words."""
+        return next((f"{cite.quote}." for rule in self.rules if rule.kind == "notes" for cite in rule.cites if cite.quote), "")
+
     def region_of(self, code: str) -> str:
         return next((region for region, named in self.codes.items() if named == code), "")
 

@@ -1,0 +1,148 @@
+"""One line that all doors share: a Request in, an Assessment with its query for each Condition out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from service import __version__
+from service.coding.assessment import assess
+from service.coding.claim import Billing, ClaimDiagnosis, PayerPolicy, ServiceLine, assess_billing
+from service.coding.model import SUPPORTING, Assessment, Issue, Query
+from service.coding.packs import Terminology, load_terminology
+from service.coding.query import build_query
+from service.concepts import load_concepts
+from service.fhir_in import Entry, Reader, Request, date_of_service
+
+SOFTWARE = f"fhir-coding-assist {__version__}"
+LOG = logging.getLogger("coding_assist")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One condition assessed, with the query where something is asked."""
+
+    assessment: Assessment
+    query: Query | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """All that a door phrases: the conditions, the claim's own issues and the dates judged."""
+
+    judged: tuple[Judged, ...]
+    issues: tuple[Issue, ...]
+    dates: tuple[str, ...]
+
+    @property
+    def all_issues(self) -> tuple[Issue, ...]:
+        return (*self.issues, *(issue for one in self.judged for issue in one.assessment.issues))
+
+
+@dataclass
+class Assist:
+    """Knowledge loaded once, and the operator's payer policies."""
+
+    terminology: Terminology
+    reader: Reader
+    policies: tuple[PayerPolicy, ...] = ()
+    manipulation_codes: frozenset[str] = frozenset()
+    wants_care: bool = False
+    withheld_forms: int = field(default=0)
+
+    def answer(self, request: Request) -> Answer:
+        """Assess every Condition of a request and the claim around them."""
+        request = replace(with_inline_diagnoses(request), wants_care=self.wants_care)
+        assessments = _asked_once([assess(documentation, self.terminology) for documentation in self.reader.documentations(request)])
+        judged = tuple(Judged(assessment, build_query(assessment, self.terminology)) for assessment in assessments)
+        newest = self.terminology.icd10cm.newest.in_force_from
+        dates = [a.documentation.date_of_service or newest for a in assessments] or [date_of_service(request, {}) or newest]
+        issues = assess_billing(self._billing(request, assessments, dates[0]), assessments, self.terminology)
+        return Answer(judged, issues, tuple(dict.fromkeys(dates)))
+
+    def _billing(self, request: Request, assessments: Sequence[Assessment], on: str) -> Billing:
+        claim = request.claim.resource if request.claim else None
+        diagnoses = tuple(_claim_diagnoses(claim, assessments)) if claim else tuple(_recorded(assessments))
+        lines = tuple(_claim_lines(claim)) if claim else tuple(_order_lines(request.orders))
+        return Billing(request.setting, on, diagnoses, lines, tuple(_coverage_words(request.coverage)), claim is not None, self.policies, self.manipulation_codes)
+
+
+def load_assist(folder: Path, **options: Any) -> Assist:
+    """Everything an answer rests on, from the terminology folder; PackError when something in it is wrong."""
+    site_lexicon = options.pop("site_lexicon", None)
+    terminology = load_terminology(folder, site_lexicon)
+    return Assist(terminology, Reader(terminology.lexicon, load_concepts(folder / "concepts")), **options)
+
+
+def with_inline_diagnoses(request: Request) -> Request:
+    """A claim's inline diagnoses are judged as Conditions named `Claim#diagnosis[n]` (CONTRACT)."""
+    if request.claim is None:
+        return request
+    claim = request.claim.resource
+    inline = [Entry({"resourceType": "Condition", "subject": claim.get("patient"), "code": diagnosis["diagnosisCodeableConcept"]}, f"Claim#diagnosis[{index}]")
+              for index, diagnosis in enumerate(claim.get("diagnosis") or ()) if isinstance(diagnosis.get("diagnosisCodeableConcept"), dict)]
+    return replace(request, conditions=[*request.conditions, *inline])
+
+
+def _asked_once(assessments: Sequence[Assessment]) -> list[Assessment]:
+    """Supporting elements are asked for once in a request, not again for each Condition (POLICY section 1)."""
+    asked: set[str] = set()
+    once = []
+    for assessment in assessments:
+        once.append(replace(assessment, ask=tuple(name for name in assessment.ask if name not in asked)))
+        asked.update(name for name in assessment.ask if name in SUPPORTING)
+    return once
+
+
+def _icd_code(assessment: Assessment) -> str:
+    return next((code.code for code in assessment.documentation.codes if code.system == "icd-10-cm"), "")
+
+
+def _claim_diagnoses(claim: dict[str, Any] | Any, assessments: Sequence[Assessment]) -> Iterator[ClaimDiagnosis]:
+    by_reference = {a.documentation.condition.split("/")[-1]: a for a in assessments}
+    for index, diagnosis in enumerate(claim.get("diagnosis") or ()):
+        at = f"Claim.diagnosis[{index}]"
+        reference = str((diagnosis.get("diagnosisReference") or {}).get("reference") or f"Claim#diagnosis[{index}]")
+        assessment = by_reference.get(reference.split("/")[-1])
+        yield ClaimDiagnosis(int(diagnosis.get("sequence") or index + 1), _icd_code(assessment) if assessment else "", at, assessment)
+
+
+def _recorded(assessments: Iterable[Assessment]) -> Iterator[ClaimDiagnosis]:
+    for index, assessment in enumerate(a for a in assessments if a.documentation.verification not in ("refuted", "entered-in-error") and not a.documentation.clinical.startswith("resolv")):
+        for code in assessment.documentation.codes:
+            if code.system == "icd-10-cm":
+                yield ClaimDiagnosis(index + 1, code.code, code.expression, assessment)
+                break
+
+
+def _claim_lines(claim: Any) -> Iterator[ServiceLine]:
+    for index, item in enumerate(claim.get("item") or ()):
+        words, codes = _procedure(item.get("productOrService") or {})
+        yield ServiceLine(f"Claim.item[{index}]", words, codes, tuple(int(n) for n in item.get("diagnosisSequence") or ()))
+    for index, procedure in enumerate(claim.get("procedure") or ()):
+        words, codes = _procedure(procedure.get("procedureCodeableConcept") or {})
+        yield ServiceLine(f"Claim.procedure[{index}]", words, codes)
+
+
+def _order_lines(orders: Sequence[Entry]) -> Iterator[ServiceLine]:
+    for order in orders:
+        words, codes = _procedure(order.resource.get("code") or {})
+        yield ServiceLine(f"{order.type}.code", words, codes)
+
+
+def _procedure(concept: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    codings = concept.get("coding") or ()
+    words = " ".join(str(t) for t in [concept.get("text"), *(c.get("display") for c in codings)] if t)
+    return words, tuple(str(c["code"]) for c in codings if c.get("code"))
+
+
+def _coverage_words(coverage: Entry | None) -> Iterator[str]:
+    if coverage is None:
+        return
+    kind = coverage.resource.get("type") or {}
+    yield str(kind.get("text") or "")
+    yield from (str(c.get("display") or "") for c in kind.get("coding") or ())
+    yield from (str(p.get("display") or "") for p in coverage.resource.get("payor") or ())

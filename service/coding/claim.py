@@ -1,0 +1,183 @@
+"""The claim as a whole: order of diagnoses, pairs that do not go together, lines, safety, a payer's order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+from service.coding.model import Assessment, Evidence, Issue, Rule, RuleHit, Setting
+from service.coding.packs import Terminology
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimDiagnosis:
+    """One diagnosis in the order of the claim (or of the request where there is none)."""
+
+    sequence: int
+    code: str
+    expression: str
+    assessment: Assessment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceLine:
+    """A claim line or an order: what is done, and the diagnoses that it points to (None: an order, nothing to point at)."""
+
+    expression: str
+    words: str = field(repr=False)
+    codes: tuple[str, ...] = ()
+    pointers: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PayerPolicy:
+    """A payer's rule from the operator's file: for which coverage and procedures, which code comes first."""
+
+    id: str
+    says: str
+    coverage: tuple[str, ...] = ()
+    procedures: tuple[str, ...] = ()
+    first_diagnosis: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Billing:
+    """What stands on a claim or an order beside the conditions."""
+
+    setting: Setting
+    on: str
+    diagnoses: tuple[ClaimDiagnosis, ...] = ()
+    lines: tuple[ServiceLine, ...] = ()
+    coverage: tuple[str, ...] = ()
+    is_claim: bool = False
+    policies: tuple[PayerPolicy, ...] = ()
+    manipulation_codes: frozenset[str] = frozenset()
+
+
+def assess_billing(billing: Billing, assessments: Sequence[Assessment], terminology: Terminology) -> tuple[Issue, ...]:
+    """The issues of the claim as a whole."""
+    hits = [*_sequence(billing, terminology), *_pairs(billing, terminology), *safety_hits(billing, assessments, terminology), *_policies(billing, terminology)]
+    return tuple(_issue(hit, billing.setting, terminology) for hit in hits if _issue_wanted(hit, billing.setting, terminology))
+
+
+def _issue_wanted(hit: RuleHit, setting: Setting, terminology: Terminology) -> bool:
+    return terminology.flags[hit.rule.flag].severity(setting, hit.grade) is not None
+
+
+def _issue(hit: RuleHit, setting: Setting, terminology: Terminology) -> Issue:
+    flag = terminology.flags[hit.rule.flag]
+    severity = flag.severity(setting, hit.grade)
+    assert severity is not None
+    return Issue(flag.code, severity, hit.rule.id, hit.says or flag.says, hit.expression)
+
+
+def _rules(terminology: Terminology, kind: str, check: str, on: str) -> Iterator[Rule]:
+    return (rule for rule in terminology.main.of_kind(kind, on) if rule.settings.get("check") == check)
+
+
+def _sequence(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
+    if not billing.is_claim:
+        return
+    ordered = sorted(billing.diagnoses, key=lambda diagnosis: diagnosis.sequence)
+    if ordered and terminology.icd10cm.is_manifestation(ordered[0].code):
+        for rule in _rules(terminology, "sequences", "manifestation-first", billing.on):
+            yield RuleHit(rule, "conflict", (), ordered[0].expression)
+    known = {diagnosis.sequence for diagnosis in billing.diagnoses}
+    for line in billing.lines:
+        if line.pointers is not None and not set(line.pointers) & known:
+            for rule in _rules(terminology, "sequences", "pointer", billing.on):
+                yield RuleHit(rule, "conflict", (), line.expression)
+
+
+def _pairs(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
+    for one, other in combinations(billing.diagnoses, 2):
+        note = terminology.icd10cm.excludes1(one.code, other.code) if one.code and other.code else None
+        if note:
+            for rule in _rules(terminology, "excludes", "excludes1", billing.on):
+                yield RuleHit(rule, "conflict", (), other.expression, grade="unrelated" if _unrelated(one, other) else "",
+                              says=f"{one.code} and {other.code}: the Excludes1 note at {note.at} ({note.note}) parts them unless the conditions are unrelated.")
+        for rule in _rules(terminology, "excludes", "category-note", billing.on):
+            pair = _beside(one, other, str(rule.settings["with"]), terminology)
+            if pair:
+                yield RuleHit(rule, "conflict", (), pair.expression, says=f"{one.code} beside {other.code}: {terminology.main.citation_quote()}")
+
+
+def _unrelated(one: ClaimDiagnosis, other: ClaimDiagnosis) -> bool:
+    """Other region or other cause in the record's words (Guidelines I.A.12.a)."""
+    first, second = _documented(one, "region"), _documented(other, "region")
+    return bool(first and second and not first & second)
+
+
+def _documented(diagnosis: ClaimDiagnosis, name: str) -> set[str]:
+    if diagnosis.assessment is None:
+        return set()
+    documentation = diagnosis.assessment.documentation
+    return {f.value for r in documentation.readings if r.passage.author == "provider" for s in r.statements for f in s.regions} | {f.value for f in documentation.sites}
+
+
+def _beside(one: ClaimDiagnosis, other: ClaimDiagnosis, neighbour: str, terminology: Terminology) -> ClaimDiagnosis | None:
+    for ours, theirs in ((one, other), (other, one)):
+        pack = terminology.pack_of(ours.code)
+        if pack and theirs.code.startswith(neighbour):
+            table = terminology.main.tables["M48.0-"]
+            region = pack.region_of(ours.code)
+            same = {table.unspecified, table.regions.get(region, ""), *(code for code in table.junctions.values()), *(m.get(region, "") for m in table.narrower.values())}
+            return ours if not region or theirs.code in same else None
+    return None
+
+
+def safety_hits(billing: Billing, assessments: Iterable[Assessment], terminology: Terminology) -> Iterator[RuleHit]:
+    """Stenosis with signs of myelopathy or cauda equina syndrome where spinal manipulation is ordered or claimed."""
+    for rule in terminology.main.of_kind("safeguards", billing.on):
+        line = next((line for line in billing.lines if _is_manipulation(line, rule, billing)), None)
+        if line is None:
+            return
+        for assessment in assessments:
+            evidence = _danger_signs(assessment, rule)
+            if evidence and assessment.disposition != "out-of-scope" and _has_stenosis(assessment, terminology):
+                yield RuleHit(rule, "conflict", evidence, line.expression)
+                return
+
+
+def _has_stenosis(assessment: Assessment, terminology: Terminology) -> bool:
+    stated = any(s.assertion == "affirmed" and s.narrowing != "unstated" for s in assessment.documentation.statements("provider", "report"))
+    return stated or any(terminology.pack_of(code.code) or code.code.startswith("M48.0") for code in assessment.documentation.codes)
+
+
+def _is_manipulation(line: ServiceLine, rule: Rule, billing: Billing) -> bool:
+    if set(line.codes) & billing.manipulation_codes:
+        return True
+    wanted = rule.settings["procedure_words"]
+    assert isinstance(wanted, list | tuple)
+    words = {word.strip(".,;:()").lower() for word in line.words.replace("-", " ").replace("/", " ").split()}
+    return bool(words & set(wanted)) and not words & {"brochure", "declined", "contraindicated"}
+
+
+def _danger_signs(assessment: Assessment, rule: Rule) -> tuple[Evidence, ...]:
+    when = rule.settings["when"]
+    assert isinstance(when, Mapping)
+    found = assessment.documentation.findings("function", "provider", "report", "ancillary")
+    return tuple(f.evidence for f in found if f.assertion == "affirmed" and f.detail in when["safety"] and f.evidence)
+
+
+def _policies(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
+    """A payer's order of diagnoses, from the operator's configuration; never shown to a clinician."""
+    if not billing.is_claim:
+        return
+    ordered = sorted(billing.diagnoses, key=lambda diagnosis: diagnosis.sequence)
+    ours = [d for d in ordered if terminology.pack_of(d.code)]
+    for policy in billing.policies:
+        applies = _covers(policy, billing)
+        if not applies or not ours or not ordered:
+            continue
+        broken = bool(policy.first_diagnosis) and not any(ordered[0].code == code or (code.endswith("-") and ordered[0].code.startswith(code[:-1])) for code in policy.first_diagnosis)
+        for rule in terminology.main.of_kind("policies", billing.on):
+            yield RuleHit(rule, "conflict", (), ordered[0].expression if broken else ours[0].expression, grade="order-broken" if broken else "", says=policy.says)
+
+
+def _covers(policy: PayerPolicy, billing: Billing) -> bool:
+    coverage = " ".join(billing.coverage).lower()
+    paid = not policy.coverage or any(name.lower() in coverage for name in policy.coverage)
+    done = not policy.procedures or any(set(line.codes) & set(policy.procedures) for line in billing.lines)
+    return paid and done

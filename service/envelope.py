@@ -1,0 +1,116 @@
+"""Opens what a caller sends to $coding-assist and $check: Parameters, a Bundle of resources or one bare Condition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from service.coding.model import Setting
+from service.fhir_in import Entry, Request
+from service.json_body import Issue, Refusal
+from service.validation import refuse_errors, validate_resource
+
+Json = Mapping[str, Any]
+ROLES = {"condition": "Condition", "diagnosticReport": "DiagnosticReport", "observation": "Observation", "documentReference": "DocumentReference", "encounter": "Encounter",
+         "patient": "Patient", "claim": "Claim", "coverage": "Coverage", "practitionerRole": "PractitionerRole"}
+SINGLE = frozenset({"encounter", "patient", "claim", "coverage", "practitionerRole"})
+CLAIM_ONLY = frozenset({"claim", "coverage", "practitionerRole"})
+KNOWN = frozenset(ROLES.values())
+
+
+def open_envelope(body: Any, setting: Setting) -> Request:
+    """The Request of a validated body; Refusal with one sentence for each fault."""
+    if not isinstance(body, dict):
+        raise Refusal(400, [Issue("error", "structure", "The body is not a JSON object; send Parameters, a Bundle or a Condition.")])
+    refuse_errors(validate_resource(body, allowed=frozenset({"Parameters", "Bundle", *KNOWN})))
+    if body["resourceType"] == "Parameters":
+        roles, date = _from_parameters(body, setting)
+    elif body["resourceType"] == "Bundle":
+        roles, date = _by_type(_bundle_entries(body)), None
+    else:
+        roles, date = _by_type([Entry(body, reference_of(body, None, "#0"))]), None
+    return _request(roles, date, setting)
+
+
+def reference_of(resource: Json, full_url: Any, position: str) -> str:
+    """`Type/id`, else the entry's fullUrl, else `#n` by position (CONTRACT)."""
+    if isinstance(resource.get("id"), str):
+        return f"{resource['resourceType']}/{resource['id']}"
+    return full_url if isinstance(full_url, str) and full_url else position
+
+
+def _from_parameters(body: Json, setting: Setting) -> tuple[dict[str, list[Entry]], str | None]:
+    roles: dict[str, list[Entry]] = {name: [] for name in ROLES}
+    date: str | None = None
+    for index, parameter in enumerate(body.get("parameter") or ()):
+        name, at = parameter.get("name"), f"Parameters.parameter[{index}]"
+        if name == "dateOfService":
+            date = _date_of(parameter, at)
+        elif name in ROLES and not (name in CLAIM_ONLY and setting == "charting"):
+            roles[name].append(_entry(parameter, name, at, len(roles[name])))
+        else:
+            raise Refusal(400, [Issue("error", "not-supported", f"The parameter is not one of this operation; use {', '.join(_names(setting))}.", at)])
+    for name in SINGLE:
+        if len(roles[name]) > 1:
+            raise Refusal(400, [Issue("error", "structure", f"The parameter {name} is given {len(roles[name])} times; give it once.", "Parameters.parameter")])
+    return roles, date
+
+
+def _names(setting: Setting) -> list[str]:
+    return [name for name in [*ROLES, "dateOfService"] if not (name in CLAIM_ONLY and setting == "charting")]
+
+
+def _entry(parameter: Json, name: str, at: str, number: int) -> Entry:
+    resource = parameter.get("resource")
+    if not isinstance(resource, dict):
+        raise Refusal(400, [Issue("error", "required", f"The parameter {name} holds no resource; give a {ROLES[name]} under `resource`.", at)])
+    refuse_errors(validate_resource(resource, allowed=frozenset({ROLES[name]}), at=f"{at}.resource"))
+    return Entry(resource, reference_of(resource, None, f"#{number}"))
+
+
+def _date_of(parameter: Json, at: str) -> str:
+    value = parameter.get("valueDate") or parameter.get("valueDateTime")
+    if not isinstance(value, str) or len(value) < 10:
+        raise Refusal(400, [Issue("error", "value", "dateOfService is no complete date; give valueDate as YYYY-MM-DD.", at)])
+    return value[:10]
+
+
+def _bundle_entries(body: Json) -> Iterator[Entry]:
+    counts: dict[str, int] = {}
+    for index, entry in enumerate(body.get("entry") or ()):
+        resource = entry.get("resource")
+        if not isinstance(resource, dict) or resource.get("resourceType") not in KNOWN:
+            continue
+        kind = resource["resourceType"]
+        refuse_errors(validate_resource(resource, allowed=KNOWN, at=f"Bundle.entry[{index}].resource"))
+        yield Entry(resource, reference_of(resource, entry.get("fullUrl"), f"#{counts.get(kind, 0)}"))
+        counts[kind] = counts.get(kind, 0) + 1
+
+
+def _by_type(entries: Any) -> dict[str, list[Entry]]:
+    roles: dict[str, list[Entry]] = {name: [] for name in ROLES}
+    names = {kind: name for name, kind in ROLES.items()}
+    for entry in entries:
+        roles[names[entry.type]].append(entry)
+    return roles
+
+
+def _first(entries: list[Entry]) -> Entry | None:
+    return entries[0] if entries else None
+
+
+def _request(roles: dict[str, list[Entry]], date: str | None, setting: Setting) -> Request:
+    conditions = roles["condition"]
+    if not conditions and setting == "charting":
+        raise Refusal(400, [Issue("error", "required", "No Condition is given; send at least one as parameter `condition`, in a Bundle or as the body.", "Parameters.parameter")])
+    if not conditions and not roles["claim"]:
+        raise Refusal(400, [Issue("error", "required", "Neither a Condition nor a Claim is given; send at least one of them.", "Parameters.parameter")])
+    encounter = _fitting_encounter(roles["encounter"], conditions)
+    return Request(setting, conditions, roles["diagnosticReport"], roles["observation"], roles["documentReference"], encounter, _first(roles["patient"]), _first(roles["claim"]),
+                   _first(roles["coverage"]), _first(roles["practitionerRole"]), date_of_service=date)
+
+
+def _fitting_encounter(encounters: list[Entry], conditions: list[Entry]) -> Entry | None:
+    """Of several encounters in a Bundle, the one that a Condition names."""
+    named = {str((c.resource.get("encounter") or {}).get("reference") or "").split("/")[-1] for c in conditions}
+    return next((e for e in encounters if str(e.resource.get("id")) in named), _first(encounters))

@@ -1,0 +1,47 @@
+"""Door 2: the FHIR operations Condition/$coding-assist and Claim/$check."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, current_app, request
+
+from service.assist import SOFTWARE, Answer, Assist
+from service.coding.model import Setting
+from service.envelope import open_envelope
+from service.fhir_out import Json, assessment_part, outcome, part, release_parts
+from service.json_body import dump_json, parse_json
+
+FHIR_JSON = "application/fhir+json; charset=utf-8"
+fhir = Blueprint("fhir", __name__, url_prefix="/fhir")
+
+
+@fhir.post("/Condition/$coding-assist")
+def coding_assist() -> Response:
+    """While charting: the code, the question or a reasoned silence for each Condition."""
+    return _operation("charting")
+
+
+@fhir.post("/Claim/$check")
+def check() -> Response:
+    """Before a claim: the same rules with the claim's severities, and `result`."""
+    return _operation("claim")
+
+
+def _operation(setting: Setting) -> Response:
+    assist: Assist = current_app.extensions["assist"]
+    answer = assist.answer(open_envelope(parse_json(request.get_data()), setting))
+    return fhir_response(answer_parameters(answer, assist, setting, str(current_app.config["BASE_URL"])))
+
+
+def answer_parameters(answer: Answer, assist: Assist, setting: Setting, base_url: str) -> Json:
+    """The answer of both operations as Parameters (CONTRACT)."""
+    parts = [assessment_part(one.assessment, one.query, assist.terminology, base_url) for one in answer.judged]
+    parts += list(release_parts(answer.dates, assist.terminology, SOFTWARE))
+    if answer.issues:
+        parts.append(part("outcome", resource=outcome(answer.issues)))
+    if setting == "claim":
+        parts.append(part("result", valueBoolean=not any(issue.severity == "error" for issue in answer.all_issues)))
+    return {"resourceType": "Parameters", "parameter": parts}
+
+
+def fhir_response(resource: Json, status: int = 200) -> Response:
+    return Response(dump_json(resource), status, content_type=FHIR_JSON)

@@ -1,0 +1,515 @@
+"""Resources -> Documentation: every text of the record as a Passage, every finding with its Evidence.
+
+The dicts come from the validation gate and stay as they are; nothing here changes them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from service.attachments import attachment_text
+from service.coding.lexicon import Lexicon
+from service.coding.levels import find_levels
+from service.coding.model import Author, Documentation, Evidence, Finding, Passage, Reading, RecordedCode, RecordFault, Setting, Statement
+from service.coding.narrative import read
+from service.coding.scene import lay_out
+from service.coding.sentences import Section, Span
+from service.concepts import Concepts, system_of
+
+Resource = Mapping[str, Any]
+COUNTED_REPORTS = frozenset({"final", "amended", "corrected", "appended"})
+INPATIENT = frozenset({"IMP", "ACUTE", "NONAC"})
+_NOT_PROVIDER = re.compile(r"\b(?:nurse|nursing|rn|lpn|lvn|cna|physical therap\w*|occupational therap\w*|therapist|medical assistant|dietit\w*|technologist|student|patient|social work\w*|pta|scribe)\b", re.I)
+_PT_CREDENTIAL = re.compile(r",\s*(?:PT|DPT|OT|OTR|PTA|RN|BSN|LPN|MA)\b")
+_SPINAL_WORDS = re.compile(r"\b(?:spin\w*|back|neck|vertebra\w*|radicul\w*|myelopath\w*|sciatic\w*|lumb\w*|cervic\w*|thorac\w*|sacr\w*|numb\w*|tingl\w*|paresthes\w*|weakness|claudication|dorsalgia|cord|canal|foramin\w*|disc|disk)\b", re.I)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A resource of the request and the reference that names it."""
+
+    resource: Resource
+    reference: str
+
+    @property
+    def type(self) -> str:
+        return str(self.resource.get("resourceType", ""))
+
+
+@dataclass(frozen=True)
+class Request:
+    """What came in, by role; `hook` is the CDS hook or the empty string."""
+
+    setting: Setting
+    conditions: Sequence[Entry]
+    reports: Sequence[Entry] = ()
+    observations: Sequence[Entry] = ()
+    documents: Sequence[Entry] = ()
+    encounter: Entry | None = None
+    patient: Entry | None = None
+    claim: Entry | None = None
+    coverage: Entry | None = None
+    practitioner_role: Entry | None = None
+    orders: Sequence[Entry] = ()
+    date_of_service: str | None = None
+    hook: str = ""
+    wants_care: bool = False
+    inline: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads records with one lexicon and one set of concept tables."""
+
+    lexicon: Lexicon
+    concepts: Concepts
+
+    def documentations(self, request: Request) -> list[Documentation]:
+        """One Documentation for each Condition, in order."""
+        return _Record(request, self).documentations()
+
+
+class _Record:
+    """One request being read: what its resources share is read once."""
+
+    def __init__(self, request: Request, reader: Reader) -> None:
+        self.request, self.lexicon, self.concepts = request, reader.lexicon, reader.concepts
+
+    def documentations(self) -> list[Documentation]:
+        own = [self._own(entry) for entry in self.request.conditions]
+        takers = self._takers(own)
+        duplicates = _duplicates(self.request.conditions)
+        return [self._with_record(documentation, own, takes=index in takers, duplicate=index in duplicates) for index, documentation in enumerate(own)]
+
+    # -- the Condition itself
+
+    def _own(self, entry: Entry) -> Documentation:
+        condition = entry.resource
+        readings = [read(passage, self.lexicon) for passage in self._condition_passages(entry)]
+        readings += self._coded(condition.get("code"), entry, "Condition.code")
+        codes = tuple(self._codes(condition))
+        faults = list(self._condition_faults(condition, entry))
+        dos = date_of_service(self.request, condition)
+        if dos is None:
+            faults.append(RecordFault("dos-missing", "Claim.item[0].servicedDate" if self.request.setting == "claim" and self.request.claim else "Condition.recordedDate"))
+        return Documentation(entry.reference, self.request.setting, dos, tuple(readings), codes, self._sites(entry), faults=tuple(faults), verification=_code(condition.get("verificationStatus")),
+                             clinical=_clinical(condition), inpatient=self._inpatient(), discharged=self._discharged(), wants_care=self.request.wants_care)
+
+    def _condition_passages(self, entry: Entry) -> Iterator[Passage]:
+        condition = entry.resource
+        author: Author = "provider" if _is_provider(condition.get("asserter") or condition.get("recorder")) else "ancillary"
+        recorded = _date(condition.get("recordedDate"))
+        for expression, text in _concept_texts(condition.get("code"), "Condition.code", skip_icd=True):
+            yield Passage(text, entry.reference, expression, author, recorded)
+        for index, note in enumerate(condition.get("note") or ()):
+            if isinstance(note.get("text"), str):
+                by = author if _note_by_provider(note) else "ancillary"
+                yield Passage(note["text"], entry.reference, f"Condition.note[{index}].text", by, _date(note.get("time")) or recorded)
+        for index, evidence in enumerate(condition.get("evidence") or ()):
+            for number, concept in enumerate(evidence.get("code") or ()):
+                for expression, text in _concept_texts(concept, f"Condition.evidence[{index}].code[{number}]", skip_icd=True):
+                    yield Passage(text, entry.reference, expression, author, recorded)
+
+    def _codes(self, condition: Resource) -> Iterator[RecordedCode]:
+        by_hand = _by_practitioner(condition.get("asserter"))
+        for index, coding in enumerate((condition.get("code") or {}).get("coding") or ()):
+            code = coding.get("code")
+            if isinstance(code, str) and code.strip():
+                system = system_of(coding)
+                if system == "icd-10-cm":
+                    code = _dotted(code)
+                yield RecordedCode("other" if system == "loinc" else system, code, f"Condition.code.coding[{index}]", str(coding.get("display") or ""), coding.get("userSelected") is True or by_hand)
+
+    def _coded(self, concept: Any, entry: Entry, path: str, author: Author = "provider") -> list[Reading]:
+        """SNOMED CT findings say what their concept says; the quote is the display or the code."""
+        readings = []
+        for index, coding in enumerate((concept or {}).get("coding") or ()):
+            meaning = self.concepts.findings.get(str(coding.get("code"))) if system_of(coding) == "snomed" else None
+            if meaning:
+                key = "display" if isinstance(coding.get("display"), str) and coding["display"] else "code"
+                passage = Passage(coding[key], entry.reference, f"{path}.coding[{index}].{key}", author)
+                readings.append(_reading_of(meaning, passage))
+        return readings
+
+    def _sites(self, entry: Entry) -> tuple[Finding, ...]:
+        found: list[Finding] = []
+        for index, site in enumerate(entry.resource.get("bodySite") or ()):
+            found += self._site(site, entry, f"Condition.bodySite[{index}]")
+        return tuple({(f.value, f.detail): f for f in reversed(found)}.values())
+
+    def _site(self, site: Mapping[str, Any], entry: Entry, path: str) -> list[Finding]:
+        for index, coding in enumerate(site.get("coding") or ()):
+            known = self.concepts.body_sites.get(str(coding.get("code"))) if system_of(coding) == "snomed" else None
+            if known:
+                key = "display" if coding.get("display") else "code"
+                passage = Passage(str(coding[key]), entry.reference, f"{path}.coding[{index}].{key}")
+                return [Finding("region", known["region"], Evidence(passage, 0, len(passage.text)), detail=known.get("junction", ""))]
+        return [finding for expression, text in _concept_texts(site, path) for finding in self._places(Passage(text, entry.reference, expression))]
+
+    def _places(self, passage: Passage) -> list[Finding]:
+        """The regions that a short text names (a bodySite, an exam title)."""
+        span = Span(0, len(passage.text), Section("", "findings", 0, len(passage.text)), True)
+        scene = lay_out(passage.text, span, self.lexicon)
+        return [Finding("region", region, Evidence(passage, place.start, place.end), detail=junction) for place in scene.places for region, junction in place.values]
+
+    def _condition_faults(self, condition: Resource, entry: Entry) -> Iterator[RecordFault]:
+        code = condition.get("code") or {}
+        if not code.get("coding") and not code.get("text"):
+            yield RecordFault("code-missing", "Condition.code")
+        if condition.get("modifierExtension"):
+            yield RecordFault("modifier-extension", "Condition.modifierExtension[0]")
+
+    # -- the encounter
+
+    def _inpatient(self) -> bool:
+        claim = self.request.claim
+        if claim and _code(claim.resource.get("type")) in ("professional", "vision", "oral", "pharmacy"):
+            return False
+        return _class(self.request.encounter) in INPATIENT
+
+    def _discharged(self) -> bool:
+        encounter = self.request.encounter
+        return self.request.hook == "encounter-discharge" or bool(encounter and encounter.resource.get("status") == "finished")
+
+    # -- what the Conditions share
+
+    def _with_record(self, own: Documentation, all_own: Sequence[Documentation], *, takes: bool, duplicate: bool) -> Documentation:
+        faults = [*own.faults, *self._report_faults] if takes else list(own.faults)
+        if duplicate:
+            faults.append(RecordFault("duplicate", "Condition.code"))
+        readings = own.readings
+        if takes:
+            readings += (*self._report_readings, *self._document_readings)
+        readings += self._observation_readings
+        claimed = {region for other in all_own if other is not own for s in other.statements("provider") for region in s.region_values()}
+        claimed |= {f.value for other in all_own if other is not own for f in other.sites}
+        return replace(own, readings=readings, exam_places=self._exam_places if takes else (), imaging=self._imaging if takes else (), faults=tuple(faults), takes_reports=takes,
+                       regions_claimed_elsewhere=tuple(sorted(claimed)), imaging_encounter=takes and self._is_imaging_encounter())
+
+    def _takers(self, own: Sequence[Documentation]) -> set[int]:
+        """Which Conditions the reports speak to: those of the spine; where none is, a single Condition takes them."""
+        spinal = {i for i, (d, entry) in enumerate(zip(own, self.request.conditions, strict=True)) if d.statements("provider") or d.sites or _spinal(entry.resource) or _family_code(d)}
+        if spinal:
+            stated = {i for i in spinal if own[i].statements("provider") or _family_code(own[i])}
+            if stated:
+                return stated
+            return set(sorted(self._fitting(own, spinal))[:1])
+        return {0} if len(own) == 1 else set()
+
+    def _fitting(self, own: Sequence[Documentation], spinal: set[int]) -> set[int]:
+        """Of several spinal complaints the one whose place is that of the report."""
+        reported = {f.value for r in self._report_readings for s in r.statements for f in s.regions}
+        named = {i: {f.value for r in own[i].readings for f in self._places(r.passage)} for i in spinal}
+        return {i for i in spinal if named[i] & reported} or spinal
+
+    def _is_imaging_encounter(self) -> bool:
+        encounter = self.request.encounter
+        return self.request.setting == "claim" and encounter is not None and any(_same(_reference(r.resource.get("encounter")), encounter.reference) for r in self._used_reports)
+
+    @cached_property
+    def _subjects(self) -> set[str]:
+        subjects = {_reference(entry.resource.get("subject")) for entry in self.request.conditions} - {""}
+        if self.request.patient:
+            subjects.add(self.request.patient.reference)
+        return subjects
+
+    def _about_patient(self, entry: Entry) -> bool:
+        subject = _reference(entry.resource.get("subject"))
+        return not subject or not self._subjects or any(_same(subject, known) for known in self._subjects)
+
+    @cached_property
+    def _used_reports(self) -> list[Entry]:
+        return [r for r in self.request.reports if self._about_patient(r) and r.resource.get("status") in COUNTED_REPORTS]
+
+    @cached_property
+    def _report_faults(self) -> list[RecordFault]:
+        faults = []
+        for report in self.request.reports:
+            if not self._about_patient(report):
+                faults.append(RecordFault("subject-mismatch", "DiagnosticReport.subject"))
+            elif report.resource.get("status") not in COUNTED_REPORTS:
+                faults.append(RecordFault("report-not-final", "DiagnosticReport.status"))
+            elif not _effective(report.resource):
+                faults.append(RecordFault("report-undated", "DiagnosticReport.effectiveDateTime"))
+        for report in self._used_reports:
+            for index, form in enumerate(report.resource.get("presentedForm") or ()):
+                if form.get("data") and attachment_text(form) is None:
+                    faults.append(RecordFault("unreadable", f"DiagnosticReport.presentedForm[{index}]"))
+        return faults
+
+    @cached_property
+    def _report_readings(self) -> tuple[Reading, ...]:
+        return tuple(reading for report in self._used_reports for reading in self._read_report(report))
+
+    def _read_report(self, entry: Entry) -> Iterator[Reading]:
+        report = entry.resource
+        earlier = self._is_earlier(report)
+        date, status = _effective(report), str(report.get("status") or "")
+        texts = [("DiagnosticReport.conclusion", report.get("conclusion"), "")]
+        for index, form in enumerate(report.get("presentedForm") or ()):
+            read_form = attachment_text(form)
+            if read_form:
+                texts.append((f"DiagnosticReport.presentedForm[{index}].data", *read_form))
+        for index, concept in enumerate(report.get("conclusionCode") or ()):
+            texts += [(expression, text, "") for expression, text in _concept_texts(concept, f"DiagnosticReport.conclusionCode[{index}]", skip_icd=True)]
+            yield from self._coded(concept, entry, f"DiagnosticReport.conclusionCode[{index}]", "report")
+        for expression, text, markup in texts:
+            if isinstance(text, str) and text:
+                yield read(Passage(text, entry.reference, expression, "report", date, status, earlier, markup), self.lexicon)
+
+    def _is_earlier(self, resource: Resource) -> bool:
+        """Of another encounter than the one at hand."""
+        theirs = _reference(resource.get("encounter"))
+        mine = self.request.encounter.reference if self.request.encounter else ""
+        return bool(theirs and mine and not _same(theirs, mine))
+
+    @cached_property
+    def _exam_places(self) -> tuple[Finding, ...]:
+        found = [f for report in self._used_reports for f in self._examined(report)]
+        return tuple({(f.value, f.detail): f for f in reversed(found)}.values())
+
+    def _examined(self, entry: Entry) -> list[Finding]:
+        code = entry.resource.get("code") or {}
+        found = []
+        for index, coding in enumerate(code.get("coding") or ()):
+            known = self.concepts.imaging_reports.get(str(coding.get("code"))) if system_of(coding) == "loinc" else None
+            if known:
+                passage = Passage(str(coding.get("display") or coding["code"]), entry.reference, f"DiagnosticReport.code.coding[{index}].{'display' if coding.get('display') else 'code'}", "report")
+                found += [Finding("region", region, Evidence(passage, 0, len(passage.text))) for region in known["regions"]]
+        for expression, text in _concept_texts(code, "DiagnosticReport.code"):
+            found += self._places(Passage(text, entry.reference, expression, "report"))
+        return found
+
+    @cached_property
+    def _imaging(self) -> tuple[Finding, ...]:
+        return tuple(f for report in self._used_reports for f in self._imaging_of(report))
+
+    def _imaging_of(self, entry: Entry) -> Iterator[Finding]:
+        """Modality, date and finding of one report; `detail` names the regions examined."""
+        report = entry.resource
+        modality = self._modality(entry)
+        if modality is None:
+            return
+        readings = [r for r in self._report_readings if r.passage.source == entry.reference]
+        regions = {f.value for f in self._examined(entry)} | {f.value for r in readings for s in r.statements for f in s.regions}
+        detail = " ".join(sorted(regions))
+        yield replace(modality, detail=detail)
+        date = _effective(report)
+        if date:
+            key = "effectiveDateTime" if report.get("effectiveDateTime") else "effectivePeriod.start"
+            passage = Passage(date, entry.reference, f"DiagnosticReport.{key}", "report", date)
+            yield Finding("imaging.date", date, Evidence(passage, 0, len(date)), detail=detail)
+        for reading in readings:
+            for statement in reading.statements:
+                if statement.assertion == "affirmed":
+                    yield Finding("imaging.finding", statement.narrowing, statement.evidence, detail=detail)
+
+    def _modality(self, entry: Entry) -> Finding | None:
+        report = entry.resource
+        for index, coding in enumerate((report.get("code") or {}).get("coding") or ()):
+            known = self.concepts.imaging_reports.get(str(coding.get("code"))) if system_of(coding) == "loinc" else None
+            if known:
+                passage = Passage(str(coding["code"]), entry.reference, f"DiagnosticReport.code.coding[{index}].code", "report")
+                return Finding("imaging.modality", known["modality"], Evidence(passage, 0, len(passage.text)))
+        for expression, text in _concept_texts(report.get("code"), "DiagnosticReport.code"):
+            for finding in read(Passage(text, entry.reference, expression, "report"), self.lexicon).of("imaging.modality"):
+                return finding
+        for reading in self._report_readings:
+            if reading.passage.source == entry.reference:
+                for finding in reading.of("imaging.modality"):
+                    return finding
+        return None
+
+    @cached_property
+    def _document_readings(self) -> tuple[Reading, ...]:
+        return tuple(read(passage, self.lexicon) for entry in self.request.documents if self._about_patient(entry) and entry.resource.get("status", "current") == "current"
+                     for passage in self._document_passages(entry))
+
+    def _document_passages(self, entry: Entry) -> Iterator[Passage]:
+        document = entry.resource
+        author: Author = "provider" if _document_by_provider(document) else "ancillary"
+        for index, content in enumerate(document.get("content") or ()):
+            text = attachment_text(content.get("attachment") or {})
+            if text:
+                yield Passage(text[0], entry.reference, f"DocumentReference.content[{index}].attachment.data", author, _date(document.get("date")), str(document.get("docStatus") or ""),
+                              self._is_earlier({"encounter": ((document.get("context") or {}).get("encounter") or [None])[0]}), text[1])
+
+    @cached_property
+    def _observation_readings(self) -> tuple[Reading, ...]:
+        return tuple(reading for entry in self.request.observations if self._about_patient(entry) and entry.resource.get("status") not in ("cancelled", "entered-in-error")
+                     for reading in self._read_observation(entry))
+
+    def _read_observation(self, entry: Entry) -> Iterator[Reading]:
+        observation = entry.resource
+        date = _date(observation.get("effectiveDateTime"))
+        texts = [("Observation.valueString", observation.get("valueString"))]
+        texts += list(_concept_texts(observation.get("valueCodeableConcept"), "Observation.valueCodeableConcept"))
+        texts += [(f"Observation.note[{i}].text", note.get("text")) for i, note in enumerate(observation.get("note") or ())]
+        if not any(key.startswith("value") for key in observation) or observation.get("valueBoolean") is True:
+            texts += list(_concept_texts(observation.get("code"), "Observation.code"))
+        for expression, text in texts:
+            if isinstance(text, str) and text:
+                yield read(Passage(text, entry.reference, expression, "ancillary", date), self.lexicon)
+        yield from self._coded(observation.get("valueCodeableConcept"), entry, "Observation.valueCodeableConcept", "ancillary")
+
+
+# --- small readers of FHIR datatypes ------------------------------------------------------------------------------
+
+
+def date_of_service(request: Request, condition: Resource) -> str | None:
+    """Before a claim: given, claim, encounter. While charting also recordedDate. Dates as written (POLICY section 5)."""
+    encounter = request.encounter.resource if request.encounter else {}
+    period = encounter.get("period") or {}
+    inpatient = _class(request.encounter) in INPATIENT
+    stay = _full(period.get("end")) if inpatient else None
+    candidates = [_full(request.date_of_service)]
+    if request.claim:
+        candidates += [stay, *_claim_dates(request.claim.resource, at_end=inpatient)]
+    candidates += [stay, _full(period.get("start")), _full(period.get("end"))]
+    if request.setting == "charting":
+        candidates.append(_full(condition.get("recordedDate")))
+    return next((date for date in candidates if date), None)
+
+
+def _claim_dates(claim: Resource, *, at_end: bool) -> Iterator[str | None]:
+    billable = claim.get("billablePeriod") or {}
+    if at_end:
+        yield _full(billable.get("end"))
+    for item in claim.get("item") or ():
+        serviced = item.get("servicedPeriod") or {}
+        yield _full(item.get("servicedDate")) or _full(serviced.get("start")) or _full(serviced.get("end"))
+    yield _full(billable.get("start")) or _full(billable.get("end"))
+
+
+def _full(value: Any) -> str | None:
+    """A complete date, as written, in its own offset; a year or a month alone is none."""
+    date = _date(value)
+    return date if date and len(date) == 10 else None
+
+
+def _date(value: Any) -> str | None:
+    return value.strip()[:10] if isinstance(value, str) and re.match(r"\s*\d{4}(-\d\d(-\d\d)?)?(T|\s|$)", value) else None
+
+
+def _effective(report: Resource) -> str | None:
+    period = report.get("effectivePeriod") or {}
+    return _date(report.get("effectiveDateTime")) or _date(period.get("start")) or _date(period.get("end"))
+
+
+def _class(encounter: Entry | None) -> str:
+    value = (encounter.resource.get("class") if encounter else None) or {}
+    if isinstance(value, list):
+        value = value[0] if value else {}
+    return str(value.get("code") or "").upper()
+
+
+def _code(concept: Any) -> str:
+    """The first code of a CodeableConcept."""
+    return next((str(c["code"]) for c in (concept or {}).get("coding") or () if c.get("code")), "")
+
+
+def _clinical(condition: Resource) -> str:
+    status = _code(condition.get("clinicalStatus"))
+    if status in ("resolved", "inactive", "remission"):
+        return status
+    return "resolved" if any(key.startswith("abatement") for key in condition) else ""
+
+
+def _concept_texts(concept: Any, path: str, *, skip_icd: bool = False) -> Iterator[tuple[str, str]]:
+    """(expression, text) of a CodeableConcept: its text, and displays that are no mere code titles."""
+    if not isinstance(concept, Mapping):
+        return
+    text = concept.get("text")
+    if isinstance(text, str) and text.strip():
+        yield f"{path}.text", text
+    for index, coding in enumerate(concept.get("coding") or ()):
+        display = coding.get("display")
+        if not isinstance(display, str) or not display.strip() or display == text:
+            continue
+        if not (skip_icd and system_of(coding) in ("icd-10-cm", "other-icd")):
+            yield f"{path}.coding[{index}].display", display
+
+
+def _reading_of(meaning: Mapping[str, Any], passage: Passage) -> Reading:
+    evidence = Evidence(passage, 0, len(passage.text))
+    if meaning.get("function"):
+        return Reading(passage, findings=(Finding("function", meaning["function"], evidence, detail=meaning.get("safety", "")),))
+
+    def finding(element: str, value: str, detail: str = "") -> Finding:
+        return Finding(element, value, evidence, detail=detail)
+
+    framings = (finding("framing", meaning["framing"]),) if meaning.get("framing") else ()
+    regions = (finding("region", meaning["region"], meaning.get("junction", "")),) if meaning.get("region") else ()
+    statement = Statement("affirmed", meaning.get("narrowing", "unstated"), evidence, finding("space", meaning["space"]) if meaning.get("space") else None, regions,
+                          causes=tuple(finding("tissue", tissue, "own-words") for tissue in meaning.get("tissue", ())), framings=framings, by_code=True)
+    return Reading(passage, (statement,))
+
+
+def _reference(value: Any) -> str:
+    return str(value.get("reference") or "") if isinstance(value, Mapping) else ""
+
+
+def _same(one: str, other: str) -> bool:
+    """'Patient/p1', 'https://ehr.example/fhir/Patient/p1' and 'Patient/p1/_history/2' are the same patient."""
+    return bool(one and other) and _short(one) == _short(other)
+
+
+def _short(reference: str) -> str:
+    parts = reference.split("/_history/")[0].rstrip("/").split("/")
+    return "/".join(parts[-2:]) if len(parts) > 1 else reference
+
+
+def _is_provider(reference: Any) -> bool:
+    named = _reference(reference)
+    return not named.split("/")[-2:-1] or named.split("/")[-2] not in ("Patient", "RelatedPerson")
+
+
+def _by_practitioner(reference: Any) -> bool:
+    return any(part in ("Practitioner", "PractitionerRole") for part in _reference(reference).split("/"))
+
+
+def _note_by_provider(note: Mapping[str, Any]) -> bool:
+    if not _is_provider(note.get("authorReference")):
+        return False
+    named = f"{note.get('authorString') or ''} {(note.get('authorReference') or {}).get('display') or ''}"
+    return not _NOT_PROVIDER.search(named) and not _PT_CREDENTIAL.search(named)
+
+
+def _document_by_provider(document: Resource) -> bool:
+    authors = document.get("author") or ()
+    if any(_reference(a).split("/")[0] in ("Patient", "RelatedPerson", "Device", "Organization") for a in authors if _reference(a)):
+        return False
+    titles = [a.get("display") for a in authors] + [t for _, t in _concept_texts(document.get("type"), "")] + [document.get("description")]
+    titles += [t for c in document.get("category") or () for _, t in _concept_texts(c, "")]
+    named = " | ".join(str(t) for t in titles if t)
+    return not _NOT_PROVIDER.search(named) and not _PT_CREDENTIAL.search(named)
+
+
+def _spinal(condition: Resource) -> bool:
+    return any(_SPINAL_WORDS.search(text) or find_levels(text) for _, text in _concept_texts(condition.get("code"), ""))
+
+
+def _family_code(documentation: Documentation) -> bool:
+    return any(code.system == "icd-10-cm" and re.match(r"M99\.[2-7]|M48\.0", code.code) for code in documentation.codes)
+
+
+def _dotted(code: str) -> str:
+    plain = code.strip().upper()
+    return plain if "." in plain or len(plain) <= 3 else f"{plain[:3]}.{plain[3:]}"
+
+
+def _duplicates(conditions: Iterable[Entry]) -> set[int]:
+    """Later Conditions with the same code and the same category; a problem-list item beside an encounter diagnosis is none."""
+    seen: set[tuple[str, tuple[str, ...]]] = set()
+    found = set()
+    for index, entry in enumerate(conditions):
+        code = _code(entry.resource.get("code")) or str((entry.resource.get("code") or {}).get("text") or "").strip().lower()
+        key = code, tuple(sorted(_code(c) for c in entry.resource.get("category") or ()))
+        if code and key in seen:
+            found.add(index)
+        seen.add(key)
+    return found

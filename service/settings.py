@@ -1,0 +1,80 @@
+"""Settings from environment variables CODING_ASSIST_...; unknown or wrong ones are refused with a sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.coding.claim import PayerPolicy
+
+PREFIX = "CODING_ASSIST_"
+KNOWN: dict[str, str] = {
+    "TERMINOLOGY": "folder that replaces the shipped terminology",
+    "LEXICON": "YAML file with a site's own terms on top of ours",
+    "PAYER_POLICIES": "JSON file with payer policies and the operator's list of manipulation procedures",
+    "BASE_URL": "how the outside reaches the service, such as https://coding.example.org",
+    "LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR",
+    "DATABASE_URL": "sqlite:///... or postgresql+psycopg://...",
+    "AUTH": "none or jwt",
+    "ALLOW_INSECURE": "1 to serve without authentication on an address that is not this machine's own",
+}
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+class SettingError(Exception):
+    """A setting that the service does not take, and what it takes instead."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the operator decides."""
+
+    terminology: Path | None = None
+    lexicon: Path | None = None
+    policies: tuple[PayerPolicy, ...] = ()
+    manipulation_codes: frozenset[str] = frozenset()
+    wants_care: bool = False
+    base_url: str = "http://127.0.0.1:8080"
+    log_level: str = "INFO"
+    allow_insecure: bool = False
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Settings from the environment; SettingError names the variable and what is allowed."""
+    given = {name.removeprefix(PREFIX): value for name, value in environment.items() if name.startswith(PREFIX)}
+    for name in given:
+        if name not in KNOWN:
+            raise SettingError(f"{PREFIX}{name} is no setting of this service. Known: {', '.join(PREFIX + known for known in sorted(KNOWN))}.")
+    if given.get("AUTH", "none") != "none":
+        raise SettingError(f"{PREFIX}AUTH: only none is available in this version.")
+    level = given.get("LOG_LEVEL", "INFO").upper()
+    if level not in LEVELS:
+        raise SettingError(f"{PREFIX}LOG_LEVEL is one of {', '.join(LEVELS)}.")
+    base_url = given.get("BASE_URL", Settings.base_url).rstrip("/")
+    if not base_url.startswith(("http://", "https://")):
+        raise SettingError(f"{PREFIX}BASE_URL begins with http:// or https://.")
+    policies, codes, wants_care = _policies(_path("PAYER_POLICIES", given)) if "PAYER_POLICIES" in given else ((), frozenset[str](), False)
+    return Settings(_path("TERMINOLOGY", given), _path("LEXICON", given), policies, codes, wants_care, base_url, level, given.get("ALLOW_INSECURE") == "1")
+
+
+def _path(name: str, given: Mapping[str, str]) -> Path | None:
+    if name not in given:
+        return None
+    path = Path(given[name])
+    if not path.exists():
+        raise SettingError(f"{PREFIX}{name} names a path that does not exist. Give the {KNOWN[name]}.")
+    return path
+
+
+def _policies(path: Path | None) -> tuple[tuple[PayerPolicy, ...], frozenset[str], bool]:
+    """The operator's file: {"policies": [...], "manipulation_procedures": [...], "conservative_care": true}."""
+    try:
+        page = json.loads(path.read_text("utf-8")) if path else {}
+        policies = tuple(PayerPolicy(entry["id"], entry["says"], tuple(entry.get("coverage", ())), tuple(entry.get("procedures", ())), tuple(entry.get("first_diagnosis", ())))
+                         for entry in page.get("policies", ()))
+        return policies, frozenset(page.get("manipulation_procedures", ())), page.get("conservative_care") is True
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise SettingError(f"{PREFIX}PAYER_POLICIES: the file is not readable. It holds JSON with `policies` (each with id, says, coverage, procedures, first_diagnosis), "
+                           "`manipulation_procedures` and `conservative_care`.") from None
