@@ -24,6 +24,7 @@ Resource = Mapping[str, Any]
 COUNTED_REPORTS = frozenset({"final", "amended", "corrected", "appended"})
 INPATIENT = frozenset({"IMP", "ACUTE", "NONAC"})
 _NOT_PROVIDER = re.compile(r"\b(?:nurse|nursing|rn|lpn|lvn|cna|physical therap\w*|occupational therap\w*|therapist|medical assistant|dietit\w*|technologist|student|patient|social work\w*|pta|scribe)\b", re.I)
+_DENIED = re.compile(r"\b(?:no|none|absent|negative|denie[sd]|not|normal|without|nil)\b", re.I)
 _PT_CREDENTIAL = re.compile(r",\s*(?:PT|DPT|OT|OTR|PTA|RN|BSN|LPN|MA)\b")
 _SPINAL_WORDS = re.compile(r"\b(?:spin\w*|back|neck|vertebra\w*|radicul\w*|myelopath\w*|sciatic\w*|lumb\w*|cervic\w*|thorac\w*|sacr\w*|numb\w*|tingl\w*|paresthes\w*|weakness|claudication|dorsalgia|cord|canal|foramin\w*|disc|disk)\b", re.I)
 
@@ -97,7 +98,7 @@ class _Record:
         if dos is None:
             faults.append(RecordFault("dos-missing", "Claim.item[0].servicedDate" if self.request.setting == "claim" and self.request.claim else "Condition.recordedDate"))
         return Documentation(entry.reference, self.request.setting, dos, tuple(readings), codes, self._sites(entry), faults=tuple(faults), verification=_code(condition.get("verificationStatus")),
-                             clinical=_clinical(condition), inpatient=self._inpatient(), discharged=self._discharged(), wants_care=self.request.wants_care)
+                             clinical=_clinical(condition), inpatient=self._inpatient(), discharged=self._discharged(), wants_care=self.request.wants_care, named_regions=self._named_regions(condition, entry))
 
     def _condition_passages(self, entry: Entry) -> Iterator[Passage]:
         condition = entry.resource
@@ -155,6 +156,11 @@ class _Record:
         span = Span(0, len(passage.text), Section("", "findings", 0, len(passage.text)), True)
         scene = lay_out(passage.text, span, self.lexicon)
         return [Finding("region", region, Evidence(passage, place.start, place.end), detail=junction) for place in scene.places for region, junction in place.values]
+
+    def _named_regions(self, condition: Resource, entry: Entry) -> tuple[str, ...]:
+        """Every region that the diagnosis itself names, narrowing or not."""
+        found = [f.value for expression, text in _concept_texts(condition.get("code"), "Condition.code", skip_icd=True) for f in self._places(Passage(text, entry.reference, expression))]
+        return tuple(dict.fromkeys(found))
 
     def _condition_faults(self, condition: Resource, entry: Entry) -> Iterator[RecordFault]:
         code = condition.get("code") or {}
@@ -349,7 +355,7 @@ class _Record:
         texts = [("Observation.valueString", observation.get("valueString"))]
         texts += list(_concept_texts(observation.get("valueCodeableConcept"), "Observation.valueCodeableConcept"))
         texts += [(f"Observation.note[{i}].text", note.get("text")) for i, note in enumerate(observation.get("note") or ())]
-        if not any(key.startswith("value") for key in observation) or observation.get("valueBoolean") is True:
+        if observation.get("valueBoolean") is not False and not _DENIED.search(str(observation.get("valueString") or "") + str((observation.get("valueCodeableConcept") or {}).get("text") or "")):
             texts += list(_concept_texts(observation.get("code"), "Observation.code"))
         for expression, text in texts:
             if isinstance(text, str) and text:

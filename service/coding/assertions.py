@@ -23,7 +23,7 @@ def said_of(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> Sa
     if _other_person(scene, first):
         return "other"
     if is_negated(scene, first, last, is_verb=is_verb):
-        return "historical" if _then_not_now(scene, first) else "negated"
+        return "historical" if then_not_now(scene, first) else "negated"
     if _historical(scene, first, last):
         return "historical"
     if _governed(scene, first, "plan"):
@@ -81,13 +81,18 @@ def _reaches(scene: Scene, cue: Mention, target: int, *, is_verb: bool) -> bool:
     return all(_list_goes_on(scene, p, target, is_verb=is_verb) for p in gap if scene.tokens[p].word in (",", ":", "(")) and not _turns(scene, gap, target)
 
 
+def _starts_anew(scene: Scene, comma: int) -> bool:
+    """'..., the canal stenosis' after a comma is a new subject."""
+    return comma + 1 < len(scene.tokens) and scene.tokens[comma + 1].word in ("the", "there", "this", "now", "today")
+
+
 def _passes_on(scene: Scene, cue: Mention, link: Mention) -> bool:
     """'does not cause', 'without causing', 'no X causing Y': the denial reaches over the link."""
     return link.first - cue.last <= 2 or not any(scene.tokens[p].word == "," for p in range(cue.last + 1, link.first))
 
 
 def _list_goes_on(scene: Scene, comma: int, target: int, *, is_verb: bool) -> bool:
-    if scene.tokens[comma].word == ":":
+    if scene.tokens[comma].word == ":" or _starts_anew(scene, comma):
         return False
     gap = range(comma + 1, target)
     if is_verb or any(scene.tokens[p].word in _NEW_ASSERTION for p in gap):
@@ -122,8 +127,14 @@ def _answers(scene: Scene, cue: Mention, last: int, *, commas: bool = False) -> 
     if bare and cue.concept.kind == "negation":
         return bool(words) and words[-1] in (":", "-", "is", "are", "–", "=", "(") or not words and scene.tokens[cue.first].word not in ("no", "negative", "neg") 
     if commas:
-        return _closes_clause(scene, cue) or "," not in words
+        return "," not in words or (_closes_clause(scene, cue) and _stands_alone(scene, last, cue))
     return "," not in words
+
+
+def _stands_alone(scene: Scene, last: int, cue: Mention) -> bool:
+    """Behind the last comma stands the cue and nothing that it could govern instead ('..., lumbar involvement suspected')."""
+    comma = max(p for p in range(last + 1, cue.first) if scene.tokens[p].word in (",", ":", "-", "–"))
+    return all(scene.tokens[p].word in ("is", "still", "remains", "diagnosis", "dx", "as", "yet", "this", "currently") for p in range(comma + 1, cue.first))
 
 
 def _closes_clause(scene: Scene, cue: Mention) -> bool:
@@ -137,6 +148,8 @@ def _hedge_reaches(scene: Scene, cue: Mention, target: int) -> bool:
     gap = range(cue.last + 1, target)
     words = [scene.tokens[p].word for p in gap]
     cue_word = scene.tokens[cue.first].word
+    if any(m.value == "confirmed" and cue.last < m.first for m in scene.of("present") if scene.same_clause(m.first, target)):
+        return False
     if cue_word in ("may", "might", "could") and len(words) > _AFTER_REACH:
         return False
     if cue_word in ("appear", "appears", "appearing", "seems", "seem") and scene.covered(cue.last + 1, target, "present"):
@@ -148,9 +161,12 @@ def _hedge_reaches(scene: Scene, cue: Mention, target: int) -> bool:
 
 
 def _historical(scene: Scene, first: int, last: int) -> bool:
-    if _now(scene, first):
-        return False
+    now = _now(scene, first)
     for cue in scene.of("historical"):
+        if scene.tokens[max(0, cue.first - 1)].word in ("never", "not", "no", "without") and cue.first:
+            continue
+        if now and (cue.concept.says("scope") == "after" or now == "persists"):
+            continue
         if cue.concept.says("scope") == "after" and cue.last < first and scene.same_clause(cue.last, first) and not _cut_off(scene, cue, first):
             return True
         if cue.concept.says("scope") == "before" and cue.first > last and scene.same_clause(cue.first, last) and cue.first - last <= 12:
@@ -166,21 +182,31 @@ def _cut_off(scene: Scene, cue: Mention, target: int) -> bool:
     return bool(commas) and not any(scene.tokens[p].word in ("and", "or") for p in range(commas[-1], target + 1))
 
 
-def _now(scene: Scene, first: int) -> bool:
-    resolved = any(m.concept.says("scope") == "before" and "resolv" in scene.tokens[m.last].word for m in scene.of("historical"))
-    return not resolved and any(scene.same_clause(m.first, first) for m in scene.of("present"))
+def _now(scene: Scene, first: int) -> str:
+    """'persists' where the sentence says that it is still there, 'now' for a weaker word of the present."""
+    values = [m.value for m in scene.of("present") if scene.same_clause(m.first, first)]
+    return "persists" if "persists" in values else values[0] if values else ""
 
 
-def _then_not_now(scene: Scene, first: int) -> bool:
-    """A denial of an earlier time ('when there was no stenosis') says nothing of today."""
-    words = {scene.tokens[p].word for p in range(first) if scene.same_clause(p, first)}
+_PAST = frozenset({"when", "was", "were", "previously", "prior", "previous", "showed", "revealed", "demonstrated", "had", "formerly", "earlier"})
+
+
+def then_not_now(scene: Scene, first: int) -> bool:
+    """A denial of an earlier time ('in 2019 there was no stenosis; now ...') says nothing of today."""
+    words = {scene.tokens[p].word for p in range(len(scene.tokens)) if scene.same_clause(p, first)}
+    dated = any(len(word) == 4 and word.startswith(("19", "20")) and word.isdigit() for word in words)
     elsewhere = any(scene.clauses[m.first] != scene.clauses[first] for m in scene.of("narrowing"))
-    return elsewhere and bool(words & {"when", "was", "were", "previously", "prior", "previous"})
+    return elsewhere and (dated or bool(words & _PAST))
 
 
 def _governed(scene: Scene, first: int, kind: str) -> bool:
-    return any(cue.last < first and scene.same_clause(cue.last, first) and cue.concept.says("scope") == "after" for cue in scene.of(kind))
+    return any(cue.last < first and scene.same_clause(cue.last, first) and not (cue.concept.is_("opening") and cue.first) for cue in scene.of(kind))
 
 
 def _other_person(scene: Scene, first: int) -> bool:
-    return any(cue.first < first and not any(scene.tokens[p].word in ("patient", "pt") for p in range(cue.last, first)) for cue in scene.of("other-person"))
+    return _hearsay(scene, first) or any(cue.first < first and not any(scene.tokens[p].word in ("patient", "pt") for p in range(cue.last, first)) for cue in scene.of("other-person"))
+
+
+def _hearsay(scene: Scene, first: int) -> bool:
+    """What the patient says or was told is no provider's statement (Guidelines I.B.14)."""
+    return any(cue.last < first and scene.same_clause(cue.last, first) for cue in scene.of("hearsay"))

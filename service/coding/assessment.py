@@ -8,14 +8,14 @@ The date of service decides which rules and codes hold, never today.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from service.coding.alternatives import alternatives
 from service.coding.model import ELEMENTS, REQUIRED, Assessment, Candidate, CodingSuggestion, Disposition, Documentation, Element, Evidence, Finding, Issue, Rule, RuleHit
-from service.coding.packs import RulePack, Terminology
+from service.coding.packs import CodeTable, RulePack, Terminology
 from service.coding.supporting import supporting_elements
 from service.coding.validity import recorded_code_hits
-from service.coding.weighing import Weighed, as_certain, chosen_code, has_family_code, uncertain_by_status, weigh_all
+from service.coding.weighing import Weighed, _when, as_certain, chosen_code, has_family_code, uncertain_by_status, weigh_all
 
 _UNSPOKEN = frozenset({"entered-in-error", "refuted"})
 
@@ -122,7 +122,7 @@ def _default_code(case: Case, region: Finding) -> str:
     return ""
 
 
-def _tables(case: Case, rule: Rule) -> Iterator[object]:  # CodeTable
+def _tables(case: Case, rule: Rule) -> Iterator[CodeTable]:
     targets = rule.settings.get("to", ())
     assert isinstance(targets, list | tuple)
     return (case.terminology.main.tables[target] for target in targets)
@@ -142,6 +142,8 @@ def _candidates(case: Case, suggestions: Sequence[CodingSuggestion]) -> tuple[Ca
         for candidate in _candidates_of(case, weighed):
             if candidate.code not in chosen:
                 found.setdefault(candidate.code, candidate)
+    for companion in _companions(case) if case.weighed else ():
+        found.setdefault(companion.code, companion)
     return tuple(found.values())
 
 
@@ -158,6 +160,19 @@ def _candidates_of(case: Case, weighed: Weighed) -> Iterator[Candidate]:
     yield from [*usual, *ours] if claudication else [*ours, *usual]
 
 
+def _companions(case: Case) -> Iterator[Candidate]:
+    """What the provider attributes to the stenosis is offered beside it, a manifestation after it; never inferred."""
+    stated = {f.value for f in case.documentation.findings("companion", "provider")}
+    places = [f for w in case.weighed for f in w.regions]
+    for rule in case.terminology.main.of_kind("companions", case.on):
+        when = rule.settings["when"]
+        assert isinstance(when, dict)
+        for table in _tables(case, rule) if stated & set(when["function"]) else ():
+            if table.codes:
+                yield from (Candidate(code) for code in table.codes)
+            yield from (Candidate(code) for f in places if (code := table.code(f.value, f.detail, (), case.on)))
+
+
 def _complete_elsewhere(weighed: Weighed) -> bool:
     return any(rule.settings.get("complete") and rule.settings.get("bars_families") for rule in weighed.redirects)
 
@@ -169,9 +184,9 @@ def _places(weighed: Weighed) -> tuple[Finding, ...]:
 def _elsewhere(case: Case, weighed: Weighed) -> Iterator[Candidate]:
     for rule in weighed.redirects:
         for table in _tables(case, rule):
-            waits = _waits_elsewhere(weighed, rule, table.id)  # type: ignore[attr-defined]
-            if table.codes:  # type: ignore[attr-defined]
-                yield from (Candidate(table.on(code, case.on), waits) for code in table.codes)  # type: ignore[attr-defined]
+            waits = _waits_elsewhere(weighed, rule, table.id)
+            if table.codes:
+                yield from (Candidate(table.on(code, case.on), waits) for code in table.codes)
             else:
                 yield from _by_place(case, weighed, table, waits)
 
@@ -187,13 +202,13 @@ def _waits_elsewhere(weighed: Weighed, rule: Rule, table: str) -> tuple[str, ...
     return tuple(dict.fromkeys(waits))
 
 
-def _by_place(case: Case, weighed: Weighed, table: object, waits: tuple[str, ...]) -> Iterator[Candidate]:
-    codes = [table.code(f.value, f.detail, _stated_functions(case), case.on) for f in _places(weighed)]  # type: ignore[attr-defined]
+def _by_place(case: Case, weighed: Weighed, table: CodeTable, waits: tuple[str, ...]) -> Iterator[Candidate]:
+    codes = [table.code(f.value, f.detail, _stated_functions(case), case.on) for f in _places(weighed)]
     if any(codes):
         unsure = not weighed.regions or bool(weighed.region_clash)
         yield from (Candidate(code, (*waits, "region") if unsure else waits) for code in dict.fromkeys(codes) if code)
-    elif not _places(weighed) and table.unspecified:  # type: ignore[attr-defined]
-        yield Candidate(table.unspecified, (*waits, "region"))  # type: ignore[attr-defined]
+    elif not _places(weighed) and table.unspecified:
+        yield Candidate(table.unspecified, (*waits, "region"))
 
 
 def _ours(case: Case, weighed: Weighed) -> Iterator[Candidate]:
@@ -225,12 +240,18 @@ def _ask(case: Case, suggestions: Sequence[CodingSuggestion], candidates: Sequen
     asked: list[str] = []
     for weighed in case.weighed:
         asked += _required(case, weighed)
-    if not case.weighed and case.on_code and not _denied(case):
+    if not case.weighed and case.on_code and not _denied(case) and not _named_elsewhere(case):
         asked += ["narrowing", "space", "tissue", "region", *([] if chosen_code(case.documentation, case.terminology) else ["framing"])]
     ours = bool(suggestions) or any(case.terminology.pack_of(c.code) for c in candidates)
     if ours and not any(w.from_report for w in case.weighed) or (asked and case.on_code):
         asked += [name for name in ELEMENTS if name not in REQUIRED and _is_asked(case, name)]
     return tuple(dict.fromkeys(asked))
+
+
+def _named_elsewhere(case: Case) -> tuple[Rule, ...]:
+    """Without a statement on narrowing: the conditions classified elsewhere that the provider names."""
+    named = {f.value for f in case.documentation.findings("framing", "provider") if f.assertion == "affirmed"}
+    return tuple(rule for rule in case.terminology.main.of_kind("redirects", case.on) if rule.settings.get("bars_families") and _when(rule).keys() == {"framing"} and named & set(_when(rule)["framing"]))
 
 
 def _denied(case: Case) -> bool:
@@ -249,6 +270,8 @@ def _required(case: Case, weighed: Weighed) -> list[str]:
         needed = {element for candidate in _elsewhere(case, weighed) for element in candidate.awaits}
         asks = {str(rule.settings["asks"]) for rule in weighed.redirects if rule.settings.get("asks") and not _complete_elsewhere(weighed)}
         return [name for name in REQUIRED if name in needed | asks]
+    if case.documentation.findings("undetermined", "provider"):
+        return [name for name in missing if name not in ("tissue", "framing")]
     if not weighed.packs and "framing" in missing:
         missing.remove("framing")
     if weighed.statement.narrowing != "stated" and weighed.statement.assertion != "uncertain":
@@ -298,6 +321,8 @@ def _settles(case: Case) -> Iterator[RuleHit]:
 
 
 def _redirected(case: Case) -> Iterator[RuleHit]:
+    if not case.weighed and case.on_code:
+        yield from (RuleHit(rule, "conflict", (), "Condition.code", says=rule.says) for rule in _named_elsewhere(case))
     for rule in dict.fromkeys(rule for w in case.weighed for rule in w.redirects):
         evidence = tuple(f.evidence for w in case.weighed if rule in w.redirects for f in (*w.statement.framings, *w.statement.causes) if f.evidence)
         yield RuleHit(rule, "conflict", evidence, _expression(case), says=rule.says)
@@ -455,5 +480,3 @@ def _disposition(case: Case, suggestions: Sequence[CodingSuggestion], ask: Seque
         return "query"
     return "not-applicable" if _in_families(case) else _outside(case)
 
-
-__all__ = ["assess", "replace"]

@@ -9,7 +9,7 @@ from service.coding.dates import find_dates
 from service.coding.lexicon import Mention
 from service.coding.model import Assertion, Evidence, Finding, Passage
 from service.coding.scene import Scene
-from service.coding.statements import _abnormal, _tissue_findings
+from service.coding.statements import _abnormal, _tissue_findings, surgery_value
 
 _READ_FUNCTION = frozenset({"findings", "anatomy", "history", "indication", "other"})
 
@@ -20,6 +20,9 @@ def findings(scene: Scene, passage: Passage, counts: str) -> Iterator[Finding]:
     if counts in ("findings", "anatomy"):
         yield from _framing(scene, passage)
         yield from _functions(scene, passage)
+        yield from _companions(scene, passage)
+        for mention in scene.of("undetermined"):
+            yield _finding("undetermined", "undetermined", mention, passage)
     if counts in ("findings", "anatomy", "history"):
         yield from _care(scene, passage)
 
@@ -65,6 +68,20 @@ def _functions(scene: Scene, passage: Passage) -> Iterator[Finding]:
             yield Finding("function", mention.value, Evidence(passage, mention.start, mention.end, said), said, mention.concept.says("safety"))
 
 
+def _companions(scene: Scene, passage: Passage) -> Iterator[Finding]:
+    """A neurological condition that the text attributes to the narrowing ("causing radiculopathy", "myelopathy due to the stenosis")."""
+    for mention in scene.of("function"):
+        if mention.value in ("radiculopathy", "myelopathy", "cauda-equina") and said_of(scene, mention.first, mention.last) == "affirmed" and _attributed(scene, mention):
+            yield _finding("companion", mention.value, mention, passage)
+
+
+def _attributed(scene: Scene, mention: Mention) -> bool:
+    narrow = scene.of("narrowing")
+    caused = any(m.value == "causing" and 0 < mention.first - m.last <= 5 and any(n.last < m.first for n in narrow) for m in scene.of("link"))
+    because = any(m.value == "because" and 0 < m.first - mention.last <= 4 and any(0 < n.first - m.last <= 6 for n in narrow) for m in scene.of("link"))
+    return caused or because
+
+
 def _care(scene: Scene, passage: Passage) -> Iterator[Finding]:
     for mention in scene.of("care"):
         if said_of(scene, mention.first, mention.last) in ("affirmed", "historical"):
@@ -79,6 +96,8 @@ def _framing(scene: Scene, passage: Passage) -> Iterator[Finding]:
         if assertion is None or (mention.value == "dysfunction" and not _is_cause(scene, mention)):
             continue
         value = "biomechanical" if mention.value == "dysfunction" else mention.value
+        if value == "after-surgery":
+            value = surgery_value(scene, mention) or value
         yield Finding("framing", value, Evidence(passage, mention.start, mention.end, assertion), assertion)
 
 

@@ -105,15 +105,15 @@ def _pairs(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
 
 def _unrelated(one: ClaimDiagnosis, other: ClaimDiagnosis) -> bool:
     """Other region or other cause in the record's words (Guidelines I.A.12.a)."""
-    first, second = _documented(one, "region"), _documented(other, "region")
+    first, second = _documented(one), _documented(other)
     return bool(first and second and not first & second)
 
 
-def _documented(diagnosis: ClaimDiagnosis, name: str) -> set[str]:
+def _documented(diagnosis: ClaimDiagnosis) -> set[str]:
     if diagnosis.assessment is None:
         return set()
     documentation = diagnosis.assessment.documentation
-    return {f.value for r in documentation.readings if r.passage.author == "provider" for s in r.statements for f in s.regions} | {f.value for f in documentation.sites}
+    return {f.value for s in documentation.statements("provider") for f in s.regions} | {f.value for f in documentation.sites} | set(documentation.named_regions[:1])
 
 
 def _beside(one: ClaimDiagnosis, other: ClaimDiagnosis, neighbour: str, terminology: Terminology) -> ClaimDiagnosis | None:

@@ -18,13 +18,15 @@ _REGION = {"C": "cervical", "T": "thoracic", "L": "lumbar", "S": "sacral"}
 _JUNCTIONS = {("C0", "C1"): "occipitocervical", ("C1", "C2"): "atlantoaxial", ("C7", "T1"): "cervicothoracic",
               ("T12", "L1"): "thoracolumbar", ("L5", "S1"): "lumbosacral"}
 
+_SPOKEN = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12}
+_NUMBER = rf"(?:[0-9]{{1,2}}|(?i:{'|'.join(_SPOKEN)})\b)"
 _LETTER = r"[CcTtDdLlSs]"
 _SEPARATOR = r"(?:\s?[-–—/]\s?|\s?&\s?|\s+(?:to|through|thru|on|upon|over|down to)\s+)"
 LEVEL = re.compile(
     rf"(?<![A-Za-z0-9.])(?:"
     rf"(?P<whole>(?:[Oo]cciput|[Oo]cc|[Oo]c|O|C ?0))(?P<joined>\s?[-–—/]\s?|\s+(?:to|on)\s+)(?P<first>[Cc] ?-?1|[Aa]tlas)"
-    rf"|(?P<letter>{_LETTER})[ -]?(?P<upper>[0-9]{{1,2}})"
-    rf"(?:(?P<separator>{_SEPARATOR})(?P<lowerletter>{_LETTER}?)\s?-?(?P<lower>[0-9]{{1,2}})|(?P<glued>[LlSsTtDd])(?P<gluednumber>[0-9]{{1,2}}))?"
+    rf"|(?P<letter>{_LETTER})[ -]?(?P<upper>{_NUMBER})"
+    rf"(?:(?P<separator>{_SEPARATOR}|\s(?=(?:[CcTtDdLlSs]\s)?(?i:{'|'.join(_SPOKEN)})))(?P<lowerletter>{_LETTER}?)\s?-?(?P<lower>{_NUMBER})|(?P<glued>[LlSsTtDd])(?P<gluednumber>[0-9]{{1,2}}))?"
     rf")(?:(?=[,;:.)\]\s/&+<>→=-]|$)|(?![0-9A-Za-z]))"
 )
 _NOT_A_LEVEL = re.compile(r"\s*(?:-|\s)?\s*(?:weighted|w\b|wi\b|signal|sequence|hyperintens|hypointens|image|images|fat|stir|flair|relaxation)", re.I)
@@ -73,10 +75,16 @@ def find_levels(text: str) -> list[Level]:
         level = _level(text, match)
         if level is None:
             continue
-        if found and len(level.vertebrae) == 1 and text[found[-1].end : level.start].strip() in _CHAIN:
+        if found and len(level.vertebrae) == 1 and _chains(found[-1], level, text[found[-1].end : level.start]):
             level = _chained(found.pop(), level)
         found.append(level)
     return found
+
+
+def _chains(first: Level, second: Level, gap: str) -> bool:
+    """Tied by a dash or slash, or the next vertebra directly behind ('C5 C6')."""
+    following = _PLACE[second.vertebrae[0]] - _PLACE[first.vertebrae[-1]] == 1
+    return gap.strip() in _CHAIN or (gap.isspace() and "\n" not in gap and following and len(first.vertebrae) == 1)
 
 
 def _chained(first: Level, second: Level) -> Level:
@@ -96,17 +104,22 @@ def _level(text: str, match: re.Match[str]) -> Level | None:
 
 
 def _vertebrae(match: re.Match[str]) -> tuple[str, ...]:
-    letter, number = match["letter"].upper().replace("D", "T"), match["upper"]
+    letter, number = match["letter"].upper().replace("D", "T"), _digits(match["upper"])
     if match["lower"] is None and match["glued"] is None:
         return _single(letter, number)
     lower_letter = (match["lowerletter"] or match["glued"] or letter).upper().replace("D", "T")
-    lower_number = match["lower"] or match["gluednumber"]
+    lower_number = _digits(match["lower"] or match["gluednumber"])
     upper, lower = _name(letter, number), _name(lower_letter, lower_number)
     if not match["lowerletter"] and not match["glued"] and lower not in _PLACE:
         lower = ""
     if not match["lowerletter"] and upper and not lower and number.isdigit():
         lower = _next_region(letter, lower_number)
     return _between(upper, lower)
+
+
+def _digits(written: str) -> str:
+    """'4' and the spoken 'four' alike."""
+    return str(_SPOKEN.get(written.lower(), written))
 
 
 def _next_region(letter: str, number: str) -> str:

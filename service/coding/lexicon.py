@@ -39,6 +39,8 @@ CHANNELS: dict[str, str] = {
     "present": "present",
     "plan": "plan",
     "other-person": "person",
+    "hearsay": "person",
+    "undetermined": "undetermined",
     "correction": "correction",
     "contrast": "contrast",
     "link": "link",
@@ -52,10 +54,10 @@ CHANNELS: dict[str, str] = {
     "care": "care",
     "response": "response",
 }
-SPELLED = frozenset({"region", "space", "target", "tissue", "pathology", "narrowing", "framing", "modality", "function"})
+SPELLED = frozenset({"other-person", "region", "space", "target", "tissue", "pathology", "narrowing", "framing", "modality", "function"})
 CONCEPT_KEYS = frozenset(
     "kind value terms says junction region space scope anatomy modifier own-words elsewhere safety needs needs-adjacent "
-    "unless unless-adjacent unless-next exact-case cites".split()
+    "unless unless-adjacent unless-next exact-case opening cites".split()
 )
 TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d+(?:\.\d+)?|-->?|=>|[^\w\s]|_+")
 
@@ -80,10 +82,13 @@ class Concept:
 
 @dataclass(frozen=True, slots=True)
 class Token:
+    """A word of the text as the lexicon writes it; `stem` is its singular where that is known too."""
+
     text: str
     word: str
     start: int
     end: int
+    stem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +132,7 @@ class Lexicon:
                 self._add(concept, term)
         self._ordinary = {word.lower() for word in ordinary} - self._vocabulary
         self._choices = sorted(self._correctable)
+        self._spelled_words = {word for word in self._correctable if len(word) >= 4} | {"tissue", "spine", "cord"}
         self._spelling: dict[str, str] = {}
 
     def _add(self, concept: Concept, term: str) -> None:
@@ -145,8 +151,23 @@ class Lexicon:
         for match in TOKEN.finditer(text):
             if match.group() in "-‐‑" and _inside_word(text, match.start()):
                 continue
-            found.append(Token(match.group(), self.normal(match.group()), match.start(), match.end()))
+            found.extend(self._read_word(match.group(), match.start()))
         return found
+
+    def _read_word(self, written: str, start: int) -> list[Token]:
+        word = self.normal(written)
+        if word == written.lower() and word not in self._vocabulary:
+            cut = self._run_together(word)
+            if cut:
+                return [*self._read_word(written[:cut], start), *self._read_word(written[cut:], start + cut)]
+        stem = word.removesuffix("s") if len(word) > 3 and word.removesuffix("s") in self._vocabulary else ""
+        return [Token(written, word, start, start + len(written), stem)]
+
+    def _run_together(self, word: str) -> int:
+        """Where 'ligamentumflavum' or 'neuralcanal' falls into two words that the lexicon knows; 0 where it does not."""
+        if len(word) < 9 or not word.isalpha() or word in self._ordinary:
+            return 0
+        return next((cut for cut in range(4, len(word) - 3) if word[:cut] in self._spelled_words and word[cut:] in self._spelled_words), 0)
 
     def normal(self, word: str) -> str:
         """The word as the lexicon writes it: lower case, singular where only that is known, spelling forgiven."""
@@ -191,7 +212,7 @@ class Lexicon:
     def _longest(self, tokens: Sequence[Token], position: int) -> dict[str, tuple[int, list[tuple[Concept, str]]]]:
         node, longest = self._root, {}
         for offset in range(position, len(tokens)):
-            step = node.next.get(tokens[offset].word)
+            step = node.next.get(tokens[offset].word) or node.next.get(tokens[offset].stem)
             if step is None:
                 break
             node = step

@@ -157,6 +157,7 @@ class Documentation:
     takes_reports: bool = True
     regions_claimed_elsewhere: tuple[str, ...] = ()
     wants_care: bool = False
+    named_regions: tuple[str, ...] = ()
 
     def statements(self, *authors: Author) -> tuple[Statement, ...]:
         return tuple(s for r in self.readings if r.passage.author in authors for s in r.statements)

@@ -19,6 +19,7 @@ from service.coding.sentences import find_sections, find_sentences
 from service.coding.statements import correct, place_findings, read_scene, regions_joined, tissues_of
 
 COUNTING = frozenset({"findings", "anatomy"})
+_CORRECTING = frozenset({"addendum", "addenda", "correction", "corrected report", "amended report", "revised impression"})
 
 
 @dataclass
@@ -36,7 +37,8 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
     findings: list[Finding] = []
     block = _Block()
     for span in find_sentences(passage.text, sections):
-        scene = correct(lay_out(passage.text, span, lexicon))
+        laid_out = lay_out(passage.text, span, lexicon)
+        scene = correct(laid_out)
         findings.extend(beside.findings(scene, passage, span.section.counts))
         if span.section.counts not in COUNTING:
             block = _Block()
@@ -46,7 +48,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         if new:
             statements = _corrected(statements, new, span.section.name)
         else:
-            statements = _fragment(statements, scene, passage)
+            statements = _fragment(statements, scene, passage, corrects=bool(laid_out.of("correction")) or span.section.name in _CORRECTING)
         statements.extend(new)
     return Reading(passage, tuple(_shared_block_tissues(statements)), tuple(findings))
 
@@ -76,16 +78,18 @@ def _opening(scene: Scene) -> tuple[Place, ...]:
     return tuple(p for p in heading if p.labels) if heading and (at_level or heading[0].first == 0) else ()
 
 
-def _fragment(statements: list[Statement], scene: Scene, passage: Passage) -> list[Statement]:
+def _fragment(statements: list[Statement], scene: Scene, passage: Passage, *, corrects: bool) -> list[Statement]:
     """A sentence without a statement of its own may complete the one before: its site or its cause."""
     if not statements or statements[-1].assertion in ("negated", "historical"):
         return statements
     last = statements[-1]
-    places = _only_places(scene)
+    if corrects and scene.places:
+        last = replace(last, regions=(), levels=tuple(label for place in scene.places for label in place.labels))
+    places = scene.places if corrects else _only_places(scene)
     if places and not last.regions:
         return [*statements[:-1], replace(last, regions=place_findings(places, passage), regions_joined=regions_joined(scene, places))]
     causes = beside.stated_causes(scene, passage)
-    if causes and not last.causes:
+    if causes and (corrects or not last.causes):
         return [*statements[:-1], replace(last, causes=causes)]
     return statements
 
@@ -101,7 +105,7 @@ def _only_places(scene: Scene) -> list[Place]:
 
 def _corrected(statements: list[Statement], new: Sequence[Statement], section: str) -> list[Statement]:
     """An addendum wins over what it corrects: the earlier statements of the same space and place."""
-    if section not in ("addendum", "addenda", "correction", "corrected report", "amended report", "revised impression"):
+    if section not in _CORRECTING:
         return statements
     return [s for s in statements if not any(_same_matter(s, later) for later in new)]
 

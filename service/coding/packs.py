@@ -71,7 +71,7 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _GRADES = ("charting", "claim", "charting-on-code", "claim-on-code", "claim-of-imaging", "unrelated", "order-broken")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CodeTable:
     """Codes of a neighbouring family by region and junction, and what they were before a date."""
 
@@ -98,7 +98,7 @@ class CodeTable:
         return code
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RulePack:
     """One code family: what it narrows, its codes by region, its rules."""
 

@@ -9,11 +9,11 @@ from service.coding.levels import Level, find_levels
 from service.coding.lexicon import Concept, Lexicon, Mention, Token
 from service.coding.sentences import Span
 
-JOINERS = frozenset({"and", "or", "&", ",", "/", "and/or", "plus", "as", "well", "+", "nor", "also"})
+JOINERS = frozenset({"and", "or", "&", ",", "/", "and/or", "plus", "as", "well", "+", "nor", "also", "together"})
 FILLERS = frozenset(
     "of the a an in within at to on upon both its his her this that these those into region regions level levels spine spinal area side "
     "aspect segment segments zone motion bilaterally column vertebral vertebra vertebrae body there is are was were be been being has have "
-    "now with it which noted seen present identified demonstrated evident".split()
+    "now with it which period comma noted seen present identified demonstrated evident".split()
 )
 LEVEL = Concept("level", "level")
 CLAUSE_STARTERS = frozenset({"there", "however", "when"})
@@ -84,7 +84,7 @@ def lay_out(text: str, span: Span, lexicon: Lexicon) -> Scene:
 
 
 def _shifted(tokens: Sequence[Token], by: int) -> list[Token]:
-    return [Token(token.text, token.word, token.start + by, token.end + by) for token in tokens]
+    return [Token(token.text, token.word, token.start + by, token.end + by, token.stem) for token in tokens]
 
 
 def _place(level: Level, tokens: Sequence[Token], offset: int) -> Place | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
-from service.coding.assertions import Said, as_assertion, hedges_cause_only, is_negated, said_of
+from service.coding.assertions import Said, as_assertion, hedges_cause_only, is_hedged, is_negated, said_of, then_not_now
 from service.coding.lexicon import Mention
 from service.coding.model import Assertion, Evidence, Finding, Narrowing, Passage, Statement
 from service.coding.scene import FILLERS, JOINERS, Place, Scene
@@ -56,22 +57,62 @@ def correct(scene: Scene) -> Scene:
     """What a spoken or typed correction takes back is left out ("lumbar, correction, cervical")."""
     gone: set[int] = set()
     for cue in scene.of("correction"):
-        after = [m for m in scene.mentions if cue.last < m.first <= cue.last + 6 and m.kind in _GROUPS]
+        after = [m for m in scene.mentions if cue.last < m.first <= cue.last + 10 and m.kind in _GROUPS]
         if after:
             group = _GROUPS[after[0].kind]
             before = [m for m in scene.mentions if m.last < cue.first and _GROUPS.get(m.kind) == group]
             if before:
                 gone.update(range(before[-1].first, before[-1].last + 1))
     for place in scene.places:
-        if _rejected(scene, place):
+        if _beside_the_spine(scene, place) or _rejected(scene, place) or _hedged_apart(scene, place):
             gone.update(range(place.first, place.last + 1))
+    gone |= _unticked(scene)
     if not gone:
         return scene
-    keep = [m for m in scene.mentions if not (m.first in gone and m.kind in _GROUPS)]
+    keep = [m for m in scene.mentions if not (m.first in gone and (m.kind in _GROUPS or m.kind in ("narrowing", "function", "framing", "modality")))]
     return replace(scene, mentions=keep, places=[p for p in scene.places if p.first not in gone])
 
 
 _GROUPS = {"region": "place", "level": "place", "tissue": "tissue", "space": "space", "laterality": "laterality"}
+
+
+_SPINAL = frozenset({"head", "cervical", "thoracic", "lumbar", "sacral", "head-or-cervical"})
+
+
+def _beside_the_spine(scene: Scene, place: Place) -> bool:
+    """A limb or the trunk named beside a spinal place is where it hurts, unless the two are a list."""
+    if any(value in _SPINAL for value, _ in place.values):
+        return False
+    spinal = [other for other in scene.places if any(value in _SPINAL for value, _ in other.values)]
+    return bool(spinal) and not any(_listed_with(scene, place, other) for other in spinal)
+
+
+def _listed_with(scene: Scene, one: Place, other: Place) -> bool:
+    words = {scene.tokens[p].word for p in scene.between(one.first, other.first) if not scene.place_at(p)}
+    return bool(words & {"and", "&", ";"}) and words <= JOINERS | FILLERS | {";"}
+
+
+_TICKS = frozenset({"x", "✓", "✔", "☑"})
+
+
+def _unticked(scene: Scene) -> set[int]:
+    """'[ ] cervical [x] thoracic': what stands behind an empty box is not chosen."""
+    words = [token.word for token in scene.tokens]
+    boxes = [p for p, word in enumerate(words[:-1]) if word in ("[", "(") and (words[p + 1] in ("]", ")") or (words[p + 1] in _TICKS | {"_"} and words[p + 2 : p + 3] in (["]"], [")"])))]
+    gone: set[int] = set()
+    for box, following in pairwise([*boxes, len(words)]):
+        if words[box + 1] not in _TICKS:
+            gone.update(range(box, following))
+    return gone
+
+
+def _hedged_apart(scene: Scene, place: Place) -> bool:
+    """'..., lumbar involvement suspected': a hedge of its own part of the sentence."""
+    start = next((p for p in range(place.first - 1, -1, -1) if scene.tokens[p].word in (",", ";")), -1)
+    end = next((p for p in range(place.last + 1, len(scene.tokens)) if scene.tokens[p].word in (",", ";", ".")), len(scene.tokens))
+    if start < 0 or scene.covered(start + 1, end - 1, "narrowing", "mass-effect", "space") or not any(p.last < start for p in scene.places):
+        return False
+    return is_hedged(scene, place.first, place.last) and any(start < m.first < end for m in scene.of("hedge"))
 
 
 def _rejected(scene: Scene, place: Place) -> bool:
@@ -100,7 +141,22 @@ def find_events(scene: Scene) -> list[Event]:
     taken = {event.space.first for event in events if event.space}
     for opening in scene.of("adequate"):
         events.extend(e for e in _open_spaces(scene, opening, triggers) if e.space is None or e.space.first not in taken)
-    return sorted(events, key=lambda event: (event.trigger.first, event.first))
+    return _shared_space(scene, sorted(events, key=lambda event: (event.trigger.first, event.first)))
+
+
+def _shared_space(scene: Scene, events: list[Event]) -> list[Event]:
+    """'stenosis narrowing the neural canal', 'the canal is free at L3-4; at L4-5 it is narrowed': one space for both."""
+    named = [event for event in events if event.space_value]
+    values = {event.space_value for event in named}
+    if len(values) != 1 or len(named) == len(events):
+        return events
+    space = named[0]
+    return [replace(e, space=space.space, space_value=space.space_value, spine_only=False) if not e.space_value else e for e in events if e is not space or not _doubled(e, events)]
+
+
+def _doubled(verb: Event, events: Sequence[Event]) -> bool:
+    """The verb of a stenosis that is said already: 'stenosis narrowing the canal'."""
+    return not verb.adequate and any(not e.space_value and 0 < verb.trigger.first - e.trigger.last <= 2 for e in events)
 
 
 def _inside_other(scene: Scene, trigger: Mention) -> bool:
@@ -112,9 +168,11 @@ def _inside_other(scene: Scene, trigger: Mention) -> bool:
 def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> list[Event]:
     own = trigger.concept.says("space")
     spaces = _spaces_of(scene, trigger, triggers)
+    if _either_space(scene, trigger):
+        return [Event(trigger, None, "", "stated", spine_only=False)]
     if own and not any(s.kind == "space" for s in spaces):
         return [Event(trigger, None, own, "stated")]
-    ours = [space for space in spaces if space.kind in ("space", "target") and space.value in ("canal", "foramen")]
+    ours = [space for space in spaces if space.kind in ("space", "target") and space.value in ("canal", "foramen") and not _of_an_organ(scene, space)]
     if spaces and not ours:
         return []
     if ours:
@@ -122,6 +180,18 @@ def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> li
     if trigger.kind == "narrowing" and trigger.value == "stenosis" and not _of_something_else(scene, trigger):
         return [Event(trigger, None, "", "stated", spine_only=_spinal_place(scene, trigger))]
     return []
+
+
+def _either_space(scene: Scene, trigger: Mention) -> bool:
+    """'canal versus foramen': the space is left open."""
+    spaces = [s for s in scene.of("space") if scene.same_clause(s.first, trigger.first)]
+    return any(one.value != other.value and {scene.tokens[p].word for p in scene.between(one.last, other.first)} & {"versus", "vs"} for one, other in pairwise(spaces))
+
+
+def _of_an_organ(scene: Scene, space: Mention) -> bool:
+    """'femoral medullary canal': the canal of something else."""
+    before = scene.at(space.first - 1, ("other-organ",)) if space.first else None
+    return before is not None and before.last < space.first
 
 
 def _strength(trigger: Mention, space: Mention) -> Narrowing:
@@ -336,7 +406,9 @@ def _said(scene: Scene, event: Event) -> Said:
         said = said_of(scene, trigger.first, trigger.last)
         if said == "negated":
             return "affirmed"
-        return "negated" if said in ("affirmed", "uncertain") else said
+        if said in ("affirmed", "uncertain"):
+            return "historical" if then_not_now(scene, trigger.first) else "negated"
+        return said
     first = min(trigger.first, event.space.first) if event.space and event.space.last < trigger.first else trigger.first
     said = said_of(scene, first, trigger.last, is_verb=is_verb(scene, trigger))
     if said == "affirmed" and first != trigger.first:
@@ -438,10 +510,20 @@ def _share_at(shares: dict[int, tuple[int, int, int]], position: int) -> int:
     return -1
 
 
+def _chunk(scene: Scene, position: int) -> tuple[int, int]:
+    """The part between commas that holds a token."""
+    start = next((p + 1 for p in range(position - 1, -1, -1) if scene.tokens[p].word in (",", ";")), 0)
+    end = next((p for p in range(position + 1, len(scene.tokens)) if scene.tokens[p].word in (",", ";")), len(scene.tokens))
+    return start, end
+
+
 def _taken(scene: Scene, place: Place) -> bool:
     """The place belongs to an exam, a symptom, an operation, another organ: no site of the narrowing."""
     if place.root:
         return False
+    start, end = _chunk(scene, place.first)
+    if scene.covered(start, end - 1, "function", "modality", "care", "root-word") and not scene.covered(start, end - 1, "narrowing", "mass-effect", "space", "target", "tissue", "adequate"):
+        return True
     if place.labels and place.last + 1 < len(scene.tokens) and scene.at(place.last + 1, ("modality",)):
         return False
     before = [m for m in scene.mentions if m.first >= 0 and 0 < place.first - m.last <= 2 and m.kind in ("modality", "care", "other-organ")]
@@ -474,6 +556,8 @@ def regions_joined(scene: Scene, places: Sequence[Place]) -> bool:
             gap = [t.word for t in scene.tokens[distinct[-1].last + 1 : place.first]]
             if any(place_values & set(place.values) for place_values in (set(distinct[-1].values),)):
                 continue
+            if bool(distinct[-1].labels) != bool(place.labels) and not set(gap) & {"and", "&", ";", "or", "both", "to", "through"}:
+                return False
             if not gap or not set(gap) & (JOINERS | {";", "to", "through", "both", "-", "–"}) or not set(gap) <= JOINERS | FILLERS | {";", "through", "-", "–", "(", ")", "both", "respectively", "lower", "upper", "mid"}:
                 return False
         distinct.append(place)
@@ -583,13 +667,24 @@ def _link_governs(scene: Scene, link: Mention, tissue: Mention) -> bool:
     position = link.last + 1
     while position < tissue.first:
         inner = scene.at(position, ("tissue", "pathology", "severity", "laterality", "framing", "hedge"))
-        word = scene.tokens[position].word
-        if not inner and word not in _LINK_GAP and not word.endswith("ed") and not scene.place_at(position):
+        word, place = scene.tokens[position].word, scene.place_at(position)
+        if not inner and word not in _LINK_GAP and not word.endswith("ed") and not place:
             return False
-        if word in _STOPS or (scene.place_at(position) and not scene.covered(link.last + 1, position, "tissue")):
+        if word in _STOPS - {"plus"} and not _together(scene, position):
             return False
-        position = (inner.last if inner else position) + 1
+        if place and not scene.covered(link.last + 1, position, "tissue") and not _names_the_tissue(scene, place, tissue):
+            return False
+        position = (inner.last if inner else place.last if place else position) + 1
     return True
+
+
+def _names_the_tissue(scene: Scene, place: Place, tissue: Mention) -> bool:
+    """'from T7-8 disc extrusion': the level is the tissue's own."""
+    return all(scene.at(p, ("severity", "laterality", "pathology")) or scene.tokens[p].word in ("level",) for p in range(place.last + 1, tissue.first))
+
+
+def _together(scene: Scene, position: int) -> bool:
+    return any(scene.tokens[p].word in ("together", "combined", "along") for p in range(max(0, position - 1), min(len(scene.tokens), position + 2)))
 
 
 def _coordinated(scene: Scene, event: Event, other: Mention) -> bool:
@@ -606,6 +701,8 @@ def _modifies_event(scene: Scene, tissue: Mention, event: Event) -> bool:
     if tissue.last < event.trigger.first:
         return all(_light(scene, p, event) for p in range(tissue.last + 1, event.trigger.first))
     gap = [p for p in range(event.trigger.last + 1, tissue.first)]
+    if [scene.tokens[p].word for p in gap] == ["of"] and tissue.concept.is_("own-words"):
+        return True
     end = scene.tokens[tissue.last + 1].word if tissue.last + 1 < len(scene.tokens) else "."
     closes = end in (",", ")", ".", ";", "-", "/", "and", "or", "origin", "type", "etiology", "in", "nature", "cause", ":", "+", "related", "mediated") or scene.place_at(tissue.last + 1) is not None
     comma = any(scene.tokens[p].word in (",", "(", "-", ":", "–") for p in gap) or end in ("origin", "type", "etiology", "related", "mediated")
@@ -630,8 +727,8 @@ def _joined_to(scene: Scene, tissue: Mention, cause: Mention) -> bool:
     if any(scene.covered(p, p, "narrowing", "mass-effect") for p in gap):
         return False
     words = [scene.tokens[p].word for p in gap]
-    return bool(set(words) & {"and", "&", "/", "+", "or"} or words == [","]) and all(
-        word in JOINERS or bool(scene.at(p, ("tissue", "pathology", "severity", "laterality"))) for p, word in zip(gap, words, strict=True))
+    tied = set(words) & {"and", "&", "/", "+", "or", "plus", "together", "combined", "alongside"} or words == [","]
+    return bool(tied) and all(word in JOINERS | {"with", "combined", "alongside", "a", "an", "the"} or bool(scene.at(p, ("tissue", "pathology", "severity", "laterality"))) for p, word in zip(gap, words, strict=True))
 
 
 def framings_of(scene: Scene, passage: Passage, event: Event, causes: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -640,10 +737,9 @@ def framings_of(scene: Scene, passage: Passage, event: Event, causes: Sequence[F
     for mention in scene.of("framing"):
         if mention.value in ("biomechanical", "dysfunction") or is_negated(scene, mention.first, mention.last):
             continue
-        if mention.value == "after-surgery" and not _after_word(scene, mention):
-            continue
-        if abs(scene.clauses[mention.first] - scene.clauses[event.trigger.first]) == 0:
-            found.append(Finding("framing", mention.value, Evidence(passage, mention.start, mention.end)))
+        value = surgery_value(scene, mention) if mention.value == "after-surgery" else mention.value
+        if value and _of_this_clause(scene, mention, event) and not _long_ago(scene, mention):
+            found.append(Finding("framing", value, Evidence(passage, mention.start, mention.end)))
     own = [f for f in causes if f.detail == "own-words"]
     if own and event.trigger.value == "stenosis" and event.space_value:
         found.append(replace(own[0], element="framing", value="category-words", detail=_space_words(scene, event)))
@@ -654,8 +750,26 @@ def _space_words(scene: Scene, event: Event) -> str:
     return " ".join(scene.words(event.space.first, event.space.last)) if event.space else ""
 
 
-def _after_word(scene: Scene, surgery: Mention) -> bool:
-    return any(0 <= surgery.first - cue.last <= 6 for cue in scene.of("after"))
+def _of_this_clause(scene: Scene, mention: Mention, event: Event) -> bool:
+    """In the clause of the statement, or in a clause that states nothing else ('DISH; flowing ossification narrows ...')."""
+    if scene.same_clause(mention.first, event.trigger.first):
+        return True
+    clause = scene.clauses[mention.first]
+    return clause < scene.clauses[event.trigger.first] and not any(scene.clauses[m.first] == clause for m in scene.of("narrowing", "mass-effect", "contrast"))
+
+
+def _long_ago(scene: Scene, mention: Mention) -> bool:
+    """Only a current injury is classified to chapter 19 (Guidelines I.C.13.b)."""
+    words = set(scene.words(max(0, mention.first - 4), min(len(scene.tokens) - 1, mention.last + 5)))
+    return mention.value == "traumatic" and bool(words & {"old", "remote", "healed", "chronic", "prior", "previous", "ago", "history", "past", "childhood"})
+
+
+def surgery_value(scene: Scene, surgery: Mention) -> str:
+    """'post-surgical' where the text ties the finding to the operation, 'after-surgery' where it only comes later."""
+    for link in scene.of("link"):
+        if link.value == "because" and 0 < surgery.first - link.last <= 6:
+            return "post-surgical"
+    return "after-surgery" if any(0 <= surgery.first - cue.last <= 6 for cue in scene.of("after")) else ""
 
 
 def _thickening(scene: Scene, passage: Passage, heading: Sequence[Place]) -> list[Statement]:

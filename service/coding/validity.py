@@ -67,7 +67,13 @@ def _foreign_display(code: RecordedCode, terminology: Terminology, on: str) -> b
     others += [named for table in terminology.main.tables.values() for named in (*table.regions.values(), *table.junctions.values(), *table.codes)]
     if any(shown == _plain(terminology.icd10cm.title(other) or "") for other in others if other != code.code):
         return True
+    if terminology.pack_of(code.code) and _content(shown) and not _content(shown) & _content(_plain(title)):
+        return True
     return _names_another_region(shown, _plain(title))
+
+
+def _content(words: str) -> set[str]:
+    return {word for word in words.split() if len(word) >= 3 and word.isalpha()}
 
 
 _REGION_WORDS = frozenset({"head", "cervical", "thoracic", "lumbar", "sacral", "pelvic", "abdomen", "lumbosacral", "thoracolumbar", "cervicothoracic"})
