@@ -106,7 +106,7 @@ def _request(roles: dict[str, list[Entry]], date: str | None, setting: Setting) 
     if not conditions and not roles["claim"]:
         raise Refusal(400, [Issue("error", "required", "Neither a Condition nor a Claim is given; send at least one of them.", "Parameters.parameter")])
     encounter = _fitting_encounter(roles["encounter"], conditions)
-    return Request(setting, conditions, roles["diagnosticReport"], roles["observation"], roles["documentReference"], encounter, _first(roles["patient"]), _first(roles["claim"]),
+    return Request(setting, conditions, roles["diagnosticReport"], roles["observation"], roles["documentReference"], encounter, _first(roles["patient"]), _first(roles["claim"]) if setting == "claim" else None,
                    _first(roles["coverage"]), _first(roles["practitionerRole"]), date_of_service=date)
 
 

@@ -17,6 +17,7 @@ _READ_FUNCTION = frozenset({"findings", "anatomy", "history", "indication", "oth
 def findings(scene: Scene, passage: Passage, counts: str) -> Iterator[Finding]:
     """All findings of a sentence; in sections that do not count only what was imaged is taken."""
     yield from _imaging(scene, passage, counts)
+    yield from _examined(scene, passage, counts)
     if counts in ("findings", "anatomy"):
         yield from _framing(scene, passage)
         yield from _functions(scene, passage)
@@ -44,6 +45,15 @@ def _imaging(scene: Scene, passage: Passage, counts: str) -> Iterator[Finding]:
             yield Finding("imaging.date", passage.date, Evidence(passage, mention.start, mention.end))
     for mention in scene.of("no-imaging"):
         yield _finding("imaging.none", "none", mention, passage)
+
+
+def _examined(scene: Scene, passage: Passage, counts: str) -> Iterator[Finding]:
+    """Regions that an exam's name or a level of a finding names."""
+    if counts in ("plan", "indication", "history"):
+        return
+    for place in scene.places:
+        if not place.root:
+            yield from (Finding("exam_region", region, Evidence(passage, place.start, place.end), detail=junction) for region, junction in place.values)
 
 
 def _not_done(scene: Scene, mention: Mention) -> bool:

@@ -28,6 +28,7 @@ class _Block:
 
     places: tuple[Place, ...] = ()
     section: str = ""
+    bare: bool = False
 
 
 def read(passage: Passage, lexicon: Lexicon) -> Reading:
@@ -36,14 +37,16 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
     statements: list[Statement] = []
     findings: list[Finding] = []
     block = _Block()
-    for span in find_sentences(passage.text, sections):
-        laid_out = lay_out(passage.text, span, lexicon)
+    scenes = [lay_out(passage.text, span, lexicon) for span in find_sentences(passage.text, sections)]
+    several = sum(bool(_opening(scene)) for scene in scenes) > 1
+    for laid_out in scenes:
+        span = laid_out.span
         scene = correct(laid_out)
         findings.extend(beside.findings(scene, passage, span.section.counts))
         if span.section.counts not in COUNTING:
             block = _Block()
             continue
-        block = _entered(block, scene)
+        block = _entered(block, scene, several_blocks=several)
         new = read_scene(scene, passage, block.places)
         if new:
             statements = _corrected(statements, new, span.section.name)
@@ -53,14 +56,19 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
     return Reading(passage, tuple(_shared_block_tissues(statements)), tuple(findings))
 
 
-def _entered(block: _Block, scene: Scene) -> _Block:
-    """A sentence that opens with a level or a labelled region opens a block; a new section closes it."""
+def _entered(block: _Block, scene: Scene, *, several_blocks: bool) -> _Block:
+    """A sentence that opens with a level or a labelled region opens a block; a new section closes it, and so does a new
+    line where the text is not laid out in blocks (one level heading in all)."""
     opening = _opening(scene)
     if opening:
-        return _Block(opening, scene.span.section.name)
-    if scene.span.new_paragraph or scene.span.section.name != block.section:
+        return _Block(opening, scene.span.section.name, len(scene.tokens) <= opening[-1].last + 2)
+    if scene.span.new_paragraph or scene.span.section.name != block.section or (not several_blocks and _starts_line(scene) and not block.bare):
         return _Block((), scene.span.section.name)
     return block
+
+
+def _starts_line(scene: Scene) -> bool:
+    return scene.text[: scene.span.start].rstrip(" \t-*•").endswith("\n")
 
 
 def _opening(scene: Scene) -> tuple[Place, ...]:
@@ -125,9 +133,8 @@ def _shared_block_tissues(statements: Iterable[Statement]) -> list[Statement]:
     for statement in statements:
         if statement.narrowing == "unstated" and any(s is not statement and s.narrowing != "unstated" and _beside(s, statement) for s in statements):
             continue
-        if statement.narrowing != "unstated" and statement.assertion != "negated" and not statement.causes:
-            extra = tuple(f for b in bare if _beside(statement, b) for f in b.listed if f.value not in statement.tissue_values(linked=False))
-            statement = replace(statement, listed=statement.listed + extra)
+        if statement.narrowing != "unstated" and statement.assertion != "negated" and not statement.causes and not statement.listed:
+            statement = replace(statement, listed=tuple(f for b in bare if _beside(statement, b) for f in b.listed))
         merged.append(statement)
     return merged
 

@@ -162,7 +162,7 @@ def _doubled(verb: Event, events: Sequence[Event]) -> bool:
 def _inside_other(scene: Scene, trigger: Mention) -> bool:
     """Part of a longer word of another kind: 'thickening' of a name, 'impression' as a heading."""
     return any(m.first <= trigger.first and trigger.last <= m.last and m.last - m.first > trigger.last - trigger.first
-               for m in scene.of("historical", "not-negation", "severity"))
+               for m in scene.of("historical", "not-negation", "severity", *(("framing",) if trigger.kind == "mass-effect" else ())))
 
 
 def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> list[Event]:
@@ -352,8 +352,7 @@ def _unknown_complement(scene: Scene, trigger: Mention) -> bool:
 
 def _spinal_place(scene: Scene, trigger: Mention) -> bool:
     """'cervical stenosis' without canal or spinal: the place is the spine, the space is taken for granted."""
-    spinal = {"head", "cervical", "thoracic", "lumbar", "sacral", "head-or-cervical"}
-    return any(value in spinal for place in scene.places if scene.same_clause(place.first, trigger.first) for value, _ in place.values)
+    return any(value in _SPINAL for place in scene.places if not place.labels and scene.same_clause(place.first, trigger.first) for value, _ in place.values)
 
 
 def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) -> list[Event]:

@@ -249,7 +249,7 @@ def _region(regions: Sequence[Finding], clash: Sequence[Evidence]) -> Element:
 def _redirects(statement: Statement, documentation: Documentation, terminology: Terminology, on: str) -> tuple[Rule, ...]:
     framings = {f.value for f in statement.framings}
     tissues = {f.detail for f in (*statement.causes, *statement.listed)} if not statement.causes else {f.detail for f in statement.causes}
-    past_surgery = {"after-surgery"} if any(f.value in ("after-surgery",) for f in documentation.findings("framing", "provider")) else set()
+    past_surgery = {"after-surgery"} if any(f.value == "after-surgery" and f.assertion == "affirmed" for f in documentation.findings("framing", "provider")) else set()
     found = []
     for rule in terminology.main.of_kind("redirects", on):
         when = _when(rule)
