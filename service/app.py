@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from service.assist import Assist, load_assist
 from service.fhir_api import fhir, fhir_response
 from service.json_body import MAX_BYTES, Issue, Refusal, issues_to_operation_outcome
+from service.rules_pages import rules_pages
 from service.settings import Settings
 from service.shipped import terminology_dir
 
@@ -30,6 +31,7 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None) -
     app.extensions["assist"] = assist or load_assist(settings.terminology or terminology_dir(), site_lexicon=settings.lexicon, policies=settings.policies,
                                                      manipulation_codes=settings.manipulation_codes, wants_care=settings.wants_care)
     app.register_blueprint(fhir)
+    app.register_blueprint(rules_pages)
     app.before_request(_begin)
     app.after_request(_finish)
     app.register_error_handler(Refusal, _refused)

@@ -38,7 +38,7 @@ def concept(code: str, terminology: Terminology, on: str) -> Json:
 def assessment_part(assessment: Assessment, query: Query | None, terminology: Terminology, base_url: str) -> Json:
     """The `assessment` parameter of $coding-assist and $check."""
     on = assessment.documentation.date_of_service or terminology.icd10cm.newest.in_force_from
-    parts = [part("condition", valueReference={"reference": assessment.documentation.condition}), part("disposition", valueCode=assessment.disposition)]
+    parts = [part("condition", valueReference={"reference": assessment.documentation.condition}), part("disposition", valueCode=assessment.disposition), part("reason", valueString=reason(assessment))]
     for suggestion in assessment.suggestions:
         inner = [part("concept", valueCodeableConcept=concept(suggestion.code, terminology, on))]
         inner += [part("rule", valueUri=f"{base_url}/rules/{rule}") for rule in suggestion.rules]
@@ -57,6 +57,22 @@ def assessment_part(assessment: Assessment, query: Query | None, terminology: Te
     if assessment.issues:
         parts.append(part("outcome", resource=outcome(assessment.issues)))
     return part("assessment", part=parts)
+
+
+def reason(assessment: Assessment) -> str:
+    """Why the answer is what it is, in one sentence without the patient's words."""
+    unused = assessment.documentation.verification if assessment.documentation.verification in ("refuted", "entered-in-error") else assessment.documentation.clinical
+    if assessment.disposition == "not-applicable" and unused in ("refuted", "entered-in-error", "resolved", "inactive", "remission"):
+        return f"The Condition is {unused}, so nothing is suggested or asked."
+    if assessment.disposition == "not-applicable" and assessment.candidates:
+        return "The condition is classified elsewhere and complete there, so nothing is asked."
+    return {
+        "code-supported": "The provider's own statement documents every required element, so a code is selected.",
+        "query": "A required element is missing, uncertain or in conflict, so no code is selected and it is asked for.",
+        "not-applicable": "The narrowing is denied, historical, hypothetical or another person's, so nothing is suggested or asked.",
+        "not-assessed": "The recorded code belongs to a family without a rule pack; only its validity was checked.",
+        "out-of-scope": "The record names no stenosis, canal or code of these families, so there is nothing to say.",
+    }[assessment.disposition]
 
 
 def element_part(element: Element) -> Json:

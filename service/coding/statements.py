@@ -300,7 +300,7 @@ def _nearest_space(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) 
     """'the canal is moderately narrowed', 'Central canal: severe stenosis', 'in the foramen, which is narrowed'."""
     best: tuple[int, Mention] | None = None
     for space in scene.of("space", "target", "other-organ"):
-        if not scene.same_clause(space.first, trigger.first) or (space.kind == "target" and space.value == "root"):
+        if not scene.same_clause(space.first, trigger.first) or (space.kind == "target" and space.value == "root") or scene.tokens[space.last].word == "central":
             continue
         gap = scene.between(space.last, trigger.first) if space.last < trigger.first else scene.between(trigger.last, space.first)
         if any(other.first in gap for other in triggers) or any(m.first in gap for m in scene.of("adequate")):
