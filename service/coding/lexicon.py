@@ -54,7 +54,6 @@ CHANNELS: dict[str, str] = {
     "care": "care",
     "response": "response",
 }
-SPELLED = frozenset({"other-person", "region", "space", "target", "tissue", "pathology", "narrowing", "framing", "modality", "function"})
 CONCEPT_KEYS = frozenset(
     "kind value terms says junction region space scope anatomy modifier own-words elsewhere safety needs needs-adjacent "
     "unless unless-adjacent unless-next exact-case opening cites".split()
@@ -122,17 +121,16 @@ class Lexicon:
     """All terms, ready to be found in a list of tokens."""
 
     def __init__(self, concepts: Iterable[tuple[Concept, Sequence[str]]], sections: Mapping[str, str],
-                 ordinary: Iterable[str]) -> None:
+                 ordinary: Iterable[str], spelled: Iterable[str] = ()) -> None:
         self.sections = dict(sections)
         self._root = _Node()
         self._vocabulary: set[str] = set()
-        self._correctable: set[str] = set()
         for concept, terms in concepts:
             for term in terms:
                 self._add(concept, term)
         self._ordinary = {word.lower() for word in ordinary} - self._vocabulary
-        self._choices = sorted(self._correctable)
-        self._spelled_words = {word for word in self._correctable if len(word) >= 4} | {"tissue", "spine", "cord"}
+        self._choices = sorted({word.lower() for word in spelled})
+        self._spelled_words = {word for word in self._choices if len(word) >= 4}
         self._spelling: dict[str, str] = {}
 
     def _add(self, concept: Concept, term: str) -> None:
@@ -142,8 +140,6 @@ class Lexicon:
             node = node.next.setdefault(word, _Node())
         node.channels.setdefault(CHANNELS[concept.kind], []).append((concept, term))
         self._vocabulary.update(words)
-        if concept.kind in SPELLED:
-            self._correctable.update(word for word in words if len(word) >= 5 and word.isalpha())
 
     def tokens(self, text: str) -> list[Token]:
         """The words of a text with their offsets; a hyphen inside a word is no word."""
@@ -255,18 +251,19 @@ def load_lexicon(folder: Path, ordinary: Iterable[str] = (), site: Path | None =
     """Read every YAML file of the folder (and a site's own file); a wrong entry raises PackError with file and remedy."""
     concepts: list[tuple[Concept, Sequence[str]]] = []
     sections: dict[str, str] = {}
-    plain = list(ordinary)
+    plain, spelled = list(ordinary), list[str]()
     for path in [*sorted(folder.glob("*.yaml")), *([site] if site else [])]:
         page = load_yaml(path)
-        _only(path, page, {"sources", "concepts", "sections", "ordinary"})
+        _only(path, page, {"sources", "concepts", "sections", "ordinary", "spelled"})
         if not page.get("sources"):
             raise PackError(f"{path}: no `sources`. Name what the terms rest on.")
         concepts.extend(_concept(path, entry) for entry in page.get("concepts", []))
         sections.update((name, counts) for counts, names in page.get("sections", {}).items() for name in names)
         plain.extend(page.get("ordinary", []))
+        spelled.extend(page.get("spelled", []))
     if not concepts:
         raise PackError(f"{folder}: no concepts. Point to the folder that holds the lexicon's YAML files.")
-    return Lexicon(concepts, sections, plain)
+    return Lexicon(concepts, sections, plain, spelled)
 
 
 def _concept(path: Path, entry: Mapping[str, Any]) -> tuple[Concept, Sequence[str]]:

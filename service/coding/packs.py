@@ -165,7 +165,7 @@ class Terminology:
 
     def rules(self) -> tuple[Rule, ...]:
         """Every rule once, in the order of the packs."""
-        return tuple({rule.id: rule for pack in self.packs for rule in pack.rules}.values())
+        return tuple({rule.id: rule for pack in reversed(self.packs) for rule in reversed(pack.rules)}.values())[::-1]
 
 
 def load_terminology(folder: Path, site_lexicon: Path | None = None) -> Terminology:
