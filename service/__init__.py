@@ -1,3 +1,31 @@
-"""FHIR Coding Assist: suggests ICD-10-CM codes with their evidence and asks for what the documentation lacks."""
+"""FHIR Coding Assist: a FHIR record in, the right code, the right question or a reasoned silence out.
+
+The whole in one minute:
+
+    FHIR in ──► Documentation ──► Assessment ──► FHIR out
+     fhir_in       (findings,        (what each     fhir_out
+                    evidence)         rule found)
+
+Four doors share that one line and differ only in how they open the envelope and phrase the answer:
+
+    cds_hooks     cards while charting            fhir_api      $coding-assist and $check
+    batch         NDJSON before a claim           explain       one record for people
+
+`assist.Assist` is the line itself. `coding/` is the pure core, what a coder has to trust; it reads in this order:
+
+    model         the nouns, frozen; the patient's words stay out of every repr
+    lexicon       the terms of terminology/lexicon, found by word, misspellings forgiven
+    levels, dates, sentences, scene, assertions, statements, beside
+                  the grammar of notes and reports: one passage in, statements and findings out (narrative.read)
+    packs         terminology/packs as rules, refused when wrong
+    matters, weighing, supporting
+                  statements on one narrowing put together, and the state of each documentation element
+    assessment    assess(): one small function for each kind of rule; validity and claim judge codes and claims
+    alternatives  why not, for every sibling code
+    query         what to ask, in which order, with which options; query_check refuses a form that leads
+
+What the rules say lies in terminology/ as data. Start with coding/model.py, then terminology/packs/m99.4/pack.yaml,
+then coding/assessment.py.
+"""
 
 __version__ = "0.1.0"
