@@ -11,10 +11,26 @@ from service.coding.yaml_strict import load_yaml
 
 SNOMED = "http://snomed.info/sct"
 LOINC = "http://loinc.org"
-_ICD10CM = frozenset({"http://hl7.org/fhir/sid/icd-10-cm", "https://hl7.org/fhir/sid/icd-10-cm", "urn:oid:2.16.840.1.113883.6.90", "2.16.840.1.113883.6.90"})
+_ICD10CM = frozenset(
+    {
+        "http://hl7.org/fhir/sid/icd-10-cm",
+        "https://hl7.org/fhir/sid/icd-10-cm",
+        "urn:oid:2.16.840.1.113883.6.90",
+        "2.16.840.1.113883.6.90",
+    }
+)
 _SNOMED = frozenset({SNOMED, "https://snomed.info/sct", "urn:oid:2.16.840.1.113883.6.96", "2.16.840.1.113883.6.96"})
 _LOINC = frozenset({LOINC, "https://loinc.org", "urn:oid:2.16.840.1.113883.6.1"})
-_OTHER_ICD = ("icd-10", "icd-9", "icd10", "icd9", "2.16.840.1.113883.6.3", "2.16.840.1.113883.6.42", "2.16.840.1.113883.6.103", "2.16.840.1.113883.6.104")
+_OTHER_ICD = (
+    "icd-10",
+    "icd-9",
+    "icd10",
+    "icd9",
+    "2.16.840.1.113883.6.3",
+    "2.16.840.1.113883.6.42",
+    "2.16.840.1.113883.6.103",
+    "2.16.840.1.113883.6.104",
+)
 
 
 @dataclass(frozen=True)

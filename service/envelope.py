@@ -11,8 +11,17 @@ from service.json_body import Issue, Refusal
 from service.validation import refuse_errors, validate_resource
 
 Json = Mapping[str, Any]
-ROLES = {"condition": "Condition", "diagnosticReport": "DiagnosticReport", "observation": "Observation", "documentReference": "DocumentReference", "encounter": "Encounter",
-         "patient": "Patient", "claim": "Claim", "coverage": "Coverage", "practitionerRole": "PractitionerRole"}
+ROLES = {
+    "condition": "Condition",
+    "diagnosticReport": "DiagnosticReport",
+    "observation": "Observation",
+    "documentReference": "DocumentReference",
+    "encounter": "Encounter",
+    "patient": "Patient",
+    "claim": "Claim",
+    "coverage": "Coverage",
+    "practitionerRole": "PractitionerRole",
+}
 SINGLE = frozenset({"encounter", "patient", "claim", "coverage", "practitionerRole"})
 CLAIM_ONLY = frozenset({"claim", "coverage", "practitionerRole"})
 KNOWN = frozenset(ROLES.values())
@@ -21,7 +30,10 @@ KNOWN = frozenset(ROLES.values())
 def open_envelope(body: Any, setting: Setting) -> Request:
     """The Request of a validated body; Refusal with one sentence for each fault."""
     if not isinstance(body, dict):
-        raise Refusal(400, [Issue("error", "structure", "The body is not a JSON object; send Parameters, a Bundle or a Condition.")])
+        raise Refusal(
+            400,
+            [Issue("error", "structure", "The body is not a JSON object; send Parameters, a Bundle or a Condition.")],
+        )
     refuse_errors(validate_resource(body, allowed=frozenset({"Parameters", "Bundle", *KNOWN})))
     if body["resourceType"] == "Parameters":
         roles, date = _from_parameters(body, setting)
@@ -49,10 +61,30 @@ def _from_parameters(body: Json, setting: Setting) -> tuple[dict[str, list[Entry
         elif name in ROLES and not (name in CLAIM_ONLY and setting == "charting"):
             roles[name].append(_entry(parameter, name, at, len(roles[name])))
         else:
-            raise Refusal(400, [Issue("error", "not-supported", f"The parameter is not one of this operation; use {', '.join(_names(setting))}.", at)])
+            raise Refusal(
+                400,
+                [
+                    Issue(
+                        "error",
+                        "not-supported",
+                        f"The parameter is not one of this operation; use {', '.join(_names(setting))}.",
+                        at,
+                    )
+                ],
+            )
     for name in SINGLE:
         if len(roles[name]) > 1:
-            raise Refusal(400, [Issue("error", "structure", f"The parameter {name} is given {len(roles[name])} times; give it once.", "Parameters.parameter")])
+            raise Refusal(
+                400,
+                [
+                    Issue(
+                        "error",
+                        "structure",
+                        f"The parameter {name} is given {len(roles[name])} times; give it once.",
+                        "Parameters.parameter",
+                    )
+                ],
+            )
     return roles, date
 
 
@@ -63,7 +95,17 @@ def _names(setting: Setting) -> list[str]:
 def _entry(parameter: Json, name: str, at: str, number: int) -> Entry:
     resource = parameter.get("resource")
     if not isinstance(resource, dict):
-        raise Refusal(400, [Issue("error", "required", f"The parameter {name} holds no resource; give a {ROLES[name]} under `resource`.", at)])
+        raise Refusal(
+            400,
+            [
+                Issue(
+                    "error",
+                    "required",
+                    f"The parameter {name} holds no resource; give a {ROLES[name]} under `resource`.",
+                    at,
+                )
+            ],
+        )
     refuse_errors(validate_resource(resource, allowed=frozenset({ROLES[name]}), at=f"{at}.resource"))
     return Entry(resource, reference_of(resource, None, f"#{number}"))
 
@@ -71,7 +113,9 @@ def _entry(parameter: Json, name: str, at: str, number: int) -> Entry:
 def _date_of(parameter: Json, at: str) -> str:
     value = parameter.get("valueDate") or parameter.get("valueDateTime")
     if not isinstance(value, str) or len(value) < 10:
-        raise Refusal(400, [Issue("error", "value", "dateOfService is no complete date; give valueDate as YYYY-MM-DD.", at)])
+        raise Refusal(
+            400, [Issue("error", "value", "dateOfService is no complete date; give valueDate as YYYY-MM-DD.", at)]
+        )
     return value[:10]
 
 
@@ -102,12 +146,43 @@ def _first(entries: list[Entry]) -> Entry | None:
 def _request(roles: dict[str, list[Entry]], date: str | None, setting: Setting) -> Request:
     conditions = roles["condition"]
     if not conditions and setting == "charting":
-        raise Refusal(400, [Issue("error", "required", "No Condition is given; send at least one as parameter `condition`, in a Bundle or as the body.", "Parameters.parameter")])
+        raise Refusal(
+            400,
+            [
+                Issue(
+                    "error",
+                    "required",
+                    "No Condition is given; send at least one as parameter `condition`, in a Bundle or as the body.",
+                    "Parameters.parameter",
+                )
+            ],
+        )
     if not conditions and not roles["claim"]:
-        raise Refusal(400, [Issue("error", "required", "Neither a Condition nor a Claim is given; send at least one of them.", "Parameters.parameter")])
+        raise Refusal(
+            400,
+            [
+                Issue(
+                    "error",
+                    "required",
+                    "Neither a Condition nor a Claim is given; send at least one of them.",
+                    "Parameters.parameter",
+                )
+            ],
+        )
     encounter = _fitting_encounter(roles["encounter"], conditions)
-    return Request(setting, conditions, roles["diagnosticReport"], roles["observation"], roles["documentReference"], encounter, _first(roles["patient"]), _first(roles["claim"]) if setting == "claim" else None,
-                   _first(roles["coverage"]), _first(roles["practitionerRole"]), date_of_service=date)
+    return Request(
+        setting,
+        conditions,
+        roles["diagnosticReport"],
+        roles["observation"],
+        roles["documentReference"],
+        encounter,
+        _first(roles["patient"]),
+        _first(roles["claim"]) if setting == "claim" else None,
+        _first(roles["coverage"]),
+        _first(roles["practitionerRole"]),
+        date_of_service=date,
+    )
 
 
 def _fitting_encounter(encounters: list[Entry], conditions: list[Entry]) -> Entry | None:

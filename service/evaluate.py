@@ -9,20 +9,65 @@ from service.coding.lexicon import Lexicon
 from service.coding.model import Finding, Passage, Reading, Statement
 from service.coding.narrative import read
 
-_REGIONS = {"lower-extremity": "lower_extremity", "upper-extremity": "upper_extremity", "rib-cage": "rib_cage", "abdomen-other": "abdomen", "head-or-cervical": "cervical"}
+_REGIONS = {
+    "lower-extremity": "lower_extremity",
+    "upper-extremity": "upper_extremity",
+    "rib-cage": "rib_cage",
+    "abdomen-other": "abdomen",
+    "head-or-cervical": "cervical",
+}
 _TISSUES = {"connective": "connective_tissue", "osseous": "osseous", "disc": "disc", "subluxation": "subluxation"}
-_FRAMED = {"spondylolisthesis": "subluxation", "opll": "osseous", "ossified-flavum": "osseous", "congenital": "osseous", "rheumatoid": "connective_tissue"}
-_MODALITIES = {"MR": "MRI", "CT": "CT", "XR": "XR", "CT-myelography": "myelogram", "RF": "myelogram", "US": "US", "EMG": "EMG"}
-_NEURO = {"paresthesia": "paresthesia", "weakness": "weakness", "myelopathy": "myelopathy", "cauda-equina": "cauda_equina", "bowel-bladder": "bowel_bladder", "claudication": "claudication", "radiculopathy": "radiculopathy",
-          "reflex-change": "reflex_change", "gait": "gait", "root-compression": "nerve_root_compression", "cord-compression": "cord_compression", "cord-signal-change": "cord_signal_change"}
-_CARE = {"physical-therapy": "physical_therapy", "chiropractic": "chiropractic", "massage": "massage", "medication": "medication", "injection": "injection", "brace": "brace", "exercise": "exercise", "unspecified": "unspecified"}
+_FRAMED = {
+    "spondylolisthesis": "subluxation",
+    "opll": "osseous",
+    "ossified-flavum": "osseous",
+    "congenital": "osseous",
+    "rheumatoid": "connective_tissue",
+}
+_MODALITIES = {
+    "MR": "MRI",
+    "CT": "CT",
+    "XR": "XR",
+    "CT-myelography": "myelogram",
+    "RF": "myelogram",
+    "US": "US",
+    "EMG": "EMG",
+}
+_NEURO = {
+    "paresthesia": "paresthesia",
+    "weakness": "weakness",
+    "myelopathy": "myelopathy",
+    "cauda-equina": "cauda_equina",
+    "bowel-bladder": "bowel_bladder",
+    "claudication": "claudication",
+    "radiculopathy": "radiculopathy",
+    "reflex-change": "reflex_change",
+    "gait": "gait",
+    "root-compression": "nerve_root_compression",
+    "cord-compression": "cord_compression",
+    "cord-signal-change": "cord_signal_change",
+}
+_CARE = {
+    "physical-therapy": "physical_therapy",
+    "chiropractic": "chiropractic",
+    "massage": "massage",
+    "medication": "medication",
+    "injection": "injection",
+    "brace": "brace",
+    "exercise": "exercise",
+    "unspecified": "unspecified",
+}
 
 
 def prediction(identifier: str, text: str, lexicon: Lexicon) -> dict[str, Any]:
     """One line of predictions: id, assertions and document-level findings."""
     reading = read(Passage(text, "text", "text", "report"), lexicon)
     document = _document(reading)
-    return {"id": identifier, "assertions": _united(list(_assertions(reading)), set(document["exam_region"])), "doc": document}
+    return {
+        "id": identifier,
+        "assertions": _united(list(_assertions(reading)), set(document["exam_region"])),
+        "doc": document,
+    }
 
 
 def _assertions(reading: Reading) -> Iterator[dict[str, Any]]:
@@ -30,8 +75,17 @@ def _assertions(reading: Reading) -> Iterator[dict[str, Any]]:
         if statement.narrowing == "unstated":
             continue
         for level, region in _spots(statement):
-            yield {"level": level, "region": region, "site": _site(statement), "etiologies": sorted(_etiologies(statement)) if statement.assertion in ("affirmed", "uncertain") else [],
-                   "polarity": statement.assertion, "strength": "explicit" if statement.narrowing == "stated" else "implied", "quote": statement.evidence.quote}
+            yield {
+                "level": level,
+                "region": region,
+                "site": _site(statement),
+                "etiologies": sorted(_etiologies(statement))
+                if statement.assertion in ("affirmed", "uncertain")
+                else [],
+                "polarity": statement.assertion,
+                "strength": "explicit" if statement.narrowing == "stated" else "implied",
+                "quote": statement.evidence.quote,
+            }
 
 
 def _spots(statement: Statement) -> list[tuple[str, str]]:
@@ -42,7 +96,7 @@ def _spots(statement: Statement) -> list[tuple[str, str]]:
 
 
 def _region_of(level: str) -> str:
-    upper = level.split("-")[0]
+    upper = level.split("-", maxsplit=1)[0]
     return "head" if upper == "C0" else {"C": "cervical", "T": "thoracic", "L": "lumbar", "S": "sacral"}[upper[0]]
 
 
@@ -81,4 +135,9 @@ def _document(reading: Reading) -> dict[str, list[str]]:
         return sorted({names[f.value] for f in reading.of(element) if f.value in names and f.assertion == "affirmed"})
 
     regions = {_REGIONS.get(f.value, f.value) for f in reading.of("exam_region")}
-    return {"modality": values("imaging.modality", _MODALITIES), "exam_region": sorted(regions), "neuro": values("function", _NEURO), "conservative": values("care", _CARE)}
+    return {
+        "modality": values("imaging.modality", _MODALITIES),
+        "exam_region": sorted(regions),
+        "neuro": values("function", _NEURO),
+        "conservative": values("care", _CARE),
+    }

@@ -12,9 +12,20 @@ from functools import cached_property
 from typing import Any
 
 from service.attachments import attachment_text
-from service.coding.lexicon import Lexicon
 from service.coding.levels import find_levels
-from service.coding.model import Author, Documentation, Evidence, Finding, Passage, Reading, RecordedCode, RecordFault, Setting, Statement
+from service.coding.lexicon import Lexicon
+from service.coding.model import (
+    Author,
+    Documentation,
+    Evidence,
+    Finding,
+    Passage,
+    Reading,
+    RecordedCode,
+    RecordFault,
+    Setting,
+    Statement,
+)
 from service.coding.narrative import read
 from service.coding.scene import lay_out
 from service.coding.sentences import Section, Span
@@ -23,10 +34,16 @@ from service.concepts import Concepts, system_of
 Resource = Mapping[str, Any]
 COUNTED_REPORTS = frozenset({"final", "amended", "corrected", "appended"})
 INPATIENT = frozenset({"IMP", "ACUTE", "NONAC"})
-_NOT_PROVIDER = re.compile(r"\b(?:nurse|nursing|rn|lpn|lvn|cna|physical therap\w*|occupational therap\w*|therapist|medical assistant|dietit\w*|technologist|student|patient|social work\w*|pta|scribe)\b", re.I)
+_NOT_PROVIDER = re.compile(
+    r"\b(?:nurse|nursing|rn|lpn|lvn|cna|physical therap\w*|occupational therap\w*|therapist|medical assistant|dietit\w*|technologist|student|patient|social work\w*|pta|scribe)\b",
+    re.I,
+)
 _DENIED = re.compile(r"\b(?:no|none|absent|negative|denie[sd]|not|normal|without|nil)\b", re.I)
 _PT_CREDENTIAL = re.compile(r",\s*(?:PT|DPT|OT|OTR|PTA|RN|BSN|LPN|MA)\b")
-_SPINAL_WORDS = re.compile(r"\b(?:spin\w*|back|neck|vertebra\w*|radicul\w*|myelopath\w*|sciatic\w*|lumb\w*|cervic\w*|thorac\w*|sacr\w*|numb\w*|tingl\w*|paresthes\w*|weakness|claudication|dorsalgia|cord|canal|foramin\w*|disc|disk)\b", re.I)
+_SPINAL_WORDS = re.compile(
+    r"\b(?:spin\w*|back|neck|vertebra\w*|radicul\w*|myelopath\w*|sciatic\w*|lumb\w*|cervic\w*|thorac\w*|sacr\w*|numb\w*|tingl\w*|paresthes\w*|weakness|claudication|dorsalgia|cord|canal|foramin\w*|disc|disk)\b",
+    re.I,
+)
 
 
 @dataclass(frozen=True)
@@ -84,7 +101,10 @@ class _Record:
         own = [self._own(entry) for entry in self.request.conditions]
         takers = self._takers(own)
         duplicates = _duplicates(self.request.conditions)
-        return [self._with_record(documentation, own, takes=index in takers, duplicate=index in duplicates) for index, documentation in enumerate(own)]
+        return [
+            self._with_record(documentation, own, takes=index in takers, duplicate=index in duplicates)
+            for index, documentation in enumerate(own)
+        ]
 
     # -- the Condition itself
 
@@ -96,23 +116,53 @@ class _Record:
         faults = list(self._condition_faults(condition, entry))
         dos = date_of_service(self.request, condition)
         if dos is None:
-            faults.append(RecordFault("dos-missing", "Claim.item[0].servicedDate" if self.request.setting == "claim" and self.request.claim else "Condition.recordedDate"))
-        return Documentation(entry.reference, self.request.setting, dos, tuple(readings), codes, self._sites(entry), faults=tuple(faults), verification=_code(condition.get("verificationStatus")),
-                             clinical=_clinical(condition), inpatient=self._inpatient(), discharged=self._discharged(), wants_care=self.request.wants_care, named_regions=self._named_regions(condition, entry))
+            faults.append(
+                RecordFault(
+                    "dos-missing",
+                    "Claim.item[0].servicedDate"
+                    if self.request.setting == "claim" and self.request.claim
+                    else "Condition.recordedDate",
+                )
+            )
+        return Documentation(
+            entry.reference,
+            self.request.setting,
+            dos,
+            tuple(readings),
+            codes,
+            self._sites(entry),
+            faults=tuple(faults),
+            verification=_code(condition.get("verificationStatus")),
+            clinical=_clinical(condition),
+            inpatient=self._inpatient(),
+            discharged=self._discharged(),
+            wants_care=self.request.wants_care,
+            named_regions=self._named_regions(condition, entry),
+        )
 
     def _condition_passages(self, entry: Entry) -> Iterator[Passage]:
         condition = entry.resource
-        author: Author = "provider" if _is_provider(condition.get("asserter") or condition.get("recorder")) else "ancillary"
+        author: Author = (
+            "provider" if _is_provider(condition.get("asserter") or condition.get("recorder")) else "ancillary"
+        )
         recorded = _date(condition.get("recordedDate"))
         for expression, text in _concept_texts(condition.get("code"), "Condition.code", skip_icd=True):
             yield Passage(text, entry.reference, expression, author, recorded)
         for index, note in enumerate(condition.get("note") or ()):
             if isinstance(note.get("text"), str):
                 by = author if _note_by_provider(note) else "ancillary"
-                yield Passage(note["text"], entry.reference, f"Condition.note[{index}].text", by, _date(note.get("time")) or recorded)
+                yield Passage(
+                    note["text"],
+                    entry.reference,
+                    f"Condition.note[{index}].text",
+                    by,
+                    _date(note.get("time")) or recorded,
+                )
         for index, evidence in enumerate(condition.get("evidence") or ()):
             for number, concept in enumerate(evidence.get("code") or ()):
-                for expression, text in _concept_texts(concept, f"Condition.evidence[{index}].code[{number}]", skip_icd=True):
+                for expression, text in _concept_texts(
+                    concept, f"Condition.evidence[{index}].code[{number}]", skip_icd=True
+                ):
                     yield Passage(text, entry.reference, expression, author, recorded)
 
     def _codes(self, condition: Resource) -> Iterator[RecordedCode]:
@@ -123,7 +173,13 @@ class _Record:
                 system = system_of(coding)
                 if system == "icd-10-cm":
                     code = _dotted(code)
-                yield RecordedCode("other" if system == "loinc" else system, code, f"Condition.code.coding[{index}]", str(coding.get("display") or ""), coding.get("userSelected") is True or by_hand)
+                yield RecordedCode(
+                    "other" if system == "loinc" else system,
+                    code,
+                    f"Condition.code.coding[{index}]",
+                    str(coding.get("display") or ""),
+                    coding.get("userSelected") is True or by_hand,
+                )
 
     def _coded(self, concept: Any, entry: Entry, path: str, author: Author = "provider") -> list[Reading]:
         """SNOMED CT findings say what their concept says; the quote is the display or the code."""
@@ -148,18 +204,37 @@ class _Record:
             if known:
                 key = "display" if coding.get("display") else "code"
                 passage = Passage(str(coding[key]), entry.reference, f"{path}.coding[{index}].{key}")
-                return [Finding("region", known["region"], Evidence(passage, 0, len(passage.text)), detail=known.get("junction", ""))]
-        return [finding for expression, text in _concept_texts(site, path) for finding in self._places(Passage(text, entry.reference, expression))]
+                return [
+                    Finding(
+                        "region",
+                        known["region"],
+                        Evidence(passage, 0, len(passage.text)),
+                        detail=known.get("junction", ""),
+                    )
+                ]
+        return [
+            finding
+            for expression, text in _concept_texts(site, path)
+            for finding in self._places(Passage(text, entry.reference, expression))
+        ]
 
     def _places(self, passage: Passage) -> list[Finding]:
         """The regions that a short text names (a bodySite, an exam title)."""
         span = Span(0, len(passage.text), Section("", "findings", 0, len(passage.text)), True)
         scene = lay_out(passage.text, span, self.lexicon)
-        return [Finding("region", region, Evidence(passage, place.start, place.end), detail=junction) for place in scene.places for region, junction in place.values]
+        return [
+            Finding("region", region, Evidence(passage, place.start, place.end), detail=junction)
+            for place in scene.places
+            for region, junction in place.values
+        ]
 
     def _named_regions(self, condition: Resource, entry: Entry) -> tuple[str, ...]:
         """Every region that the diagnosis itself names, narrowing or not."""
-        found = [f.value for expression, text in _concept_texts(condition.get("code"), "Condition.code", skip_icd=True) for f in self._places(Passage(text, entry.reference, expression))]
+        found = [
+            f.value
+            for expression, text in _concept_texts(condition.get("code"), "Condition.code", skip_icd=True)
+            for f in self._places(Passage(text, entry.reference, expression))
+        ]
         return tuple(dict.fromkeys(found))
 
     def _condition_faults(self, condition: Resource, entry: Entry) -> Iterator[RecordFault]:
@@ -179,11 +254,15 @@ class _Record:
 
     def _discharged(self) -> bool:
         encounter = self.request.encounter
-        return self.request.hook == "encounter-discharge" or bool(encounter and encounter.resource.get("status") == "finished")
+        return self.request.hook == "encounter-discharge" or bool(
+            encounter and encounter.resource.get("status") == "finished"
+        )
 
     # -- what the Conditions share
 
-    def _with_record(self, own: Documentation, all_own: Sequence[Documentation], *, takes: bool, duplicate: bool) -> Documentation:
+    def _with_record(
+        self, own: Documentation, all_own: Sequence[Documentation], *, takes: bool, duplicate: bool
+    ) -> Documentation:
         faults = [*own.faults, *self._report_faults] if takes else list(own.faults)
         if duplicate:
             faults.append(RecordFault("duplicate", "Condition.code"))
@@ -191,14 +270,32 @@ class _Record:
         if takes:
             readings += (*self._report_readings, *self._document_readings)
         readings += self._observation_readings
-        claimed = {region for other in all_own if other is not own for s in other.statements("provider") for region in s.region_values()}
+        claimed = {
+            region
+            for other in all_own
+            if other is not own
+            for s in other.statements("provider")
+            for region in s.region_values()
+        }
         claimed |= {f.value for other in all_own if other is not own for f in other.sites}
-        return replace(own, readings=readings, exam_places=self._exam_places if takes else (), imaging=self._imaging if takes else (), faults=tuple(faults), takes_reports=takes,
-                       regions_claimed_elsewhere=tuple(sorted(claimed)), imaging_encounter=takes and self._is_imaging_encounter())
+        return replace(
+            own,
+            readings=readings,
+            exam_places=self._exam_places if takes else (),
+            imaging=self._imaging if takes else (),
+            faults=tuple(faults),
+            takes_reports=takes,
+            regions_claimed_elsewhere=tuple(sorted(claimed)),
+            imaging_encounter=takes and self._is_imaging_encounter(),
+        )
 
     def _takers(self, own: Sequence[Documentation]) -> set[int]:
         """Which Conditions the reports speak to: those of the spine; where none is, a single Condition takes them."""
-        spinal = {i for i, (d, entry) in enumerate(zip(own, self.request.conditions, strict=True)) if d.statements("provider") or d.sites or _spinal(entry.resource) or _family_code(d)}
+        spinal = {
+            i
+            for i, (d, entry) in enumerate(zip(own, self.request.conditions, strict=True))
+            if d.statements("provider") or d.sites or _spinal(entry.resource) or _family_code(d)
+        }
         if spinal:
             stated = {i for i in spinal if own[i].statements("provider") or _family_code(own[i])}
             if stated:
@@ -214,7 +311,11 @@ class _Record:
 
     def _is_imaging_encounter(self) -> bool:
         encounter = self.request.encounter
-        return self.request.setting == "claim" and encounter is not None and any(_same(_reference(r.resource.get("encounter")), encounter.reference) for r in self._used_reports)
+        return (
+            self.request.setting == "claim"
+            and encounter is not None
+            and any(_same(_reference(r.resource.get("encounter")), encounter.reference) for r in self._used_reports)
+        )
 
     @cached_property
     def _subjects(self) -> set[str]:
@@ -229,7 +330,9 @@ class _Record:
 
     @cached_property
     def _used_reports(self) -> list[Entry]:
-        return [r for r in self.request.reports if self._about_patient(r) and r.resource.get("status") in COUNTED_REPORTS]
+        return [
+            r for r in self.request.reports if self._about_patient(r) and r.resource.get("status") in COUNTED_REPORTS
+        ]
 
     @cached_property
     def _report_faults(self) -> list[RecordFault]:
@@ -261,11 +364,18 @@ class _Record:
             if read_form:
                 texts.append((f"DiagnosticReport.presentedForm[{index}].data", *read_form))
         for index, concept in enumerate(report.get("conclusionCode") or ()):
-            texts += [(expression, text, "") for expression, text in _concept_texts(concept, f"DiagnosticReport.conclusionCode[{index}]", skip_icd=True)]
+            texts += [
+                (expression, text, "")
+                for expression, text in _concept_texts(
+                    concept, f"DiagnosticReport.conclusionCode[{index}]", skip_icd=True
+                )
+            ]
             yield from self._coded(concept, entry, f"DiagnosticReport.conclusionCode[{index}]", "report")
         for expression, text, markup in texts:
             if isinstance(text, str) and text:
-                yield read(Passage(text, entry.reference, expression, "report", date, status, earlier, markup), self.lexicon)
+                yield read(
+                    Passage(text, entry.reference, expression, "report", date, status, earlier, markup), self.lexicon
+                )
 
     def _is_earlier(self, resource: Resource) -> bool:
         """Of another encounter than the one at hand."""
@@ -284,8 +394,15 @@ class _Record:
         for index, coding in enumerate(code.get("coding") or ()):
             known = self.concepts.imaging_reports.get(str(coding.get("code"))) if system_of(coding) == "loinc" else None
             if known:
-                passage = Passage(str(coding.get("display") or coding["code"]), entry.reference, f"DiagnosticReport.code.coding[{index}].{'display' if coding.get('display') else 'code'}", "report")
-                found += [Finding("region", region, Evidence(passage, 0, len(passage.text))) for region in known["regions"]]
+                passage = Passage(
+                    str(coding.get("display") or coding["code"]),
+                    entry.reference,
+                    f"DiagnosticReport.code.coding[{index}].{'display' if coding.get('display') else 'code'}",
+                    "report",
+                )
+                found += [
+                    Finding("region", region, Evidence(passage, 0, len(passage.text))) for region in known["regions"]
+                ]
         for expression, text in _concept_texts(code, "DiagnosticReport.code"):
             found += self._places(Passage(text, entry.reference, expression, "report"))
         return found
@@ -301,7 +418,9 @@ class _Record:
         if modality is None:
             return
         readings = [r for r in self._report_readings if r.passage.source == entry.reference]
-        regions = {f.value for f in self._examined(entry)} | {f.value for r in readings for s in r.statements for f in s.regions}
+        regions = {f.value for f in self._examined(entry)} | {
+            f.value for r in readings for s in r.statements for f in s.regions
+        }
         detail = " ".join(sorted(regions))
         yield replace(modality, detail=detail)
         date = _effective(report)
@@ -319,10 +438,14 @@ class _Record:
         for index, coding in enumerate((report.get("code") or {}).get("coding") or ()):
             known = self.concepts.imaging_reports.get(str(coding.get("code"))) if system_of(coding) == "loinc" else None
             if known:
-                passage = Passage(str(coding["code"]), entry.reference, f"DiagnosticReport.code.coding[{index}].code", "report")
+                passage = Passage(
+                    str(coding["code"]), entry.reference, f"DiagnosticReport.code.coding[{index}].code", "report"
+                )
                 return Finding("imaging.modality", known["modality"], Evidence(passage, 0, len(passage.text)))
         for expression, text in _concept_texts(report.get("code"), "DiagnosticReport.code"):
-            for finding in read(Passage(text, entry.reference, expression, "report"), self.lexicon).of("imaging.modality"):
+            for finding in read(Passage(text, entry.reference, expression, "report"), self.lexicon).of(
+                "imaging.modality"
+            ):
                 return finding
         for reading in self._report_readings:
             if reading.passage.source == entry.reference:
@@ -332,8 +455,12 @@ class _Record:
 
     @cached_property
     def _document_readings(self) -> tuple[Reading, ...]:
-        return tuple(read(passage, self.lexicon) for entry in self.request.documents if self._about_patient(entry) and entry.resource.get("status", "current") == "current"
-                     for passage in self._document_passages(entry))
+        return tuple(
+            read(passage, self.lexicon)
+            for entry in self.request.documents
+            if self._about_patient(entry) and entry.resource.get("status", "current") == "current"
+            for passage in self._document_passages(entry)
+        )
 
     def _document_passages(self, entry: Entry) -> Iterator[Passage]:
         document = entry.resource
@@ -341,26 +468,45 @@ class _Record:
         for index, content in enumerate(document.get("content") or ()):
             text = attachment_text(content.get("attachment") or {})
             if text:
-                yield Passage(text[0], entry.reference, f"DocumentReference.content[{index}].attachment.data", author, _date(document.get("date")), str(document.get("docStatus") or ""),
-                              self._is_earlier({"encounter": ((document.get("context") or {}).get("encounter") or [None])[0]}), text[1])
+                yield Passage(
+                    text[0],
+                    entry.reference,
+                    f"DocumentReference.content[{index}].attachment.data",
+                    author,
+                    _date(document.get("date")),
+                    str(document.get("docStatus") or ""),
+                    self._is_earlier({"encounter": ((document.get("context") or {}).get("encounter") or [None])[0]}),
+                    text[1],
+                )
 
     @cached_property
     def _observation_readings(self) -> tuple[Reading, ...]:
-        return tuple(reading for entry in self.request.observations if self._about_patient(entry) and entry.resource.get("status") not in ("cancelled", "entered-in-error")
-                     for reading in self._read_observation(entry))
+        return tuple(
+            reading
+            for entry in self.request.observations
+            if self._about_patient(entry) and entry.resource.get("status") not in ("cancelled", "entered-in-error")
+            for reading in self._read_observation(entry)
+        )
 
     def _read_observation(self, entry: Entry) -> Iterator[Reading]:
         observation = entry.resource
         date = _date(observation.get("effectiveDateTime"))
         texts = [("Observation.valueString", observation.get("valueString"))]
         texts += list(_concept_texts(observation.get("valueCodeableConcept"), "Observation.valueCodeableConcept"))
-        texts += [(f"Observation.note[{i}].text", note.get("text")) for i, note in enumerate(observation.get("note") or ())]
-        if observation.get("valueBoolean") is not False and not _DENIED.search(str(observation.get("valueString") or "") + str((observation.get("valueCodeableConcept") or {}).get("text") or "")):
+        texts += [
+            (f"Observation.note[{i}].text", note.get("text")) for i, note in enumerate(observation.get("note") or ())
+        ]
+        if observation.get("valueBoolean") is not False and not _DENIED.search(
+            str(observation.get("valueString") or "")
+            + str((observation.get("valueCodeableConcept") or {}).get("text") or "")
+        ):
             texts += list(_concept_texts(observation.get("code"), "Observation.code"))
         for expression, text in texts:
             if isinstance(text, str) and text:
                 yield read(Passage(text, entry.reference, expression, "ancillary", date), self.lexicon)
-        yield from self._coded(observation.get("valueCodeableConcept"), entry, "Observation.valueCodeableConcept", "ancillary")
+        yield from self._coded(
+            observation.get("valueCodeableConcept"), entry, "Observation.valueCodeableConcept", "ancillary"
+        )
 
 
 # --- small readers of FHIR datatypes ------------------------------------------------------------------------------
@@ -398,7 +544,9 @@ def _full(value: Any) -> str | None:
 
 
 def _date(value: Any) -> str | None:
-    return value.strip()[:10] if isinstance(value, str) and re.match(r"\s*\d{4}(-\d\d(-\d\d)?)?(T|\s|$)", value) else None
+    return (
+        value.strip()[:10] if isinstance(value, str) and re.match(r"\s*\d{4}(-\d\d(-\d\d)?)?(T|\s|$)", value) else None
+    )
 
 
 def _effective(report: Resource) -> str | None:
@@ -443,15 +591,25 @@ def _concept_texts(concept: Any, path: str, *, skip_icd: bool = False) -> Iterat
 def _reading_of(meaning: Mapping[str, Any], passage: Passage) -> Reading:
     evidence = Evidence(passage, 0, len(passage.text))
     if meaning.get("function"):
-        return Reading(passage, findings=(Finding("function", meaning["function"], evidence, detail=meaning.get("safety", "")),))
+        return Reading(
+            passage, findings=(Finding("function", meaning["function"], evidence, detail=meaning.get("safety", "")),)
+        )
 
     def finding(element: str, value: str, detail: str = "") -> Finding:
         return Finding(element, value, evidence, detail=detail)
 
     framings = (finding("framing", meaning["framing"]),) if meaning.get("framing") else ()
     regions = (finding("region", meaning["region"], meaning.get("junction", "")),) if meaning.get("region") else ()
-    statement = Statement("affirmed", meaning.get("narrowing", "unstated"), evidence, finding("space", meaning["space"]) if meaning.get("space") else None, regions,
-                          causes=tuple(finding("tissue", tissue, "own-words") for tissue in meaning.get("tissue", ())), framings=framings, by_code=True)
+    statement = Statement(
+        "affirmed",
+        meaning.get("narrowing", "unstated"),
+        evidence,
+        finding("space", meaning["space"]) if meaning.get("space") else None,
+        regions,
+        causes=tuple(finding("tissue", tissue, "own-words") for tissue in meaning.get("tissue", ())),
+        framings=framings,
+        by_code=True,
+    )
     return Reading(passage, (statement,))
 
 
@@ -465,7 +623,7 @@ def _same(one: str, other: str) -> bool:
 
 
 def _short(reference: str) -> str:
-    parts = reference.split("/_history/")[0].rstrip("/").split("/")
+    parts = reference.split("/_history/", maxsplit=1)[0].rstrip("/").split("/")
     return "/".join(parts[-2:]) if len(parts) > 1 else reference
 
 
@@ -487,9 +645,17 @@ def _note_by_provider(note: Mapping[str, Any]) -> bool:
 
 def _document_by_provider(document: Resource) -> bool:
     authors = document.get("author") or ()
-    if any(_reference(a).split("/")[0] in ("Patient", "RelatedPerson", "Device", "Organization") for a in authors if _reference(a)):
+    if any(
+        _reference(a).split("/")[0] in ("Patient", "RelatedPerson", "Device", "Organization")
+        for a in authors
+        if _reference(a)
+    ):
         return False
-    titles = [a.get("display") for a in authors] + [t for _, t in _concept_texts(document.get("type"), "")] + [document.get("description")]
+    titles = (
+        [a.get("display") for a in authors]
+        + [t for _, t in _concept_texts(document.get("type"), "")]
+        + [document.get("description")]
+    )
     titles += [t for c in document.get("category") or () for _, t in _concept_texts(c, "")]
     named = " | ".join(str(t) for t in titles if t)
     return not _NOT_PROVIDER.search(named) and not _PT_CREDENTIAL.search(named)
@@ -513,7 +679,10 @@ def _duplicates(conditions: Iterable[Entry]) -> set[int]:
     seen: set[tuple[str, tuple[str, ...]]] = set()
     found = set()
     for index, entry in enumerate(conditions):
-        code = _code(entry.resource.get("code")) or str((entry.resource.get("code") or {}).get("text") or "").strip().lower()
+        code = (
+            _code(entry.resource.get("code"))
+            or str((entry.resource.get("code") or {}).get("text") or "").strip().lower()
+        )
         key = code, tuple(sorted(_code(c) for c in entry.resource.get("category") or ()))
         if code and key in seen:
             found.add(index)

@@ -37,8 +37,27 @@ def one_rule(rule_id: str) -> Response | str:
 
 def rule_as_json(rule: Rule) -> dict[str, Any]:
     """A rule in plain words: id, says, kind, dates, flag and citations."""
-    cites = [{"title": c.title, "section": c.section, "url": c.url, "read": c.read, **({"quote": c.quote} if c.quote else {})} for c in rule.cites]
-    shown = {"id": rule.id, "says": rule.says, "kind": rule.kind, "pack": rule.pack, "element": rule.element, "strength": rule.strength, "flag": rule.flag, "in_force_from": rule.in_force_from, "cites": cites}
+    cites = [
+        {
+            "title": c.title,
+            "section": c.section,
+            "url": c.url,
+            "read": c.read,
+            **({"quote": c.quote} if c.quote else {}),
+        }
+        for c in rule.cites
+    ]
+    shown = {
+        "id": rule.id,
+        "says": rule.says,
+        "kind": rule.kind,
+        "pack": rule.pack,
+        "element": rule.element,
+        "strength": rule.strength,
+        "flag": rule.flag,
+        "in_force_from": rule.in_force_from,
+        "cites": cites,
+    }
     return {key: value for key, value in shown.items() if value}
 
 

@@ -16,7 +16,10 @@ def disagreements(answer: Answer, expected: Expected) -> list[str]:
     found = list(_judged(answer.judged, answer.all_issues, expected))
     for condition, own in (expected.get("perCondition") or {}).items():
         judged = [one for one in answer.judged if one.assessment.documentation.condition.split("/")[-1] == condition]
-        found += [f"{condition}: {sentence}" for sentence in _judged(judged, [i for one in judged for i in one.assessment.issues], own)]
+        found += [
+            f"{condition}: {sentence}"
+            for sentence in _judged(judged, [i for one in judged for i in one.assessment.issues], own)
+        ]
     errors = [issue.flag for issue in answer.all_issues if issue.severity == "error"]
     if "result" in expected and expected["result"] is bool(errors):
         found.append(f"result is {not errors}, errors {sorted(set(errors))}")
@@ -51,9 +54,17 @@ def _codes(expected: Expected, suggested: set[str], candidates: set[str], named:
         if not wanted <= suggested or suggested - wanted - allowed:
             yield f"suggests {sorted(suggested)}, expected {sorted(wanted)}"
     yield from (f"suggests {code}" for code in expected.get("mustNotSuggest", ()) if code in suggested)
-    yield from (f"{code} is no candidate ({sorted(candidates)})" for code in expected.get("candidateCodes", ()) if code not in candidates)
+    yield from (
+        f"{code} is no candidate ({sorted(candidates)})"
+        for code in expected.get("candidateCodes", ())
+        if code not in candidates
+    )
     yield from (f"{code} is a candidate" for code in expected.get("mustNotCandidate", ()) if code in candidates)
-    yield from (f"{code} is neither suggested nor a candidate" for code in expected.get("eitherCodes", ()) if code not in suggested | candidates)
+    yield from (
+        f"{code} is neither suggested nor a candidate"
+        for code in expected.get("eitherCodes", ())
+        if code not in suggested | candidates
+    )
     yield from (f"{code} is named nowhere" for code in expected.get("mentionCodes", ()) if code not in named)
 
 
@@ -62,7 +73,9 @@ def _asked(expected: Expected, asked: Sequence[str]) -> Iterator[str]:
         return name in asked or (name == "imaging" and any(a.startswith("imaging.") for a in asked))
 
     yield from (f"does not ask {name} ({list(asked)})" for name in expected.get("mustAsk", ()) if not is_asked(name))
-    yield from (f"asks none of {group}" for group in expected.get("mustAskAny", ()) if not any(is_asked(n) for n in group))
+    yield from (
+        f"asks none of {group}" for group in expected.get("mustAskAny", ()) if not any(is_asked(n) for n in group)
+    )
     yield from (f"asks {name}" for name in expected.get("mustNotAsk", ()) if is_asked(name))
 
 
@@ -70,7 +83,13 @@ def _evidence(expected: Expected, judged: Sequence[Judged]) -> Iterator[str]:
     evidence = [e for one in judged for element in one.assessment.elements for e in element.evidence]
     evidence += [e for one in judged for hit in one.assessment.hits for e in hit.evidence]
     for words in expected.get("evidenceMustQuote", ()):
-        shown = [e for e in evidence if words in e.passage.text and e.start < e.passage.text.index(words) + len(words) and e.passage.text.index(words) < e.end]
+        shown = [
+            e
+            for e in evidence
+            if words in e.passage.text
+            and e.start < e.passage.text.index(words) + len(words)
+            and e.passage.text.index(words) < e.end
+        ]
         if not shown and not any(words in e.quote for e in evidence):
             yield f"no evidence quotes {words!r}"
     for source in expected.get("mustNotQuoteSource", ()):

@@ -26,7 +26,14 @@ def client(assist: Assist) -> FlaskClient:
 
 
 def condition(text: str = COMPLETE, **more: Any) -> Json:
-    return {"resourceType": "Condition", "id": "c1", "subject": {"reference": "Patient/p1"}, "recordedDate": "2026-11-16", "code": {"text": text}, **more}
+    return {
+        "resourceType": "Condition",
+        "id": "c1",
+        "subject": {"reference": "Patient/p1"},
+        "recordedDate": "2026-11-16",
+        "code": {"text": text},
+        **more,
+    }
 
 
 def post(client: FlaskClient, body: Any, operation: str = "Condition/$coding-assist") -> Any:
@@ -43,7 +50,13 @@ def values(answer: Json, name: str) -> Iterator[Any]:
 
 
 def codes(answer: Json, name: str) -> list[str]:
-    return [value["coding"][0]["code"] for group in answer["parameter"] for part in group.get("part", []) if part["name"] == name for value in values(part, "concept")]
+    return [
+        value["coding"][0]["code"]
+        for group in answer["parameter"]
+        for part in group.get("part", [])
+        if part["name"] == name
+        for value in values(part, "concept")
+    ]
 
 
 def test_one_condition_in_one_code_out_with_its_reasons(client: FlaskClient) -> None:
@@ -57,38 +70,75 @@ def test_one_condition_in_one_code_out_with_its_reasons(client: FlaskClient) -> 
 
 @pytest.mark.proves("contract: Parameters, a bare Condition or a Bundle")
 def test_three_envelopes_lead_to_one_answer(client: FlaskClient) -> None:
-    bodies = [condition(), {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": condition()}]},
-              {"resourceType": "Parameters", "parameter": [{"name": "condition", "resource": condition()}]}]
+    bodies = [
+        condition(),
+        {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": condition()}]},
+        {"resourceType": "Parameters", "parameter": [{"name": "condition", "resource": condition()}]},
+    ]
     assert len({post(client, body).data for body in bodies}) == 1
 
 
 @pytest.mark.proves("contract: Type/id, else fullUrl, else #n")
 def test_a_condition_without_id_is_named_by_its_full_url_or_its_place(client: FlaskClient) -> None:
     bare = {key: value for key, value in condition().items() if key != "id"}
-    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"fullUrl": "urn:uuid:1f0e5ad7-5f2e-4c3a-a1c5-0d3a1b2c3d4e", "resource": bare}, {"resource": bare}]}
-    assert [value["reference"] for value in values(post(client, bundle).get_json(), "condition")] == ["urn:uuid:1f0e5ad7-5f2e-4c3a-a1c5-0d3a1b2c3d4e", "#1"]
+    bundle = {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "entry": [{"fullUrl": "urn:uuid:1f0e5ad7-5f2e-4c3a-a1c5-0d3a1b2c3d4e", "resource": bare}, {"resource": bare}],
+    }
+    assert [value["reference"] for value in values(post(client, bundle).get_json(), "condition")] == [
+        "urn:uuid:1f0e5ad7-5f2e-4c3a-a1c5-0d3a1b2c3d4e",
+        "#1",
+    ]
 
 
 @pytest.mark.proves("R4: what is answered validates")
 def test_every_resource_of_an_answer_is_valid_r4(client: FlaskClient) -> None:
-    for text in (COMPLETE, "Cervical spinal stenosis", "L4-5 canal stenosis, disc bulge with ligamentum flavum hypertrophy", "Neck pain", "Possible stenosis of the neural canal, lumbar"):
+    for text in (
+        COMPLETE,
+        "Cervical spinal stenosis",
+        "L4-5 canal stenosis, disc bulge with ligamentum flavum hypertrophy",
+        "Neck pain",
+        "Possible stenosis of the neural canal, lumbar",
+    ):
         answer = post(client, condition(text)).get_json()
         assert validate_resource(answer, allowed=frozenset({"Parameters"})) == []
-        for resource in [*values(answer, "questionnaire"), *values(answer, "questionnaireResponse"), *values(answer, "outcome")]:
+        for resource in [
+            *values(answer, "questionnaire"),
+            *values(answer, "questionnaireResponse"),
+            *values(answer, "outcome"),
+        ]:
             kinds = frozenset({"Questionnaire", "QuestionnaireResponse", "OperationOutcome"})
             assert validate_resource(resource, allowed=kinds) == [], resource
 
 
 def test_every_quote_is_the_text_at_its_place(client: FlaskClient) -> None:
-    html = "<p>FINDINGS: At <b>C5-C6</b> the thickened ligamentum flavum &amp; capsule narrow the <i>neural canal</i>.</p>"
-    report = {"resourceType": "DiagnosticReport", "id": "r1", "status": "final", "code": {"text": "MRI cervical spine"}, "subject": {"reference": "Patient/p1"}, "effectiveDateTime": "2026-11-02",
-              "presentedForm": [{"contentType": "text/html", "data": base64.b64encode(html.encode()).decode()}]}
-    body = {"resourceType": "Parameters", "parameter": [{"name": "condition", "resource": condition()}, {"name": "diagnosticReport", "resource": report}]}
+    html = (
+        "<p>FINDINGS: At <b>C5-C6</b> the thickened ligamentum flavum &amp; capsule narrow the <i>neural canal</i>.</p>"
+    )
+    report = {
+        "resourceType": "DiagnosticReport",
+        "id": "r1",
+        "status": "final",
+        "code": {"text": "MRI cervical spine"},
+        "subject": {"reference": "Patient/p1"},
+        "effectiveDateTime": "2026-11-02",
+        "presentedForm": [{"contentType": "text/html", "data": base64.b64encode(html.encode()).decode()}],
+    }
+    body = {
+        "resourceType": "Parameters",
+        "parameter": [{"name": "condition", "resource": condition()}, {"name": "diagnosticReport", "resource": report}],
+    }
     answer = post(client, body).get_json()
     seen = 0
     for evidence in values(answer, "evidence"):
-        fields = {part["name"]: next(value for key, value in part.items() if key.startswith("value")) for part in evidence["part"]}
-        source = {"Condition.code.text": COMPLETE, "DiagnosticReport.presentedForm[0].data": html}.get(fields["expression"])
+        fields = {
+            part["name"]: next(value for key, value in part.items() if key.startswith("value"))
+            for part in evidence["part"]
+        }
+        source = {"Condition.code.text": COMPLETE, "DiagnosticReport.presentedForm[0].data": html}.get(
+            fields["expression"]
+        )
         if source is COMPLETE:
             assert source[fields["start"] : fields["end"]] == fields["quote"]
         seen += source is not None
@@ -96,35 +146,104 @@ def test_every_quote_is_the_text_at_its_place(client: FlaskClient) -> None:
 
 
 @pytest.mark.proves("POLICY 5: code validity is judged by the date of service")
-@pytest.mark.parametrize(("day", "code", "flag"), [("2017-09-30", "M48.061", True), ("2017-10-01", "M48.061", False), ("2015-09-30", "M99.41", True), ("2015-10-01", "M99.41", False)])
+@pytest.mark.parametrize(
+    ("day", "code", "flag"),
+    [
+        ("2017-09-30", "M48.061", True),
+        ("2017-10-01", "M48.061", False),
+        ("2015-09-30", "M99.41", True),
+        ("2015-10-01", "M99.41", False),
+    ],
+)
 def test_the_date_of_service_decides_what_is_valid(client: FlaskClient, day: str, code: str, flag: bool) -> None:
-    coded = condition(code={"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": code}], "text": "Low back pain"})
-    body = {"resourceType": "Parameters", "parameter": [{"name": "condition", "resource": coded}, {"name": "dateOfService", "valueDate": day}]}
+    coded = condition(
+        code={"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": code}], "text": "Low back pain"}
+    )
+    body = {
+        "resourceType": "Parameters",
+        "parameter": [{"name": "condition", "resource": coded}, {"name": "dateOfService", "valueDate": day}],
+    }
     outcome = json.dumps(list(values(post(client, body, "Claim/$check").get_json(), "outcome")))
     assert ("code.not-valid-on-dos" in outcome) is flag
 
 
 @pytest.mark.proves("R4: a claim without any error passes")
 def test_result_is_true_only_without_an_error(client: FlaskClient) -> None:
-    body = {"resourceType": "Parameters", "parameter": [{"name": "condition", "resource": condition()}, {"name": "dateOfService", "valueDate": "2026-11-16"}]}
+    body = {
+        "resourceType": "Parameters",
+        "parameter": [
+            {"name": "condition", "resource": condition()},
+            {"name": "dateOfService", "valueDate": "2026-11-16"},
+        ],
+    }
     assert next(values(post(client, body, "Claim/$check").get_json(), "result")) is True
     assert next(values(post(client, condition(), "Claim/$check").get_json(), "result")) is False  # no date of service
 
 
 REFUSED: list[tuple[str, bytes | Json, int]] = [
-    ("not json", b"{", 400), ("empty", b"", 400), ("a list", b"[]", 400), ("null", b"null", 400), ("wrong type", {"resourceType": "Medication"}, 400), ("no type", {"id": "x"}, 400),
-    ("no subject", {"resourceType": "Condition", "code": {"text": "x"}}, 400), ("duplicate key", b'{"resourceType":"Condition","resourceType":"Condition"}', 400),
-    ("NaN", b'{"resourceType":"Condition","subject":NaN}', 400), ("deep", b'{"a":' * 500 + b"1" + b"}" * 500, 400), ("long number", b'{"resourceType":"Condition","a":' + b"9" * 5000 + b"}", 400),
-    ("surrogate", b'{"resourceType":"Condition","subject":{"reference":"\\ud800"}}', 400), ("not utf-8", b'{"resourceType":"Condition","id":"\xff"}', 400),
-    ("null member", condition(note=None), 400), ("empty array", condition(note=[]), 400), ("empty string", condition(""), 400),
-    ("unknown status", condition(verificationStatus={"coding": [{"system": "http://terminology.hl7.org/CodeSystem/condition-ver-status", "code": "maybe"}]}), 422),
-    ("wrong date", condition(recordedDate="2026-02-30"), 400), ("unknown element", condition(colour="blue"), 400), ("boolean as text", condition(subject="Patient/p1"), 400),
-    ("unknown parameter", {"resourceType": "Parameters", "parameter": [{"name": "patientName", "valueString": "x"}]}, 400),
-    ("no condition", {"resourceType": "Parameters", "parameter": [{"name": "dateOfService", "valueDate": "2026-01-01"}]}, 400),
+    ("not json", b"{", 400),
+    ("empty", b"", 400),
+    ("a list", b"[]", 400),
+    ("null", b"null", 400),
+    ("wrong type", {"resourceType": "Medication"}, 400),
+    ("no type", {"id": "x"}, 400),
+    ("no subject", {"resourceType": "Condition", "code": {"text": "x"}}, 400),
+    ("duplicate key", b'{"resourceType":"Condition","resourceType":"Condition"}', 400),
+    ("NaN", b'{"resourceType":"Condition","subject":NaN}', 400),
+    ("deep", b'{"a":' * 500 + b"1" + b"}" * 500, 400),
+    ("long number", b'{"resourceType":"Condition","a":' + b"9" * 5000 + b"}", 400),
+    ("surrogate", b'{"resourceType":"Condition","subject":{"reference":"\\ud800"}}', 400),
+    ("not utf-8", b'{"resourceType":"Condition","id":"\xff"}', 400),
+    ("null member", condition(note=None), 400),
+    ("empty array", condition(note=[]), 400),
+    ("empty string", condition(""), 400),
+    (
+        "unknown status",
+        condition(
+            verificationStatus={
+                "coding": [{"system": "http://terminology.hl7.org/CodeSystem/condition-ver-status", "code": "maybe"}]
+            }
+        ),
+        422,
+    ),
+    ("wrong date", condition(recordedDate="2026-02-30"), 400),
+    ("unknown element", condition(colour="blue"), 400),
+    ("boolean as text", condition(subject="Patient/p1"), 400),
+    (
+        "unknown parameter",
+        {"resourceType": "Parameters", "parameter": [{"name": "patientName", "valueString": "x"}]},
+        400,
+    ),
+    (
+        "no condition",
+        {"resourceType": "Parameters", "parameter": [{"name": "dateOfService", "valueDate": "2026-01-01"}]},
+        400,
+    ),
     ("parameter without resource", {"resourceType": "Parameters", "parameter": [{"name": "condition"}]}, 400),
-    ("resource in the wrong role", {"resourceType": "Parameters", "parameter": [{"name": "encounter", "resource": condition()}]}, 400),
-    ("two encounters", {"resourceType": "Parameters", "parameter": [{"name": "encounter", "resource": outpatient_condition("x")["encounter"]}] * 2}, 400),
-    ("partial date of service", {"resourceType": "Parameters", "parameter": [{"name": "condition", "resource": condition()}, {"name": "dateOfService", "valueDate": "2026"}]}, 400),
+    (
+        "resource in the wrong role",
+        {"resourceType": "Parameters", "parameter": [{"name": "encounter", "resource": condition()}]},
+        400,
+    ),
+    (
+        "two encounters",
+        {
+            "resourceType": "Parameters",
+            "parameter": [{"name": "encounter", "resource": outpatient_condition("x")["encounter"]}] * 2,
+        },
+        400,
+    ),
+    (
+        "partial date of service",
+        {
+            "resourceType": "Parameters",
+            "parameter": [
+                {"name": "condition", "resource": condition()},
+                {"name": "dateOfService", "valueDate": "2026"},
+            ],
+        },
+        400,
+    ),
 ]
 
 
@@ -134,15 +253,23 @@ def test_bad_input_is_refused_with_one_sentence(client: FlaskClient, body: bytes
     outcome = response.get_json()
     assert response.status_code == status
     assert outcome["resourceType"] == "OperationOutcome"
-    assert all(issue["severity"] in ("error", "fatal", "warning") and issue["code"] and issue["diagnostics"].endswith(".") for issue in outcome["issue"])
+    assert all(
+        issue["severity"] in ("error", "fatal", "warning") and issue["code"] and issue["diagnostics"].endswith(".")
+        for issue in outcome["issue"]
+    )
 
 
 def test_a_body_over_one_mebibyte_is_refused(client: FlaskClient) -> None:
     assert post(client, b" " * 1_048_577).status_code == 413
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("get", "/nowhere", 404), ("get", "/fhir/Condition/$coding-assist", 405), ("put", "/fhir/Claim/$check", 405)])
-def test_an_address_or_method_that_is_not_served_is_an_operation_outcome(client: FlaskClient, method: str, path: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("get", "/nowhere", 404), ("get", "/fhir/Condition/$coding-assist", 405), ("put", "/fhir/Claim/$check", 405)],
+)
+def test_an_address_or_method_that_is_not_served_is_an_operation_outcome(
+    client: FlaskClient, method: str, path: str, status: int
+) -> None:
     response = getattr(client, method)(path)
     assert (response.status_code, response.get_json()["resourceType"]) == (status, "OperationOutcome")
 
@@ -152,7 +279,9 @@ def test_a_body_that_is_not_json_is_415(client: FlaskClient, content_type: str) 
     assert client.post("/fhir/Condition/$coding-assist", data=b"<x/>", content_type=content_type).status_code == 415
 
 
-def test_a_crash_is_a_500_with_an_operation_outcome_and_no_word_of_the_record(assist: Assist, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_crash_is_a_500_with_an_operation_outcome_and_no_word_of_the_record(
+    assist: Assist, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def crash(*_: object) -> None:
         raise RuntimeError("Canary Jane Doe")
 
@@ -171,20 +300,49 @@ def test_every_answer_carries_a_request_id(client: FlaskClient) -> None:
 
 @pytest.mark.proves("ONC DSI: race, ethnicity, language, gender identity, sex and date of birth are not used")
 def test_who_the_patient_is_changes_no_byte_of_the_answer(client: FlaskClient) -> None:
-    race = {"url": "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race", "extension": [{"url": "text", "valueString": "Asian"}]}
+    race = {
+        "url": "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race",
+        "extension": [{"url": "text", "valueString": "Asian"}],
+    }
     patients: list[Json] = [
-        {"gender": "female", "birthDate": "1961-04-02", "name": [{"family": "Alpha"}]}, {"gender": "male", "birthDate": "2019-12-31", "name": [{"family": "Stenosis", "given": ["Cervical"]}]},
-        {"gender": "other", "extension": [race], "communication": [{"language": {"text": "Spanish"}}], "address": [{"city": "Canal Winchester"}]}, {},
+        {"gender": "female", "birthDate": "1961-04-02", "name": [{"family": "Alpha"}]},
+        {"gender": "male", "birthDate": "2019-12-31", "name": [{"family": "Stenosis", "given": ["Cervical"]}]},
+        {
+            "gender": "other",
+            "extension": [race],
+            "communication": [{"language": {"text": "Spanish"}}],
+            "address": [{"city": "Canal Winchester"}],
+        },
+        {},
     ]
     for line in _lines("statements.jsonl")[::12]:
         record = outpatient_condition(line["text"])
-        answers = {post(client, parameters({**record, "patient": {"resourceType": "Patient", "id": "p1", **copy.deepcopy(patient)}})).data for patient in patients}
+        answers = {
+            post(
+                client,
+                parameters({**record, "patient": {"resourceType": "Patient", "id": "p1", **copy.deepcopy(patient)}}),
+            ).data
+            for patient in patients
+        }
         assert len(answers) == 1, line["id"]
 
 
 def test_a_report_of_another_patient_is_not_read(client: FlaskClient) -> None:
-    report = {"resourceType": "DiagnosticReport", "id": "r1", "status": "final", "code": {"text": "MRI"}, "subject": {"reference": "Patient/other"}, "conclusion": "Ligamentum flavum narrows the cervical canal."}
-    body = {"resourceType": "Parameters", "parameter": [{"name": "condition", "resource": condition("Neck pain")}, {"name": "diagnosticReport", "resource": report}]}
+    report = {
+        "resourceType": "DiagnosticReport",
+        "id": "r1",
+        "status": "final",
+        "code": {"text": "MRI"},
+        "subject": {"reference": "Patient/other"},
+        "conclusion": "Ligamentum flavum narrows the cervical canal.",
+    }
+    body = {
+        "resourceType": "Parameters",
+        "parameter": [
+            {"name": "condition", "resource": condition("Neck pain")},
+            {"name": "diagnosticReport", "resource": report},
+        ],
+    }
     response = post(client, body)
     assert "Ligamentum" not in response.text
     assert "evidence.subject-mismatch" in response.text

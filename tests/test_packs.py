@@ -18,8 +18,9 @@ from service.app import create_app
 from service.assist import Answer, Assist, load_assist
 from service.coding.claim import PayerPolicy
 from service.coding.errors import PackError
+from service.coding.lexicon import load_lexicon
 from service.coding.model import Evidence, Rule
-from service.coding.packs import Terminology, load_terminology
+from service.coding.packs import Terminology, load_packs
 from service.coding.yaml_strict import load_yaml
 from service.envelope import open_envelope
 from service.fhir_in import Entry, Request
@@ -353,3 +354,296 @@ def _line(line: Mapping[str, Any], number: int) -> dict[str, Any]:
 
 def _coverage(payer: str) -> dict[str, Any]:
     return {"resourceType": "Coverage", "id": "v1", "status": "active", "beneficiary": {"reference": PATIENT}, "type": {"text": payer}, "payor": [{"display": payer}]}
+
+
+# --- severities: POLICY section 5, written out by hand ------------------------------------------------------------
+
+I, W, E, NOT = "information", "warning", "error", None
+SEVERITIES = {  # while charting, before a claim
+    "doc.narrowing-missing": (W, W),
+    "doc.space-missing": (W, W),
+    "doc.tissue-missing": (W, W),
+    "doc.region-missing": (W, W),
+    "doc.framing-missing": (W, W),
+    "doc.tissue-mixed": (W, E),
+    "doc.tissue-conflict": (W, E),
+    "doc.region-conflict": (W, E),
+    "doc.code-text-mismatch": (W, E),
+    "doc.tissue-unsupported": (W, E),
+    "doc.foramen-not-canal": (I, I),
+    "doc.classified-elsewhere": (W, W),
+    "doc.uncertain-outpatient": (I, E),
+    "doc.uncertain-not-discharge": (I, E),
+    "doc.provider-statement-missing": (I, E),
+    "doc.imaging-missing": (I, W),
+    "doc.function-missing": (I, W),
+    "doc.care-missing": (I, W),
+    "code.unknown": (E, E),
+    "code.not-billable": (E, E),
+    "code.seventh-character": (E, E),
+    "code.not-valid-on-dos": (E, E),
+    "code.manifestation-first": (E, E),
+    "code.excludes1": (W, E),
+    "code.unspecified-though-documented": (W, W),
+    "code.display-mismatch": (W, E),
+    "code.system-not-icd10cm": (I, I),
+    "claim.diagnosis-pointer": (NOT, E),
+    "cond.code-missing": (I, W),
+    "cond.refuted": (NOT, E),
+    "cond.entered-in-error": (NOT, E),
+    "cond.unconfirmed": (W, E),
+    "cond.resolved": (I, W),
+    "cond.duplicate": (I, W),
+    "evidence.modality-unfit": (I, W),
+    "evidence.report-not-final": (I, W),
+    "evidence.subject-mismatch": (I, W),
+    "evidence.report-undated": (I, W),
+    "dos.missing": (I, E),  # POLICY: not raised while charting; CONTRACT: information. The contract is what the world sees.
+    "dos.not-covered": (NOT, W),
+    "safety.manipulation-contraindication": (W, W),
+    "payer.policy-check": (NOT, W),
+    # Not in POLICY: CONTRACT, "unreadable attachment ...: assessed with what is there, and the flag"; FHIR R4, isModifier.
+    "evidence.unreadable": (I, W),
+    "record.modifier-extension": (W, W),
+}
+GRADED = {  # flag and grade: while charting, before a claim
+    ("doc.narrowing-missing", "on-code"): (W, E),
+    ("doc.space-missing", "on-code"): (W, E),
+    ("doc.tissue-missing", "on-code"): (W, E),
+    ("doc.region-missing", "on-code"): (W, E),
+    ("doc.framing-missing", "on-code"): (W, E),
+    ("doc.foramen-not-canal", "on-code"): (W, E),
+    ("code.excludes1", "unrelated"): (W, W),
+}
+GRADED_CLAIM = {("doc.provider-statement-missing", "claim-of-imaging"): W, ("payer.policy-check", "order-broken"): E}
+
+
+@pytest.mark.parametrize("flag", SEVERITIES)
+def test_a_flag_is_as_severe_as_the_policy_says(flag: str, terminology: Terminology) -> None:
+    shown = terminology.flags[flag]
+    assert (shown.severity("charting"), shown.severity("claim")) == SEVERITIES[flag]
+
+
+@pytest.mark.parametrize(("flag", "grade"), GRADED)
+def test_a_flag_is_graded_as_the_policy_says(flag: str, grade: str, terminology: Terminology) -> None:
+    shown = terminology.flags[flag]
+    assert (shown.severity("charting", grade), shown.severity("claim", grade)) == GRADED[flag, grade]
+
+
+@pytest.mark.parametrize(("flag", "grade"), GRADED_CLAIM)
+def test_before_a_claim_a_flag_is_graded_as_the_policy_says(flag: str, grade: str, terminology: Terminology) -> None:
+    assert terminology.flags[flag].severity("claim", grade) == GRADED_CLAIM[flag, grade]
+
+
+def test_there_is_no_other_flag_than_those_of_the_policy(terminology: Terminology) -> None:
+    assert set(terminology.flags) == set(SEVERITIES)
+
+
+# --- a wrong pack is refused with file, place and remedy ----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What a coder might write by mistake, and what the message must name beside the file."""
+
+    page: str
+    written: str
+    instead_of: str
+    told: tuple[str, ...]
+
+
+M99_4, M99_3 = "m99.4/pack.yaml", "m99.3/pack.yaml"
+NARROWING = "    kind: requires\n    element: narrowing\n    strength: required\n    flag: doc.narrowing-missing\n    in_force_from: \"2015-10-01\"\n    cites: [icd-10-cm-tabular-m99, reference-page-m99-40]\n"
+IN_NARROWING = "rule 'narrowing-is-stated'"
+CODES = "codes: {head: M99.40, cervical: M99.41,"
+FAULTS = {
+    "an unknown key": Fault(M99_4, NARROWING + "    elemnt: narrowing\n", NARROWING, (IN_NARROWING, "'elemnt'", "Allowed:", "element")),
+    "a rule that cites nothing": Fault(M99_4, NARROWING.replace("    cites: [icd-10-cm-tabular-m99, reference-page-m99-40]\n", ""), NARROWING, (IN_NARROWING, "cites nothing", "Name what the rule rests on")),
+    "an empty list of citations": Fault(M99_4, NARROWING.replace("[icd-10-cm-tabular-m99, reference-page-m99-40]", "[]"), NARROWING, (IN_NARROWING, "cites nothing", "Name what the rule rests on")),
+    "a citation that is not there": Fault(M99_4, NARROWING.replace("[icd-10-cm-tabular-m99,", "[tabular-26,"), NARROWING, (IN_NARROWING, "'tabular-26'", "not under citations. Add it there.")),
+    "an unknown kind": Fault(M99_4, NARROWING.replace("kind: requires", "kind: demands"), NARROWING, (IN_NARROWING, "'demands'", "Allowed:", "requires")),
+    "an unknown value": Fault(M99_4, NARROWING.replace("strength: required", "strength: mandatory"), NARROWING, (IN_NARROWING, "'mandatory'", "Allowed: required, supporting")),
+    "an unknown element": Fault(M99_4, NARROWING.replace("element: narrowing", "element: narrowness"), NARROWING, (IN_NARROWING, "'narrowness'", "Allowed:", "narrowing")),
+    "an end before the beginning": Fault(M99_4, NARROWING + '    in_force_until: "2014-09-30"\n', NARROWING, (IN_NARROWING, "ends before it begins", "Correct the dates")),
+    "a date that is not quoted": Fault(M99_4, NARROWING.replace('"2015-10-01"', "2015-10-01"), NARROWING, (IN_NARROWING, "in_force_from", "quoted")),
+    "a date that is none": Fault(M99_4, NARROWING.replace('"2015-10-01"', '"October 2015"'), NARROWING, (IN_NARROWING, "in_force_from", 'Write it as "2015-10-01", quoted')),
+    "a flag that flags.yaml lacks": Fault(M99_4, NARROWING.replace("doc.narrowing-missing", "doc.narrowing-mising"), NARROWING, (IN_NARROWING, "'doc.narrowing-mising'", "flags.yaml", "correct it")),
+    "no kind of rule without what it needs": Fault(M99_4, NARROWING.replace("    element: narrowing\n", ""), NARROWING, (IN_NARROWING, "`element`")),
+    "a redirect that does not say when": Fault(M99_4, "", "    when: {framing: [chiari]}\n", ("rule 'chiari-is-elsewhere'", "`when`")),
+    "a check that is not named": Fault(M99_4, "kind: validates, flag: code.unknown", "kind: validates, check: unknown, flag: code.unknown", ("rule 'code-is-known'", "`check`")),
+    "a rule twice for the same dates": Fault(M99_4, "rules:\n  - id: space-is-stated\n    says: Twice.\n" + NARROWING, "rules:\n", ("rule 'space-is-stated'", "stands twice for the same dates", "End one before the other begins")),
+    "a rule without its sentence": Fault(M99_4, "", "    says: A narrowing of the neural canal or of an intervertebral foramen is stated and affirmed for this patient.\n", (IN_NARROWING, "`says`", "Add it")),
+    "a code that no release has": Fault(M99_4, CODES.replace("M99.41", "M99.4B"), CODES, ("rule 'region-names-the-code'", "M99.4B", "Correct it")),
+    "a code of another family": Fault(M99_3, "cervical: M99.41", "cervical: M99.31", ("M99.41", "M99.3", "Correct it")),
+    "a code that YAML reads as a number": Fault(M99_4, CODES.replace("M99.40", "99.40"), CODES, ("rule 'region-names-the-code'", "99.4", "Correct it")),
+    "a region that is none": Fault(M99_4, CODES.replace("cervical", "neck"), CODES, ("rule 'region-names-the-code'", "'neck'", "Correct it")),
+    "a region without a code": Fault(M99_3, "", "cervical: M99.31, ", ("rule 'region-names-the-code'", "cervical")),
+    "a table with a code that no release has": Fault(M99_4, "cervical: M48.92, thoracic: M48.04", "cervical: M48.02, thoracic: M48.04", ("table 'M48.0-'", "M48.92", "Correct the code")),
+    "a redirect to a table that is not there": Fault(M99_4, "to: [Q07.99]", "to: [Q07.00]", ("rule 'chiari-is-elsewhere'", "'Q07.99'", "Add it there")),
+    "an unknown process": Fault(M99_4, "framing: [chiarri]", "framing: [chiari]", ("rule 'chiari-is-elsewhere'", "'chiarri'", "Allowed:", "chiari")),
+    "an element without a question": Fault(M99_4, "", '  care: {label: Conservative care, asks: "Which conservative care has been given, for how long, and with what response?"}\n', ("element 'care'", "has no question", "Add label and asks")),
+    "an element with half a question": Fault(M99_4, "space: {label: Narrowed space}", "space: {label: Narrowed space, asks: Which space is narrowed?}", ("element 'space'", "asks")),
+    "a citation without its address": Fault(M99_4, "", "    url: https://www.stedi.com/changelog\n", ("citation 'medicare-cmt-edit'", "`url`", "Say what was read, where and when")),
+    "an unknown key of the pack": Fault(M99_3, "tisues: [osseous]", "tissues: [osseous]", ("'tisues'", "Allowed:", "tissues")),
+    "a tissue that is none": Fault(M99_3, "tissues: [bone]", "tissues: [osseous]", ("tissues are of", "osseous", "Correct them")),
+    "a version that YAML reads as a number": Fault(M99_3, "version: 2027.1", 'version: "2027.1"', ("version", "quote")),
+    "a pack that extends none": Fault(M99_3, "extends: m99.9", "extends: m99.4", ("'m99.9'", "Name one of", "m99.4")),
+    "a key twice": Fault(M99_4, NARROWING.replace("    element: narrowing\n", "    element: narrowing\n    element: space\n"), NARROWING, ("line ", "'element'", "stands twice", "Keep one of them")),
+    "a key that YAML reads as true": Fault(M99_4, NARROWING + '    on: "2015-10-01"\n', NARROWING, ("line ", "'on'", "Quote it")),
+    "a region that YAML reads as false": Fault(M99_4, CODES.replace("head:", "no:"), CODES, ("line ", "'no'", "Quote it")),
+    "a key that YAML reads as a number": Fault(M99_4, "  99.40: {title: x, section: x, url: x, read: x}\n  ahima-acdis-2022:\n", "  ahima-acdis-2022:\n", ("line ", "'99.40'", "Quote it")),
+    "a bracket that is not closed": Fault(M99_3, "tissues: [osseous", "tissues: [osseous]", ("line ", "not readable as YAML", "Correct that line")),
+}
+
+
+@pytest.fixture
+def packs(tmp_path: Path) -> Path:
+    """A coder's copy of the packs."""
+    return Path(shutil.copytree(PACKS, tmp_path / "packs", ignore=shutil.ignore_patterns("cases")))
+
+
+def write(path: Path, written: str, instead_of: str) -> None:
+    page = path.read_text("utf-8")
+    assert instead_of in page, f"{path} no longer says {instead_of!r}"
+    path.write_text(page.replace(instead_of, written, 1), "utf-8")
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_wrong_pack_is_refused_with_file_place_and_remedy(fault: Fault, packs: Path, terminology: Terminology) -> None:
+    write(packs / fault.page, fault.written, fault.instead_of)
+    with pytest.raises(PackError) as refused:
+        load_packs(packs, terminology.flags, terminology.icd10cm)
+    assert [part for part in (str(packs / fault.page), *fault.told) if part not in str(refused.value)] == [], str(refused.value)
+
+
+def test_a_code_belongs_to_one_pack(packs: Path, terminology: Terminology) -> None:
+    shutil.copytree(packs / "m99.3", packs / "m99.3-again")
+    write(packs / "m99.3-again" / "pack.yaml", "pack: m99.3-again", "pack: m99.3")
+    with pytest.raises(PackError, match=r"M99\.30 is named by packs m99\.3 and m99\.3-again\. A code belongs to one pack\."):
+        load_packs(packs, terminology.flags, terminology.icd10cm)
+
+
+def test_two_packs_bear_two_names(packs: Path, terminology: Terminology) -> None:
+    shutil.copytree(packs / "m99.3", packs / "m99.3-again")
+    with pytest.raises(PackError, match=r"m99\.3"):
+        load_packs(packs, terminology.flags, terminology.icd10cm)
+
+
+def test_a_rule_may_stand_twice_for_dates_that_do_not_overlap(packs: Path, terminology: Terminology) -> None:
+    until = NARROWING + '    in_force_until: "2026-09-30"\n  - id: narrowing-is-stated\n    says: As of October 2026.\n' + NARROWING.replace('"2015-10-01"', '"2026-10-01"')
+    write(packs / M99_4, until, NARROWING)
+    loaded = load_packs(packs, terminology.flags, terminology.icd10cm)
+    says = [rule.says for day in ("2026-09-30", "2026-10-01") for rule in loaded[0].of_kind("requires", day) if rule.id == "narrowing-is-stated"]
+    assert says == ["A narrowing of the neural canal or of an intervertebral foramen is stated and affirmed for this patient.", "As of October 2026."]
+
+
+def test_a_folder_without_packs_is_refused(tmp_path: Path, terminology: Terminology) -> None:
+    with pytest.raises(PackError, match=r"holds no pack\. A family is a folder with a pack\.yaml in it\."):
+        load_packs(tmp_path, terminology.flags, terminology.icd10cm)
+
+
+TISSUE_YAML = "sources: [made up]\nconcepts:\n  - {kind: tissue, value: connective, terms: [ligament]}\n"
+LEXICON_FAULTS = {
+    "an unknown kind": (TISSUE_YAML.replace("kind: tissue", "kind: tisue"), ("'tisue: connective'", "unknown kind", "Allowed:", "tissue")),
+    "an unknown key": (TISSUE_YAML.replace("terms:", "anatmy: true, terms:"), ("'tissue: connective'", "'anatmy'", "Allowed:", "anatomy")),
+    "no source": (TISSUE_YAML.replace("sources: [made up]\n", ""), ("`sources`", "Name what the terms rest on")),
+    "a word that YAML reads as false": (TISSUE_YAML.replace("[ligament]", "[ligament, no]"), ("'tissue: connective'", "Quote words such as")),
+    "a number that is not quoted": (TISSUE_YAML.replace("[ligament]", "[2]"), ("'tissue: connective'", "every term must be text", "Quote")),
+    "a concept without terms": (TISSUE_YAML.replace("[ligament]", "[]"), ("'tissue: connective'", "term")),
+    "a term twice in one list": (TISSUE_YAML.replace("concepts:", "concepts: []\nconcepts:"), ("line ", "'concepts'", "stands twice", "Keep one of them")),
+}
+
+
+@pytest.mark.parametrize(("page", "told"), LEXICON_FAULTS.values(), ids=LEXICON_FAULTS)
+def test_a_wrong_lexicon_is_refused_with_file_place_and_remedy(page: str, told: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "site.yaml").write_text(page, "utf-8")
+    with pytest.raises(PackError) as refused:
+        load_lexicon(tmp_path)
+    assert [part for part in (str(tmp_path / "site.yaml"), *told) if part not in str(refused.value)] == [], str(refused.value)
+
+
+# --- a whole folder: start-up, and a family that is data alone ----------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A coder's copy of the whole terminology."""
+    return Path(shutil.copytree(terminology_dir(), tmp_path / "terminology", ignore=shutil.ignore_patterns("cases")))
+
+
+def test_a_wrong_pack_stops_the_service_at_start_up(folder: Path) -> None:
+    write(folder / "packs" / M99_4, NARROWING.replace("kind: requires", "kind: demands"), NARROWING)
+    with pytest.raises(PackError, match=r"m99\.4/pack\.yaml, rule 'narrowing-is-stated': unknown kind 'demands'"):
+        create_app(Settings(terminology=folder))
+
+
+def test_a_wrong_flag_stops_the_service_at_start_up(folder: Path) -> None:
+    write(folder / "flags.yaml", "code.unknown: {charting: fatal,", "code.unknown: {charting: error,")
+    with pytest.raises(PackError, match=r"flags\.yaml, flag 'code\.unknown': give charting and claim one of information, warning, error"):
+        create_app(Settings(terminology=folder))
+
+
+SEVENTH_FAMILY = """\
+# A made-up family on real codes: M99.8- has the ten regions and no family of ours.
+pack: m99.8
+extends: m99.4
+version: "2027.1"
+title: Adipose stenosis of neural canal
+family: M99.8
+space: canal
+tissues: [adipose]
+rules:
+  - id: region-names-the-code
+    says: The fifth character stands for the region.
+    kind: names-code
+    by: region
+    codes: {head: M99.80, cervical: M99.81, thoracic: M99.82, lumbar: M99.83, sacral: M99.84, pelvic: M99.85, lower-extremity: M99.86, upper-extremity: M99.87, rib-cage: M99.88, abdomen-other: M99.89}
+    in_force_from: "2015-10-01"
+    cites: [icd-10-cm-tabular-m99]
+"""
+ADIPOSE = """\
+sources: [made up for a test]
+concepts:
+  - {kind: tissue, value: adipose, modifier: true, own-words: true, terms: [adipose]}
+"""
+
+
+@pytest.fixture
+def with_a_seventh_family(folder: Path) -> Assist:
+    (folder / "packs" / "m99.8").mkdir()
+    (folder / "packs" / "m99.8" / "pack.yaml").write_text(SEVENTH_FAMILY, "utf-8")
+    (folder / "lexicon" / "adipose.yaml").write_text(ADIPOSE, "utf-8")
+    return load_assist(folder)
+
+
+def told(assist: Assist, **page: Any) -> dict[str, Any]:
+    return _found(assist.answer(_request(page)))
+
+
+def test_a_family_that_is_data_alone_works(with_a_seventh_family: Assist) -> None:
+    """A new tissue, its words and its codes: three YAML edits and no Python."""
+    stated = told(with_a_seventh_family, text="Adipose stenosis of neural canal of lumbar region")
+    without_region = told(with_a_seventh_family, text="Adipose stenosis of neural canal")
+    elsewhere = told(with_a_seventh_family, code="M99.83", text="Connective tissue stenosis of neural canal of lumbar region")
+    assert (stated["suggests"], without_region["asks"][:1], elsewhere["suggests"]) == (["M99.83"], ["region"], ["M99.43"])
+    assert "doc.code-text-mismatch" in elsewhere["flags"]
+
+
+def test_a_family_may_take_over_a_tissue_by_data_alone(folder: Path) -> None:
+    """Should the Tabular List part M99.7- into ligament and disc: a folder more and one word less."""
+    page = SEVENTH_FAMILY.replace("Adipose stenosis of neural canal", "Disc stenosis of intervertebral foramina").replace("space: canal", "space: foramen").replace("[adipose]", "[disc]")
+    (folder / "packs" / "m99.8").mkdir()
+    (folder / "packs" / "m99.8" / "pack.yaml").write_text(page, "utf-8")
+    write(folder / "packs" / "m99.7" / "pack.yaml", "tissues: [connective]", "tissues: [connective, disc]")
+    assist = load_assist(folder)
+    disc = told(assist, text="Disc stenosis of intervertebral foramina of lumbar region")
+    ligament = told(assist, text="Connective tissue stenosis of intervertebral foramina of lumbar region")
+    both = told(assist, text="Connective tissue and disc stenosis of intervertebral foramina of lumbar region")
+    assert (disc["suggests"], ligament["suggests"], both["suggests"], both["asks"][:1]) == (["M99.83"], ["M99.73"], [], ["tissue"])
+
+
+def test_a_site_adds_its_own_terms_by_data_alone(tmp_path: Path) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text("sources: [our clinic]\nconcepts:\n  - {kind: tissue, value: connective, terms: [yellow cord of Smith]}\n", "utf-8")
+    words = "Biomechanical narrowing of the lumbar spinal canal by the yellow cord of Smith"
+    assert told(load_assist(terminology_dir(), site_lexicon=site), text=words)["suggests"] == ["M99.43"]

@@ -13,7 +13,11 @@ from service.envelope import open_envelope
 from tests.expectations import disagreements
 
 DATA = Path(__file__).parent / "data"
-PARAMETERS = {"diagnosticReports": "diagnosticReport", "observations": "observation", "documentReferences": "documentReference"}
+PARAMETERS = {
+    "diagnosticReports": "diagnosticReport",
+    "observations": "observation",
+    "documentReferences": "documentReference",
+}
 SINGLE = ("encounter", "patient", "claim", "coverage", "practitionerRole")
 
 
@@ -25,13 +29,24 @@ def outpatient_condition(text: str) -> dict[str, Any]:
     """An active, confirmed encounter diagnosis of an office visit with nothing but these words."""
     system = "http://terminology.hl7.org/CodeSystem/"
     condition = {
-        "resourceType": "Condition", "id": "c1", "subject": {"reference": "Patient/p1"}, "encounter": {"reference": "Encounter/e1"}, "recordedDate": "2026-11-10", "code": {"text": text},
+        "resourceType": "Condition",
+        "id": "c1",
+        "subject": {"reference": "Patient/p1"},
+        "encounter": {"reference": "Encounter/e1"},
+        "recordedDate": "2026-11-10",
+        "code": {"text": text},
         "clinicalStatus": {"coding": [{"system": system + "condition-clinical", "code": "active"}]},
         "verificationStatus": {"coding": [{"system": system + "condition-ver-status", "code": "confirmed"}]},
         "category": [{"coding": [{"system": system + "condition-category", "code": "encounter-diagnosis"}]}],
     }
-    encounter = {"resourceType": "Encounter", "id": "e1", "status": "finished", "class": {"system": system + "v3-ActCode", "code": "AMB"}, "subject": {"reference": "Patient/p1"},
-                 "period": {"start": "2026-11-10", "end": "2026-11-10"}}
+    encounter = {
+        "resourceType": "Encounter",
+        "id": "e1",
+        "status": "finished",
+        "class": {"system": system + "v3-ActCode", "code": "AMB"},
+        "subject": {"reference": "Patient/p1"},
+        "period": {"start": "2026-11-10", "end": "2026-11-10"},
+    }
     return {"mode": "charting", "conditions": [condition], "encounter": encounter}
 
 
@@ -39,7 +54,11 @@ def parameters(record: dict[str, Any]) -> dict[str, Any]:
     """The record as Parameters of $coding-assist or $check."""
     parts = [{"name": "condition", "resource": c} for c in record.get("conditions", ())]
     parts += [{"name": name, "resource": r} for key, name in PARAMETERS.items() for r in record.get(key) or ()]
-    parts += [{"name": name, "resource": record[name]} for name in SINGLE if record.get(name) and not (record.get("mode") == "charting" and name in SINGLE[2:])]
+    parts += [
+        {"name": name, "resource": record[name]}
+        for name in SINGLE
+        if record.get(name) and not (record.get("mode") == "charting" and name in SINGLE[2:])
+    ]
     if record.get("dateOfService") and record.get("mode") != "charting":
         parts.append({"name": "dateOfService", "valueDate": record["dateOfService"]})
     return {"resourceType": "Parameters", "parameter": parts}
@@ -51,7 +70,11 @@ def test_a_short_statement_is_decided_as_a_coder_would(assist: Assist, line: dic
     assert disagreements(answer, line["expected"]) == [], line["why"]
 
 
-@pytest.mark.parametrize("line", [line for line in _lines("records.jsonl") if "payer-policy" not in line.get("requires", ())], ids=lambda line: line["id"])
+@pytest.mark.parametrize(
+    "line",
+    [line for line in _lines("records.jsonl") if "payer-policy" not in line.get("requires", ())],
+    ids=lambda line: line["id"],
+)
 def test_a_whole_record_is_decided_as_a_coder_would(assist: Assist, line: dict[str, Any]) -> None:
     setting = "charting" if line["input"].get("mode", "charting") == "charting" else "claim"
     answer = assist.answer(open_envelope(parameters(line["input"]), setting))  # type: ignore[arg-type]

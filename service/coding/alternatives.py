@@ -8,13 +8,34 @@ from service.coding.model import Alternative, Candidate, CodingSuggestion, Evide
 from service.coding.packs import RulePack, Terminology
 from service.coding.weighing import Weighed
 
-REGION_NAMES = {"head": "the head region", "cervical": "the cervical region", "thoracic": "the thoracic region", "lumbar": "the lumbar region", "sacral": "the sacral region", "pelvic": "the pelvic region",
-                "lower-extremity": "the lower extremity", "upper-extremity": "the upper extremity", "rib-cage": "the rib cage", "abdomen-other": "the abdomen and other regions"}
+REGION_NAMES = {
+    "head": "the head region",
+    "cervical": "the cervical region",
+    "thoracic": "the thoracic region",
+    "lumbar": "the lumbar region",
+    "sacral": "the sacral region",
+    "pelvic": "the pelvic region",
+    "lower-extremity": "the lower extremity",
+    "upper-extremity": "the upper extremity",
+    "rib-cage": "the rib cage",
+    "abdomen-other": "the abdomen and other regions",
+}
 SPACE_NAMES = {"canal": "the neural canal", "foramen": "an intervertebral foramen"}
-TISSUE_NAMES = {"connective": "connective tissue", "osseous": "bone", "disc": "the intervertebral disc", "subluxation": "subluxation"}
+TISSUE_NAMES = {
+    "connective": "connective tissue",
+    "osseous": "bone",
+    "disc": "the intervertebral disc",
+    "subluxation": "subluxation",
+}
 
 
-def alternatives(weighed: Sequence[Weighed], suggestions: Sequence[CodingSuggestion], candidates: Sequence[Candidate], terminology: Terminology, on: str) -> tuple[Alternative, ...]:
+def alternatives(
+    weighed: Sequence[Weighed],
+    suggestions: Sequence[CodingSuggestion],
+    candidates: Sequence[Candidate],
+    terminology: Terminology,
+    on: str,
+) -> tuple[Alternative, ...]:
     """Siblings of the families at hand, then the other families in the regions at hand, then M48.0-."""
     if not weighed:
         return ()
@@ -61,7 +82,9 @@ def _why_not_family(weighed: Weighed, pack: RulePack, region: str) -> str:
 
 
 def _elsewhere(weighed: Weighed) -> str:
-    evidence = tuple(f.evidence for f in weighed.statement.framings if f.evidence) or weighed.elements["tissue"].evidence
+    evidence = (
+        tuple(f.evidence for f in weighed.statement.framings if f.evidence) or weighed.elements["tissue"].evidence
+    )
     return f"Framing: classified elsewhere, the record says {_quotes(evidence)}. {weighed.redirects[0].says}"
 
 
@@ -73,7 +96,10 @@ def _usual(weighed: Weighed, terminology: Terminology, on: str, *, selected: boo
         code = table.code(finding.value, finding.detail, (), on)
         if code:
             evidence = (*weighed.elements["tissue"].evidence[:1], *weighed.elements["framing"].evidence[:1])
-            yield Alternative(code, f"Tissue and framing: {code} is stenosis without a stated tissue or classified as degenerative; the record says {_quotes(evidence)}.")
+            yield Alternative(
+                code,
+                f"Tissue and framing: {code} is stenosis without a stated tissue or classified as degenerative; the record says {_quotes(evidence)}.",
+            )
 
 
 def _quotes(evidence: Sequence[Evidence]) -> str:

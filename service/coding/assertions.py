@@ -13,8 +13,51 @@ from service.coding.model import Assertion
 from service.coding.scene import Scene
 
 Said = Literal["affirmed", "negated", "uncertain", "historical", "planned", "other"]
-_LISTS = frozenset({"no", "without", "denies", "denied", "deny", "w", "negative", "neg", "neither", "nor", "absence", "free", "not", "never", "rules", "excludes"})
-_NEW_ASSERTION = frozenset({"is", "are", "there", "shows", "showed", "demonstrates", "has", "have", "was", "were", "remains", "with", "but", "which", "patient", "pt", "noted", "seen", "reveals", "causing", "present"})
+_LISTS = frozenset(
+    {
+        "no",
+        "without",
+        "denies",
+        "denied",
+        "deny",
+        "w",
+        "negative",
+        "neg",
+        "neither",
+        "nor",
+        "absence",
+        "free",
+        "not",
+        "never",
+        "rules",
+        "excludes",
+    }
+)
+_NEW_ASSERTION = frozenset(
+    {
+        "is",
+        "are",
+        "there",
+        "shows",
+        "showed",
+        "demonstrates",
+        "has",
+        "have",
+        "was",
+        "were",
+        "remains",
+        "with",
+        "but",
+        "which",
+        "patient",
+        "pt",
+        "noted",
+        "seen",
+        "reveals",
+        "causing",
+        "present",
+    }
+)
 _AFTER_REACH, _NOT_REACH = 8, 6
 
 
@@ -74,11 +117,19 @@ def _reaches(scene: Scene, cue: Mention, target: int, *, is_verb: bool) -> bool:
         return False
     gap = range(cue.last + 1, target)
     words = [scene.tokens[p].word for p in gap]
-    if any(mention.kind == "link" and mention.value == "causing" and mention.first in gap and not _passes_on(scene, cue, mention) for mention in scene.mentions):
+    if any(
+        mention.kind == "link"
+        and mention.value == "causing"
+        and mention.first in gap
+        and not _passes_on(scene, cue, mention)
+        for mention in scene.mentions
+    ):
         return False
     if scene.tokens[cue.first].word == "not" and cue.first == cue.last and len(words) > _NOT_REACH:
         return False
-    return all(_list_goes_on(scene, p, target, is_verb=is_verb) for p in gap if scene.tokens[p].word in (",", ":", "(")) and not _turns(scene, gap, target)
+    return all(
+        _list_goes_on(scene, p, target, is_verb=is_verb) for p in gap if scene.tokens[p].word in (",", ":", "(")
+    ) and not _turns(scene, gap, target)
 
 
 def _starts_anew(scene: Scene, comma: int) -> bool:
@@ -97,10 +148,15 @@ def _list_goes_on(scene: Scene, comma: int, target: int, *, is_verb: bool) -> bo
     gap = range(comma + 1, target)
     if is_verb or any(scene.tokens[p].word in _NEW_ASSERTION for p in gap):
         return False
-    if any(m.kind == "tissue" and m.first in gap for m in scene.mentions) and scene.covered(comma + 1, target, "pathology", "link"):
+    if any(m.kind == "tissue" and m.first in gap for m in scene.mentions) and scene.covered(
+        comma + 1, target, "pathology", "link"
+    ):
         return False
     following = [t.word for t in scene.tokens[target + 1 : target + 6]]
-    return not any(word in ("is", "are", "present", "noted", "seen", "persists", "remains", "due", "from", "secondary", "at") for word in following) or _closes_list(scene, comma, target)
+    return not any(
+        word in ("is", "are", "present", "noted", "seen", "persists", "remains", "due", "from", "secondary", "at")
+        for word in following
+    ) or _closes_list(scene, comma, target)
 
 
 def _closes_list(scene: Scene, comma: int, target: int) -> bool:
@@ -110,7 +166,11 @@ def _closes_list(scene: Scene, comma: int, target: int) -> bool:
 def _turns(scene: Scene, gap: range, target: int) -> bool:
     """'No fracture and moderate stenosis is seen': the second half is an assertion of its own."""
     for p in gap:
-        if scene.tokens[p].word == "and" and scene.at(p + 1, ("severity",)) and any(t.word in ("is", "are") for t in scene.tokens[target : target + 6]):
+        if (
+            scene.tokens[p].word == "and"
+            and scene.at(p + 1, ("severity",))
+            and any(t.word in ("is", "are") for t in scene.tokens[target : target + 6])
+        ):
             return p != gap[0]
     return False
 
@@ -121,11 +181,29 @@ def _answers(scene: Scene, cue: Mention, last: int, *, commas: bool = False) -> 
         return False
     gap = range(last + 1, cue.first)
     words = [scene.tokens[p].word for p in gap]
-    if any(m.first in gap and m.kind in ("narrowing", "mass-effect", "link", "adequate") for m in scene.mentions if m.value != "because"):
+    if any(
+        m.first in gap and m.kind in ("narrowing", "mass-effect", "link", "adequate")
+        for m in scene.mentions
+        if m.value != "because"
+    ):
         return False
-    bare = cue.first == cue.last and scene.tokens[cue.first].word in ("no", "none", "nil", "negative", "neg", "absent", "excluded", "unlikely")
+    bare = cue.first == cue.last and scene.tokens[cue.first].word in (
+        "no",
+        "none",
+        "nil",
+        "negative",
+        "neg",
+        "absent",
+        "excluded",
+        "unlikely",
+    )
     if bare and cue.concept.kind == "negation":
-        return bool(words) and words[-1] in (":", "-", "is", "are", "–", "=", "(") or not words and scene.tokens[cue.first].word not in ("no", "negative", "neg") 
+        return (
+            (bool(words)
+            and words[-1] in (":", "-", "is", "are", "–", "=", "("))
+            or (not words
+            and scene.tokens[cue.first].word not in ("no", "negative", "neg"))
+        )
     if commas:
         return "," not in words or (_closes_clause(scene, cue) and _stands_alone(scene, last, cue))
     return "," not in words
@@ -134,7 +212,10 @@ def _answers(scene: Scene, cue: Mention, last: int, *, commas: bool = False) -> 
 def _stands_alone(scene: Scene, last: int, cue: Mention) -> bool:
     """Behind the last comma stands the cue and nothing that it could govern instead ('..., lumbar involvement suspected')."""
     comma = max(p for p in range(last + 1, cue.first) if scene.tokens[p].word in (",", ":", "-", "–"))
-    return all(scene.tokens[p].word in ("is", "still", "remains", "diagnosis", "dx", "as", "yet", "this", "currently") for p in range(comma + 1, cue.first))
+    return all(
+        scene.tokens[p].word in ("is", "still", "remains", "diagnosis", "dx", "as", "yet", "this", "currently")
+        for p in range(comma + 1, cue.first)
+    )
 
 
 def _closes_clause(scene: Scene, cue: Mention) -> bool:
@@ -148,11 +229,15 @@ def _hedge_reaches(scene: Scene, cue: Mention, target: int) -> bool:
     gap = range(cue.last + 1, target)
     words = [scene.tokens[p].word for p in gap]
     cue_word = scene.tokens[cue.first].word
-    if any(m.value == "confirmed" and cue.last < m.first for m in scene.of("present") if scene.same_clause(m.first, target)):
+    if any(
+        m.value == "confirmed" and cue.last < m.first for m in scene.of("present") if scene.same_clause(m.first, target)
+    ):
         return False
     if cue_word in ("may", "might", "could") and len(words) > _AFTER_REACH:
         return False
-    if cue_word in ("appear", "appears", "appearing", "seems", "seem") and scene.covered(cue.last + 1, target, "present"):
+    if cue_word in ("appear", "appears", "appearing", "seems", "seem") and scene.covered(
+        cue.last + 1, target, "present"
+    ):
         return False
     if "," in words and any(m.first in gap and m.kind in ("link",) for m in scene.mentions):
         return False
@@ -167,9 +252,19 @@ def _historical(scene: Scene, first: int, last: int) -> bool:
             continue
         if now and (cue.concept.says("scope") == "after" or now == "persists"):
             continue
-        if cue.concept.says("scope") == "after" and cue.last < first and scene.same_clause(cue.last, first) and not _cut_off(scene, cue, first):
+        if (
+            cue.concept.says("scope") == "after"
+            and cue.last < first
+            and scene.same_clause(cue.last, first)
+            and not _cut_off(scene, cue, first)
+        ):
             return True
-        if cue.concept.says("scope") == "before" and cue.first > last and scene.same_clause(cue.first, last) and cue.first - last <= 12:
+        if (
+            cue.concept.says("scope") == "before"
+            and cue.first > last
+            and scene.same_clause(cue.first, last)
+            and cue.first - last <= 12
+        ):
             return True
     return False
 
@@ -188,7 +283,22 @@ def _now(scene: Scene, first: int) -> str:
     return "persists" if "persists" in values else values[0] if values else ""
 
 
-_PAST = frozenset({"when", "was", "were", "previously", "prior", "previous", "showed", "revealed", "demonstrated", "had", "formerly", "earlier"})
+_PAST = frozenset(
+    {
+        "when",
+        "was",
+        "were",
+        "previously",
+        "prior",
+        "previous",
+        "showed",
+        "revealed",
+        "demonstrated",
+        "had",
+        "formerly",
+        "earlier",
+    }
+)
 
 
 def then_not_now(scene: Scene, first: int) -> bool:
@@ -200,11 +310,17 @@ def then_not_now(scene: Scene, first: int) -> bool:
 
 
 def _governed(scene: Scene, first: int, kind: str) -> bool:
-    return any(cue.last < first and scene.same_clause(cue.last, first) and not (cue.concept.is_("opening") and cue.first) for cue in scene.of(kind))
+    return any(
+        cue.last < first and scene.same_clause(cue.last, first) and not (cue.concept.is_("opening") and cue.first)
+        for cue in scene.of(kind)
+    )
 
 
 def _other_person(scene: Scene, first: int) -> bool:
-    return _hearsay(scene, first) or any(cue.first < first and not any(scene.tokens[p].word in ("patient", "pt") for p in range(cue.last, first)) for cue in scene.of("other-person"))
+    return _hearsay(scene, first) or any(
+        cue.first < first and not any(scene.tokens[p].word in ("patient", "pt") for p in range(cue.last, first))
+        for cue in scene.of("other-person")
+    )
 
 
 def _hearsay(scene: Scene, first: int) -> bool:

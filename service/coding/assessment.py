@@ -11,11 +11,33 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from service.coding.alternatives import alternatives
-from service.coding.model import ELEMENTS, REQUIRED, Assessment, Candidate, CodingSuggestion, Disposition, Documentation, Element, Evidence, Finding, Issue, Rule, RuleHit
+from service.coding.model import (
+    ELEMENTS,
+    REQUIRED,
+    Assessment,
+    Candidate,
+    CodingSuggestion,
+    Disposition,
+    Documentation,
+    Element,
+    Evidence,
+    Finding,
+    Issue,
+    Rule,
+    RuleHit,
+)
 from service.coding.packs import CodeTable, RulePack, Terminology
 from service.coding.supporting import supporting_elements
 from service.coding.validity import recorded_code_hits
-from service.coding.weighing import Weighed, _when, as_certain, chosen_code, has_family_code, uncertain_by_status, weigh_all
+from service.coding.weighing import (
+    Weighed,
+    _when,
+    as_certain,
+    chosen_code,
+    has_family_code,
+    uncertain_by_status,
+    weigh_all,
+)
 
 _UNSPOKEN = frozenset({"entered-in-error", "refuted"})
 
@@ -75,7 +97,9 @@ def _worst(name: str, weighed: Sequence[Weighed], documentation: Documentation) 
 
 def _unspoken(case: Case) -> Assessment:
     """Refuted, entered in error or resolved: nothing is suggested or asked (POLICY section 4)."""
-    hits = tuple(hit for hit in [*_records(case), *recorded_code_hits(case.documentation, case.terminology, case.on)] if hit)
+    hits = tuple(
+        hit for hit in [*_records(case), *recorded_code_hits(case.documentation, case.terminology, case.on)] if hit
+    )
     disposition: Disposition = "not-applicable" if _in_families(case) else _outside(case)
     elements = tuple(case.elements.values()) if disposition == "not-applicable" else ()
     return Assessment(case.documentation, disposition, elements=elements, issues=_issues(case, hits), hits=hits)
@@ -89,7 +113,13 @@ def _suggestions(case: Case) -> tuple[CodingSuggestion, ...]:
     if case.documentation.faults and any(f.check == "modifier-extension" for f in case.documentation.faults):
         return ()
     for weighed in case.weighed:
-        if weighed.missing or weighed.barred or weighed.from_report or len(weighed.packs) != 1 or not _undisputed(case, weighed):
+        if (
+            weighed.missing
+            or weighed.barred
+            or weighed.from_report
+            or len(weighed.packs) != 1
+            or not _undisputed(case, weighed)
+        ):
             continue
         for region in weighed.regions:
             suggestion = _suggestion(case, weighed, weighed.packs[0], region)
@@ -103,7 +133,12 @@ def _undisputed(case: Case, weighed: Weighed) -> bool:
 
 def _suggestion(case: Case, weighed: Weighed, pack: RulePack, region: Finding) -> CodingSuggestion:
     code = pack.codes[region.value]
-    rules = [rule.id for kind in ("requires", "names-code") for rule in pack.of_kind(kind, case.on) if rule.strength != "supporting"]
+    rules = [
+        rule.id
+        for kind in ("requires", "names-code")
+        for rule in pack.of_kind(kind, case.on)
+        if rule.strength != "supporting"
+    ]
     framing = weighed.elements["framing"].values[0]
     rules += [rule.id for rule in pack.of_kind("settles", case.on) if rule.settings["by"] == framing]
     notes = [rule.says for rule in pack.of_kind("notes", case.on)]
@@ -148,7 +183,13 @@ def _candidates(case: Case, suggestions: Sequence[CodingSuggestion]) -> tuple[Ca
 
 
 def _selected(case: Case, weighed: Weighed, chosen: set[str]) -> bool:
-    return not weighed.missing and not weighed.barred and len(weighed.packs) == 1 and bool(chosen) and not weighed.from_report
+    return (
+        not weighed.missing
+        and not weighed.barred
+        and len(weighed.packs) == 1
+        and bool(chosen)
+        and not weighed.from_report
+    )
 
 
 def _candidates_of(case: Case, weighed: Weighed) -> Iterator[Candidate]:
@@ -214,13 +255,23 @@ def _by_place(case: Case, weighed: Weighed, table: CodeTable, waits: tuple[str, 
 def _ours(case: Case, weighed: Weighed) -> Iterator[Candidate]:
     """Codes of our families, each waiting for what is not documented."""
     waits = _waits(weighed)
-    values = [value for f in _places(weighed) for value in (("head", "cervical") if f.value == "head-or-cervical" else (f.value,))]
+    values = [
+        value
+        for f in _places(weighed)
+        for value in (("head", "cervical") if f.value == "head-or-cervical" else (f.value,))
+    ]
     for pack in weighed.packs:
         yield from (Candidate(pack.codes[value], waits) for value in dict.fromkeys(values) if value in pack.codes)
 
 
 def _waits(weighed: Weighed) -> tuple[str, ...]:
-    missing = [name for name in weighed.missing if not (name == "narrowing" and weighed.elements["narrowing"].status == "uncertain" and not weighed.has("certainty"))]
+    missing = [
+        name
+        for name in weighed.missing
+        if not (
+            name == "narrowing" and weighed.elements["narrowing"].status == "uncertain" and not weighed.has("certainty")
+        )
+    ]
     return tuple(missing)
 
 
@@ -241,9 +292,15 @@ def _ask(case: Case, suggestions: Sequence[CodingSuggestion], candidates: Sequen
     for weighed in case.weighed:
         asked += _required(case, weighed)
     if not case.weighed and case.on_code and not _denied(case) and not _named_elsewhere(case):
-        asked += ["narrowing", "space", "tissue", "region", *([] if chosen_code(case.documentation, case.terminology) else ["framing"])]
+        asked += [
+            "narrowing",
+            "space",
+            "tissue",
+            "region",
+            *([] if chosen_code(case.documentation, case.terminology) else ["framing"]),
+        ]
     ours = bool(suggestions) or any(case.terminology.pack_of(c.code) for c in candidates)
-    if ours and not any(w.from_report for w in case.weighed) or (asked and case.on_code):
+    if (ours and not any(w.from_report for w in case.weighed)) or (asked and case.on_code):
         asked += [name for name in ELEMENTS if name not in REQUIRED and _is_asked(case, name)]
     return tuple(dict.fromkeys(asked))
 
@@ -251,7 +308,13 @@ def _ask(case: Case, suggestions: Sequence[CodingSuggestion], candidates: Sequen
 def _named_elsewhere(case: Case) -> tuple[Rule, ...]:
     """Without a statement on narrowing: the conditions classified elsewhere that the provider names."""
     named = {f.value for f in case.documentation.findings("framing", "provider") if f.assertion == "affirmed"}
-    return tuple(rule for rule in case.terminology.main.of_kind("redirects", case.on) if rule.settings.get("bars_families") and _when(rule).keys() == {"framing"} and named & set(_when(rule)["framing"]))
+    return tuple(
+        rule
+        for rule in case.terminology.main.of_kind("redirects", case.on)
+        if rule.settings.get("bars_families")
+        and _when(rule).keys() == {"framing"}
+        and named & set(_when(rule)["framing"])
+    )
 
 
 def _denied(case: Case) -> bool:
@@ -268,15 +331,28 @@ def _required(case: Case, weighed: Weighed) -> list[str]:
     missing = list(_waits(weighed))
     if weighed.barred:
         needed = {element for candidate in _elsewhere(case, weighed) for element in candidate.awaits}
-        asks = {str(rule.settings["asks"]) for rule in weighed.redirects if rule.settings.get("asks") and not _complete_elsewhere(weighed)}
+        asks = {
+            str(rule.settings["asks"])
+            for rule in weighed.redirects
+            if rule.settings.get("asks") and not _complete_elsewhere(weighed)
+        }
         return [name for name in REQUIRED if name in needed | asks]
     if case.documentation.findings("undetermined", "provider"):
         return [name for name in missing if name not in ("tissue", "framing")]
     if not weighed.packs and "framing" in missing:
         missing.remove("framing")
     if weighed.statement.narrowing != "stated" and weighed.statement.assertion != "uncertain":
-        return [name for name in missing if name in ("narrowing", "framing", "certainty", "region", "tissue") and (name != "tissue" or weighed.elements["tissue"].status == "conflicting" or weighed.statement.narrowing == "implied")
-                and not (name == "framing" and weighed.statement.narrowing == "unstated")]
+        return [
+            name
+            for name in missing
+            if name in ("narrowing", "framing", "certainty", "region", "tissue")
+            and (
+                name != "tissue"
+                or weighed.elements["tissue"].status == "conflicting"
+                or weighed.statement.narrowing == "implied"
+            )
+            and not (name == "framing" and weighed.statement.narrowing == "unstated")
+        ]
     return missing
 
 
@@ -301,7 +377,11 @@ def _requires(case: Case, suggestions: Sequence[CodingSuggestion], ask: Sequence
     expression = _expression(case)
     for rule in case.terminology.main.of_kind("requires", case.on):
         element = case.elements[rule.element]
-        if rule.element in ask and element.status in ("missing", "uncertain") and not (rule.element == "narrowing" and any(w.from_report for w in case.weighed)):
+        if (
+            rule.element in ask
+            and element.status in ("missing", "uncertain")
+            and not (rule.element == "narrowing" and any(w.from_report for w in case.weighed))
+        ):
             yield RuleHit(rule, "gap", element.evidence, expression)
         elif element.status == "documented" and (case.weighed or rule.strength == "supporting"):
             yield RuleHit(rule, "met", element.evidence, expression)
@@ -316,15 +396,27 @@ def _settles(case: Case) -> Iterator[RuleHit]:
     for rule in case.terminology.main.of_kind("settles", case.on):
         if rule.settings["by"] in framings:
             warns = rule.settings["by"] == "chosen-code" and case.documentation.setting == "claim"
-            yield RuleHit(rule, "conflict" if warns else "met", case.elements["framing"].evidence, "Condition.code", flag=rule.flag if warns else "",
-                          says="The biomechanical framing rests on the code alone." if warns else "")
+            yield RuleHit(
+                rule,
+                "conflict" if warns else "met",
+                case.elements["framing"].evidence,
+                "Condition.code",
+                flag=rule.flag if warns else "",
+                says="The biomechanical framing rests on the code alone." if warns else "",
+            )
 
 
 def _redirected(case: Case) -> Iterator[RuleHit]:
     if not case.weighed and case.on_code:
         yield from (RuleHit(rule, "conflict", (), "Condition.code", says=rule.says) for rule in _named_elsewhere(case))
     for rule in dict.fromkeys(rule for w in case.weighed for rule in w.redirects):
-        evidence = tuple(f.evidence for w in case.weighed if rule in w.redirects for f in (*w.statement.framings, *w.statement.causes) if f.evidence)
+        evidence = tuple(
+            f.evidence
+            for w in case.weighed
+            if rule in w.redirects
+            for f in (*w.statement.framings, *w.statement.causes)
+            if f.evidence
+        )
         yield RuleHit(rule, "conflict", evidence, _expression(case), says=rule.says)
 
 
@@ -333,7 +425,9 @@ def _conflicts(case: Case, suggestions: Sequence[CodingSuggestion]) -> Iterator[
         "tissues": lambda w: w.elements["tissue"].evidence if len(w.packs) > 1 and not w.barred else (),
         "tissue-sources": lambda w: w.tissue_clash and w.elements["tissue"].evidence,
         "regions": lambda w: w.region_clash,
-        "assertions": lambda w: w.elements["narrowing"].evidence if w.elements["narrowing"].status == "conflicting" else (),
+        "assertions": lambda w: (
+            w.elements["narrowing"].evidence if w.elements["narrowing"].status == "conflicting" else ()
+        ),
     }
     for rule in case.terminology.main.of_kind("conflicts", case.on):
         check = checks.get(str(rule.settings["between"]))
@@ -347,9 +441,17 @@ def _foramen(case: Case) -> Iterator[RuleHit]:
     foramina = [w for w in case.weighed if w.space == "foramen"]
     if not foramina:
         return
-    canal_code = any(pack.space == "canal" for code in case.documentation.codes if (pack := case.terminology.pack_of(code.code)))
+    canal_code = any(
+        pack.space == "canal" for code in case.documentation.codes if (pack := case.terminology.pack_of(code.code))
+    )
     for rule in _between(case, "code-and-space"):
-        yield RuleHit(rule, "conflict", tuple(e for w in foramina for e in w.elements["space"].evidence), _expression(case), grade="on-code" if canal_code else "")
+        yield RuleHit(
+            rule,
+            "conflict",
+            tuple(e for w in foramina for e in w.elements["space"].evidence),
+            _expression(case),
+            grade="on-code" if canal_code else "",
+        )
 
 
 def _between(case: Case, name: str) -> Iterator[Rule]:
@@ -370,7 +472,13 @@ def _statement(case: Case) -> Iterator[RuleHit]:
     reported = [w for w in case.weighed if w.from_report]
     if reported:
         for rule in case.terminology.main.of_kind("statement", case.on):
-            yield RuleHit(rule, "gap", tuple(w.statement.evidence for w in reported), "Condition.code", grade="claim-of-imaging" if case.documentation.imaging_encounter else "")
+            yield RuleHit(
+                rule,
+                "gap",
+                tuple(w.statement.evidence for w in reported),
+                "Condition.code",
+                grade="claim-of-imaging" if case.documentation.imaging_encounter else "",
+            )
 
 
 def _records(case: Case) -> Iterator[RuleHit]:
@@ -409,12 +517,20 @@ def _code_and_words(case: Case, suggestions: Sequence[CodingSuggestion]) -> Iter
         if pack and code.code in pack.codes.values() and not _tissue_words(case, pack) and not _denied(case):
             yield from (RuleHit(rule, "conflict", (), code.expression) for rule in _between(case, "code-and-tissue"))
         if _disagrees(case, code.code, pack, suggestions):
-            evidence = tuple(e for w in case.weighed for name in ("region", "tissue") for e in w.elements[name].evidence)
-            yield from (RuleHit(rule, "conflict", evidence, code.expression) for rule in _between(case, "code-and-words"))
+            evidence = tuple(
+                e for w in case.weighed for name in ("region", "tissue") for e in w.elements[name].evidence
+            )
+            yield from (
+                RuleHit(rule, "conflict", evidence, code.expression) for rule in _between(case, "code-and-words")
+            )
 
 
 def _tissue_words(case: Case, pack: RulePack) -> bool:
-    return any(pack.tissues & set((*w.statement.tissue_values(linked=True), *w.statement.tissue_values(linked=False))) for w in case.weighed if not w.from_report)
+    return any(
+        pack.tissues & set((*w.statement.tissue_values(linked=True), *w.statement.tissue_values(linked=False)))
+        for w in case.weighed
+        if not w.from_report
+    )
 
 
 def _disagrees(case: Case, code: str, pack: RulePack | None, suggestions: Sequence[CodingSuggestion]) -> bool:
@@ -431,7 +547,9 @@ def _disagrees(case: Case, code: str, pack: RulePack | None, suggestions: Sequen
 
 def _family_disagrees(weighed: Weighed, pack: RulePack, region: str) -> bool:
     regions = {f.value for f in weighed.regions}
-    other_region = bool(regions) and not weighed.region_clash and region not in regions and "head-or-cervical" not in regions
+    other_region = (
+        bool(regions) and not weighed.region_clash and region not in regions and "head-or-cervical" not in regions
+    )
     other_tissue = weighed.linked and bool(weighed.packs) and pack not in weighed.packs
     other_space = bool(weighed.space) and weighed.space != pack.space
     return other_region or other_tissue or other_space
@@ -457,14 +575,21 @@ def _issues(case: Case, hits: Iterable[RuleHit]) -> tuple[Issue, ...]:
         if hit.outcome == "met" or not code:
             continue
         flag = case.terminology.flags[code]
-        severity = flag.severity(case.documentation.setting, hit.grade or ("on-code" if case.on_code and code != "doc.foramen-not-canal" else ""))
+        severity = flag.severity(
+            case.documentation.setting,
+            hit.grade or ("on-code" if case.on_code and code != "doc.foramen-not-canal" else ""),
+        )
         if severity:
-            found.setdefault((code, hit.expression), Issue(code, severity, hit.rule.id, hit.says or flag.says, hit.expression))
+            found.setdefault(
+                (code, hit.expression), Issue(code, severity, hit.rule.id, hit.says or flag.says, hit.expression)
+            )
     return tuple(found.values())
 
 
 def _in_families(case: Case) -> bool:
-    spoken = bool(case.documentation.statements("provider")) or (case.documentation.takes_reports and bool(case.documentation.statements("report")))
+    spoken = bool(case.documentation.statements("provider")) or (
+        case.documentation.takes_reports and bool(case.documentation.statements("report"))
+    )
     return spoken or case.on_code
 
 
@@ -479,4 +604,3 @@ def _disposition(case: Case, suggestions: Sequence[CodingSuggestion], ask: Seque
     if set(ask) & set(REQUIRED):
         return "query"
     return "not-applicable" if _in_families(case) else _outside(case)
-

@@ -53,14 +53,19 @@ def _examined(scene: Scene, passage: Passage, counts: str) -> Iterator[Finding]:
         return
     for place in scene.places:
         if not place.root:
-            yield from (Finding("exam_region", region, Evidence(passage, place.start, place.end), detail=junction) for region, junction in place.values)
+            yield from (
+                Finding("exam_region", region, Evidence(passage, place.start, place.end), detail=junction)
+                for region, junction in place.values
+            )
 
 
 def _not_done(scene: Scene, mention: Mention) -> bool:
     """Ordered, pending or recommended; denied; another person's."""
     if mention.value == "EMG":
         return True
-    near = [m for m in scene.of("imaging-planned") if 0 < m.first - mention.last <= 4 or 0 < mention.first - m.last <= 4]
+    near = [
+        m for m in scene.of("imaging-planned") if 0 < m.first - mention.last <= 4 or 0 < mention.first - m.last <= 4
+    ]
     if near or scene.covered(mention.first, mention.last, "no-imaging"):
         return True
     return said_of(scene, mention.first, mention.last) in ("other", "planned") or _no(scene, mention)
@@ -75,20 +80,36 @@ def _functions(scene: Scene, passage: Passage) -> Iterator[Finding]:
     for mention in scene.of("function"):
         said = said_of(scene, mention.first, mention.last)
         if said in ("affirmed", "negated"):
-            yield Finding("function", mention.value, Evidence(passage, mention.start, mention.end, said), said, mention.concept.says("safety"))
+            yield Finding(
+                "function",
+                mention.value,
+                Evidence(passage, mention.start, mention.end, said),
+                said,
+                mention.concept.says("safety"),
+            )
 
 
 def _companions(scene: Scene, passage: Passage) -> Iterator[Finding]:
     """A neurological condition that the text attributes to the narrowing ("causing radiculopathy", "myelopathy due to the stenosis")."""
     for mention in scene.of("function"):
-        if mention.value in ("radiculopathy", "myelopathy", "cauda-equina") and said_of(scene, mention.first, mention.last) == "affirmed" and _attributed(scene, mention):
+        if (
+            mention.value in ("radiculopathy", "myelopathy", "cauda-equina")
+            and said_of(scene, mention.first, mention.last) == "affirmed"
+            and _attributed(scene, mention)
+        ):
             yield _finding("companion", mention.value, mention, passage)
 
 
 def _attributed(scene: Scene, mention: Mention) -> bool:
     narrow = scene.of("narrowing")
-    caused = any(m.value == "causing" and 0 < mention.first - m.last <= 5 and any(n.last < m.first for n in narrow) for m in scene.of("link"))
-    because = any(m.value == "because" and 0 < m.first - mention.last <= 4 and any(0 < n.first - m.last <= 6 for n in narrow) for m in scene.of("link"))
+    caused = any(
+        m.value == "causing" and 0 < mention.first - m.last <= 5 and any(n.last < m.first for n in narrow)
+        for m in scene.of("link")
+    )
+    because = any(
+        m.value == "because" and 0 < m.first - mention.last <= 4 and any(0 < n.first - m.last <= 6 for n in narrow)
+        for m in scene.of("link")
+    )
     return caused or because
 
 
@@ -125,8 +146,12 @@ def stated_causes(scene: Scene, passage: Passage) -> tuple[Finding, ...]:
     links = [m for m in scene.of("link") if m.value == "because" and m.first <= 4]
     if not links and not opening & {"cause", "etiology", "aetiology", "origin", "tissue"}:
         return ()
-    tissues = [t for t in scene.of("tissue") if (not t.concept.is_("anatomy") or t.concept.is_("modifier") or _abnormal(scene, t) or links)
-               and said_of(scene, t.first, t.last) == "affirmed"]
+    tissues = [
+        t
+        for t in scene.of("tissue")
+        if (not t.concept.is_("anatomy") or t.concept.is_("modifier") or _abnormal(scene, t) or links)
+        and said_of(scene, t.first, t.last) == "affirmed"
+    ]
     return _tissue_findings(tissues, passage)
 
 

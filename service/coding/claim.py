@@ -57,8 +57,15 @@ class Billing:
 
 def assess_billing(billing: Billing, assessments: Sequence[Assessment], terminology: Terminology) -> tuple[Issue, ...]:
     """The issues of the claim as a whole."""
-    hits = [*_sequence(billing, terminology), *_pairs(billing, terminology), *safety_hits(billing, assessments, terminology), *_policies(billing, terminology)]
-    return tuple(_issue(hit, billing.setting, terminology) for hit in hits if _issue_wanted(hit, billing.setting, terminology))
+    hits = [
+        *_sequence(billing, terminology),
+        *_pairs(billing, terminology),
+        *safety_hits(billing, assessments, terminology),
+        *_policies(billing, terminology),
+    ]
+    return tuple(
+        _issue(hit, billing.setting, terminology) for hit in hits if _issue_wanted(hit, billing.setting, terminology)
+    )
 
 
 def _issue_wanted(hit: RuleHit, setting: Setting, terminology: Terminology) -> bool:
@@ -95,12 +102,24 @@ def _pairs(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
         note = terminology.icd10cm.excludes1(one.code, other.code) if one.code and other.code else None
         if note:
             for rule in _rules(terminology, "excludes", "excludes1", billing.on):
-                yield RuleHit(rule, "conflict", (), other.expression, grade="unrelated" if _unrelated(one, other) else "",
-                              says=f"{one.code} and {other.code}: the Excludes1 note at {note.at} ({note.note}) parts them unless the conditions are unrelated.")
+                yield RuleHit(
+                    rule,
+                    "conflict",
+                    (),
+                    other.expression,
+                    grade="unrelated" if _unrelated(one, other) else "",
+                    says=f"{one.code} and {other.code}: the Excludes1 note at {note.at} ({note.note}) parts them unless the conditions are unrelated.",
+                )
         for rule in _rules(terminology, "excludes", "category-note", billing.on):
             pair = _beside(one, other, str(rule.settings["with"]), terminology)
             if pair:
-                yield RuleHit(rule, "conflict", (), pair.expression, says=f"{one.code} beside {other.code}: {terminology.main.citation_quote()}")
+                yield RuleHit(
+                    rule,
+                    "conflict",
+                    (),
+                    pair.expression,
+                    says=f"{one.code} beside {other.code}: {terminology.main.citation_quote()}",
+                )
 
 
 def _unrelated(one: ClaimDiagnosis, other: ClaimDiagnosis) -> bool:
@@ -113,16 +132,27 @@ def _documented(diagnosis: ClaimDiagnosis) -> set[str]:
     if diagnosis.assessment is None:
         return set()
     documentation = diagnosis.assessment.documentation
-    return {f.value for s in documentation.statements("provider") for f in s.regions} | {f.value for f in documentation.sites} | set(documentation.named_regions[:1])
+    return (
+        {f.value for s in documentation.statements("provider") for f in s.regions}
+        | {f.value for f in documentation.sites}
+        | set(documentation.named_regions[:1])
+    )
 
 
-def _beside(one: ClaimDiagnosis, other: ClaimDiagnosis, neighbour: str, terminology: Terminology) -> ClaimDiagnosis | None:
+def _beside(
+    one: ClaimDiagnosis, other: ClaimDiagnosis, neighbour: str, terminology: Terminology
+) -> ClaimDiagnosis | None:
     for ours, theirs in ((one, other), (other, one)):
         pack = terminology.pack_of(ours.code)
         if pack and theirs.code.startswith(neighbour):
             table = terminology.main.tables["M48.0-"]
             region = pack.region_of(ours.code)
-            same = {table.unspecified, table.regions.get(region, ""), *(code for code in table.junctions.values()), *(m.get(region, "") for m in table.narrower.values())}
+            same = {
+                table.unspecified,
+                table.regions.get(region, ""),
+                *(code for code in table.junctions.values()),
+                *(m.get(region, "") for m in table.narrower.values()),
+            }
             return ours if not region or theirs.code in same else None
     return None
 
@@ -141,8 +171,13 @@ def safety_hits(billing: Billing, assessments: Iterable[Assessment], terminology
 
 
 def _has_stenosis(assessment: Assessment, terminology: Terminology) -> bool:
-    stated = any(s.assertion == "affirmed" and s.narrowing != "unstated" for s in assessment.documentation.statements("provider", "report"))
-    return stated or any(terminology.pack_of(code.code) or code.code.startswith("M48.0") for code in assessment.documentation.codes)
+    stated = any(
+        s.assertion == "affirmed" and s.narrowing != "unstated"
+        for s in assessment.documentation.statements("provider", "report")
+    )
+    return stated or any(
+        terminology.pack_of(code.code) or code.code.startswith("M48.0") for code in assessment.documentation.codes
+    )
 
 
 def _is_manipulation(line: ServiceLine, rule: Rule, billing: Billing) -> bool:
@@ -171,9 +206,19 @@ def _policies(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
         applies = _covers(policy, billing)
         if not applies or not ours or not ordered:
             continue
-        broken = bool(policy.first_diagnosis) and not any(ordered[0].code == code or (code.endswith("-") and ordered[0].code.startswith(code[:-1])) for code in policy.first_diagnosis)
+        broken = bool(policy.first_diagnosis) and not any(
+            ordered[0].code == code or (code.endswith("-") and ordered[0].code.startswith(code[:-1]))
+            for code in policy.first_diagnosis
+        )
         for rule in terminology.main.of_kind("policies", billing.on):
-            yield RuleHit(rule, "conflict", (), ordered[0].expression if broken else ours[0].expression, grade="order-broken" if broken else "", says=policy.says)
+            yield RuleHit(
+                rule,
+                "conflict",
+                (),
+                ordered[0].expression if broken else ours[0].expression,
+                grade="order-broken" if broken else "",
+                says=policy.says,
+            )
 
 
 def _covers(policy: PayerPolicy, billing: Billing) -> bool:

@@ -5,15 +5,35 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-_MONTHS = {name: index for index, names in enumerate(
-    ("jan january", "feb february", "mar march", "apr april", "may", "jun june", "jul july", "aug august", "sep sept september", "oct october", "nov november", "dec december"), 1)
-    for name in names.split()}
+_MONTHS = {
+    name: index
+    for index, names in enumerate(
+        (
+            "jan january",
+            "feb february",
+            "mar march",
+            "apr april",
+            "may",
+            "jun june",
+            "jul july",
+            "aug august",
+            "sep sept september",
+            "oct october",
+            "nov november",
+            "dec december",
+        ),
+        1,
+    )
+    for name in names.split()
+}
 _NAME = "|".join(sorted(_MONTHS, key=len, reverse=True))
 DATE = re.compile(
     rf"(?<![\d/.-])(?:(?P<iso>(?:19|20)\d\d-\d\d-\d\d)|(?P<month>\d{{1,2}})[/.-](?P<day>\d{{1,2}})[/.-](?P<year>(?:19|20)?\d\d)"
     rf"|(?P<name>{_NAME})\.?\s+(?:(?P<nday>\d{{1,2}})(?:st|nd|rd|th)?,?\s+)?(?P<nyear>(?:19|20)\d\d)"
     rf"|(?P<dday>\d{{1,2}})(?:st|nd|rd|th)?\s+(?P<dname>{_NAME})\.?,?\s+(?P<dyear>(?:19|20)\d\d)"
-    rf"|(?P<my>\d{{1,2}})/(?P<myyear>(?:19|20)?\d\d)(?!\s*(?:strength|motor|weakness))|(?P<only>(?:19|20)\d\d))(?![\d/])", re.I)
+    rf"|(?P<my>\d{{1,2}})/(?P<myyear>(?:19|20)?\d\d)(?!\s*(?:strength|motor|weakness))|(?P<only>(?:19|20)\d\d))(?![\d/])",
+    re.I,
+)
 
 
 def find_dates(text: str) -> Iterator[tuple[int, int, str]]:
@@ -30,10 +50,18 @@ def _iso(match: re.Match[str]) -> str:
     if match["only"]:
         return match["only"]
     if match["my"]:
-        return _month(_year(match["myyear"]), int(match["my"])) if len(match["myyear"]) == 4 or int(match["myyear"]) >= 13 else ""
+        return (
+            _month(_year(match["myyear"]), int(match["my"]))
+            if len(match["myyear"]) == 4 or int(match["myyear"]) >= 13
+            else ""
+        )
     if match["month"]:
         return _day(_year(match["year"]), int(match["month"]), int(match["day"]))
-    name, day, year = (match["name"], match["nday"], match["nyear"]) if match["name"] else (match["dname"], match["dday"], match["dyear"])
+    name, day, year = (
+        (match["name"], match["nday"], match["nyear"])
+        if match["name"]
+        else (match["dname"], match["dday"], match["dyear"])
+    )
     month = _MONTHS[name.lower()]
     return _day(int(year), month, int(day)) if day else _month(int(year), month)
 

@@ -11,14 +11,37 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-ORDER = ("C0", *(f"C{n}" for n in range(1, 8)), *(f"T{n}" for n in range(1, 13)), *(f"L{n}" for n in range(1, 6)),
-         *(f"S{n}" for n in range(1, 6)))
+ORDER = (
+    "C0",
+    *(f"C{n}" for n in range(1, 8)),
+    *(f"T{n}" for n in range(1, 13)),
+    *(f"L{n}" for n in range(1, 6)),
+    *(f"S{n}" for n in range(1, 6)),
+)
 _PLACE = {vertebra: index for index, vertebra in enumerate(ORDER)}
 _REGION = {"C": "cervical", "T": "thoracic", "L": "lumbar", "S": "sacral"}
-_JUNCTIONS = {("C0", "C1"): "occipitocervical", ("C1", "C2"): "atlantoaxial", ("C7", "T1"): "cervicothoracic",
-              ("T12", "L1"): "thoracolumbar", ("L5", "S1"): "lumbosacral"}
+_JUNCTIONS = {
+    ("C0", "C1"): "occipitocervical",
+    ("C1", "C2"): "atlantoaxial",
+    ("C7", "T1"): "cervicothoracic",
+    ("T12", "L1"): "thoracolumbar",
+    ("L5", "S1"): "lumbosacral",
+}
 
-_SPOKEN = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12}
+_SPOKEN = {
+    "one": 1,
+    "two": 2,
+    "three": 3,
+    "four": 4,
+    "five": 5,
+    "six": 6,
+    "seven": 7,
+    "eight": 8,
+    "nine": 9,
+    "ten": 10,
+    "eleven": 11,
+    "twelve": 12,
+}
 _NUMBER = rf"(?:[0-9]{{1,2}}|(?i:{'|'.join(_SPOKEN)})\b)"
 _LETTER = r"[CcTtDdLlSs]"
 _SEPARATOR = r"(?:\s?[-–—/]\s?|\s?&\s?|\s+(?:to|through|thru|on|upon|over|down to)\s+)"
@@ -29,11 +52,18 @@ LEVEL = re.compile(
     rf"(?:(?P<separator>{_SEPARATOR}|\s(?=(?:[CcTtDdLlSs]\s)?(?i:{'|'.join(_SPOKEN)})))(?P<lowerletter>{_LETTER}?)\s?-?(?P<lower>{_NUMBER})|(?P<glued>[LlSsTtDd])(?P<gluednumber>[0-9]{{1,2}}))?"
     rf")(?:(?=[,;:.)\]\s/&+<>→=-]|$)|(?![0-9A-Za-z]))"
 )
-_NOT_A_LEVEL = re.compile(r"\s*(?:-|\s)?\s*(?:weighted|w\b|wi\b|signal|sequence|hyperintens|hypointens|image|images|fat|stir|flair|relaxation)", re.I)
+_NOT_A_LEVEL = re.compile(
+    r"\s*(?:-|\s)?\s*(?:weighted|w\b|wi\b|signal|sequence|hyperintens|hypointens|image|images|fat|stir|flair|relaxation)",
+    re.I,
+)
 _ROOT = re.compile(r"\s*(?:exiting |traversing |exit )?(?:nerve|root|roots|radicul|dermatom|myotom|radicular)", re.I)
 _CHAIN = frozenset({"-", "/", "–", "—"})
-_RUN_TOGETHER = {"L": ("12", "23", "34", "45", "56"), "C": ("12", "23", "34", "45", "56", "67"), "S": ("12",),
-                 "T": ("23", "34", "45", "56", "67", "78", "89")}
+_RUN_TOGETHER = {
+    "L": ("12", "23", "34", "45", "56"),
+    "C": ("12", "23", "34", "45", "56", "67"),
+    "S": ("12",),
+    "T": ("23", "34", "45", "56", "67", "78", "89"),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,8 +120,13 @@ class _Node:
 class Lexicon:
     """All terms, ready to be found in a list of tokens."""
 
-    def __init__(self, concepts: Iterable[tuple[Concept, Sequence[str]]], sections: Mapping[str, str],
-                 ordinary: Iterable[str], spelled: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        concepts: Iterable[tuple[Concept, Sequence[str]]],
+        sections: Mapping[str, str],
+        ordinary: Iterable[str],
+        spelled: Iterable[str] = (),
+    ) -> None:
         self.sections = dict(sections)
         self._root = _Node()
         self._vocabulary: set[str] = set()
@@ -163,7 +168,14 @@ class Lexicon:
         """Where 'ligamentumflavum' or 'neuralcanal' falls into two words that the lexicon knows; 0 where it does not."""
         if len(word) < 9 or not word.isalpha() or word in self._ordinary:
             return 0
-        return next((cut for cut in range(4, len(word) - 3) if word[:cut] in self._spelled_words and word[cut:] in self._spelled_words), 0)
+        return next(
+            (
+                cut
+                for cut in range(4, len(word) - 3)
+                if word[:cut] in self._spelled_words and word[cut:] in self._spelled_words
+            ),
+            0,
+        )
 
     def normal(self, word: str) -> str:
         """The word as the lexicon writes it: lower case, singular where only that is known, spelling forgiven."""
@@ -217,7 +229,9 @@ class Lexicon:
         return longest
 
 
-def _mentions(entries: Sequence[tuple[Concept, str]], tokens: Sequence[Token], position: int, length: int) -> Iterator[Mention]:
+def _mentions(
+    entries: Sequence[tuple[Concept, str]], tokens: Sequence[Token], position: int, length: int
+) -> Iterator[Mention]:
     last = position + length - 1
     for concept, term in entries:
         if concept.is_("exact-case") and tokens[position].text != term.split()[0]:
@@ -239,8 +253,11 @@ def _plausible(word: str, choice: str, distance: int) -> bool:
         return False
     if len(word) == 4:
         return distance == 1 and len(choice) == 5 and word[0] == choice[0]
-    return word[0] == choice[0] or (len(word) >= 7 and sorted(word[:2]) == sorted(choice[:2])) or (
-        distance == 1 and len(word) >= 8)
+    return (
+        word[0] == choice[0]
+        or (len(word) >= 7 and sorted(word[:2]) == sorted(choice[:2]))
+        or (distance == 1 and len(word) >= 8)
+    )
 
 
 def _same_stem(one: str, other: str) -> bool:
@@ -270,14 +287,18 @@ def _concept(path: Path, entry: Mapping[str, Any]) -> tuple[Concept, Sequence[st
     label = f"{entry.get('kind')}: {entry.get('value')}"
     unknown = set(entry) - CONCEPT_KEYS
     if unknown:
-        raise PackError(f"{path}, concept '{label}': unknown key {sorted(unknown)[0]!r}. Allowed: {', '.join(sorted(CONCEPT_KEYS))}.")
+        raise PackError(
+            f"{path}, concept '{label}': unknown key {sorted(unknown)[0]!r}. Allowed: {', '.join(sorted(CONCEPT_KEYS))}."
+        )
     if entry.get("kind") not in CHANNELS:
         raise PackError(f"{path}, concept '{label}': unknown kind. Allowed: {', '.join(sorted(CHANNELS))}.")
     terms = entry.get("terms") or []
     wrong = [term for term in terms if not isinstance(term, str) or not _words(term)]
     value = entry.get("value", entry["kind"])
     if not terms or wrong or not isinstance(value, str):
-        raise PackError(f"{path}, concept '{label}': `value` and every term must be text. Quote words such as \"no\" and \"on\".")
+        raise PackError(
+            f'{path}, concept \'{label}\': `value` and every term must be text. Quote words such as "no" and "on".'
+        )
     attributes = {key: value for key, value in entry.items() if key not in ("kind", "value", "terms", "says")}
     return Concept(entry["kind"], value, attributes), terms
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from service.coding.model import Finding, Statement
+from service.coding.model import Assertion, Finding, Narrowing, Statement
 
 _EITHER = "head-or-cervical"
 
@@ -59,22 +59,47 @@ def _near(bare: Statement, stated: Statement) -> bool:
 
 def unite(one: Statement, other: Statement) -> Statement:
     """The fuller statement with what the other adds. A tissue that one links to the narrowing is its cause for both."""
-    stated = "stated" if "stated" in (one.narrowing, other.narrowing) else one.narrowing if one.narrowing == other.narrowing else "implied"
+    stated = (
+        "stated"
+        if "stated" in (one.narrowing, other.narrowing)
+        else one.narrowing
+        if one.narrowing == other.narrowing
+        else "implied"
+    )
     causes = merged(one.causes, other.causes)
     linked = {finding.value for finding in causes}
     listed = tuple(f for f in merged(one.listed, other.listed) if f.value not in linked)
     regions = _settled(merged(one.regions, other.regions))
-    return replace(one, narrowing=stated, assertion=_surer(one, other), space=one.space or other.space, regions=regions,
-                   regions_joined=one.regions_joined and other.regions_joined, causes=causes, listed=listed, framings=merged(one.framings, other.framings),
-                   cause_uncertain=_cause_uncertain(one, other), levels=tuple(dict.fromkeys(one.levels + other.levels)), spine_only=one.spine_only or other.spine_only,
-                   by_code=one.by_code or other.by_code)
+    return replace(
+        one,
+        narrowing=stated,
+        assertion=_surer(one, other),
+        space=one.space or other.space,
+        regions=regions,
+        regions_joined=one.regions_joined and other.regions_joined,
+        causes=causes,
+        listed=listed,
+        framings=merged(one.framings, other.framings),
+        cause_uncertain=_cause_uncertain(one, other),
+        levels=tuple(dict.fromkeys(one.levels + other.levels)),
+        spine_only=one.spine_only or other.spine_only,
+        by_code=one.by_code or other.by_code,
+    )
 
 
-def _surer(one: Statement, other: Statement) -> str:  # type: ignore[misc]
+def _surer(one: Statement, other: Statement) -> Assertion:
     """Certain where some statement of the same matter is certain, unless the diagnosis itself (code.text) is hedged."""
-    hedged_diagnosis = any(s.assertion == "uncertain" and s.evidence.passage.expression.endswith("code.text") for s in (one, other))
+    hedged_diagnosis = any(
+        s.assertion == "uncertain" and s.evidence.passage.expression.endswith("code.text") for s in (one, other)
+    )
     both = one.assertion == other.assertion == "uncertain"
-    return "uncertain" if both or (hedged_diagnosis and one.evidence.passage.expression == other.evidence.passage.expression) or hedged_diagnosis else "affirmed"
+    return (
+        "uncertain"
+        if both
+        or (hedged_diagnosis and one.evidence.passage.expression == other.evidence.passage.expression)
+        or hedged_diagnosis
+        else "affirmed"
+    )
 
 
 def _cause_uncertain(one: Statement, other: Statement) -> bool:

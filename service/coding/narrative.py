@@ -13,13 +13,15 @@ from dataclasses import dataclass, replace
 
 from service.coding import beside
 from service.coding.lexicon import Lexicon
-from service.coding.model import Evidence, Finding, Passage, Reading, Statement
+from service.coding.model import Finding, Passage, Reading, Statement
 from service.coding.scene import FILLERS, JOINERS, Place, Scene, lay_out
 from service.coding.sentences import find_sections, find_sentences
 from service.coding.statements import correct, place_findings, read_scene, regions_joined, tissues_of
 
 COUNTING = frozenset({"findings", "anatomy"})
-_CORRECTING = frozenset({"addendum", "addenda", "correction", "corrected report", "amended report", "revised impression"})
+_CORRECTING = frozenset(
+    {"addendum", "addenda", "correction", "corrected report", "amended report", "revised impression"}
+)
 
 
 @dataclass
@@ -51,7 +53,9 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         if new:
             statements = _corrected(statements, new, span.section.name)
         else:
-            statements = _fragment(statements, scene, passage, corrects=bool(laid_out.of("correction")) or span.section.name in _CORRECTING)
+            statements = _fragment(
+                statements, scene, passage, corrects=bool(laid_out.of("correction")) or span.section.name in _CORRECTING
+            )
         statements.extend(new)
     return Reading(passage, tuple(_shared_block_tissues(statements)), tuple(findings))
 
@@ -62,7 +66,11 @@ def _entered(block: _Block, scene: Scene, *, several_blocks: bool) -> _Block:
     opening = _opening(scene)
     if opening:
         return _Block(opening, scene.span.section.name, len(scene.tokens) <= opening[-1].last + 2)
-    if scene.span.new_paragraph or scene.span.section.name != block.section or (not several_blocks and _starts_line(scene) and not block.bare):
+    if (
+        scene.span.new_paragraph
+        or scene.span.section.name != block.section
+        or (not several_blocks and _starts_line(scene) and not block.bare)
+    ):
         return _Block((), scene.span.section.name)
     return block
 
@@ -95,7 +103,10 @@ def _fragment(statements: list[Statement], scene: Scene, passage: Passage, *, co
         last = replace(last, regions=(), levels=tuple(label for place in scene.places for label in place.labels))
     places = scene.places if corrects else _only_places(scene)
     if places and not last.regions:
-        return [*statements[:-1], replace(last, regions=place_findings(places, passage), regions_joined=regions_joined(scene, places))]
+        return [
+            *statements[:-1],
+            replace(last, regions=place_findings(places, passage), regions_joined=regions_joined(scene, places)),
+        ]
     causes = beside.stated_causes(scene, passage)
     if causes and (corrects or not last.causes):
         return [*statements[:-1], replace(last, causes=causes)]
@@ -104,10 +115,25 @@ def _fragment(statements: list[Statement], scene: Scene, passage: Passage, *, co
 
 def _only_places(scene: Scene) -> list[Place]:
     covered = {p for place in scene.places for p in range(place.first, place.last + 1)}
-    label = {"location", "site", ":", "located", "involving", "involves", "affecting", "-", ".", "affected", "localized", "localised"}
+    label = {
+        "location",
+        "site",
+        ":",
+        "located",
+        "involving",
+        "involves",
+        "affecting",
+        "-",
+        ".",
+        "affected",
+        "localized",
+        "localised",
+    }
     rest = [t.word for i, t in enumerate(scene.tokens) if i not in covered]
-    plain = all(word in FILLERS or word in JOINERS or word in label or scene.at(i, ("laterality", "severity")) for i, word in
-                ((i, t.word) for i, t in enumerate(scene.tokens) if i not in covered))
+    plain = all(
+        word in FILLERS or word in JOINERS or word in label or scene.at(i, ("laterality", "severity"))
+        for i, word in ((i, t.word) for i, t in enumerate(scene.tokens) if i not in covered)
+    )
     return scene.places if plain and len(rest) <= 8 else []
 
 
@@ -121,8 +147,11 @@ def _corrected(statements: list[Statement], new: Sequence[Statement], section: s
 def _same_matter(one: Statement, other: Statement) -> bool:
     spaces = {one.space.value if one.space else "", other.space.value if other.space else ""}
     regions = set(one.region_values()), set(other.region_values())
-    return (len(spaces) == 1 or "" in spaces) and (not all(regions) or bool(regions[0] & regions[1])) and (
-        not one.levels or not other.levels or bool(set(one.levels) & set(other.levels)))
+    return (
+        (len(spaces) == 1 or "" in spaces)
+        and (not all(regions) or bool(regions[0] & regions[1]))
+        and (not one.levels or not other.levels or bool(set(one.levels) & set(other.levels)))
+    )
 
 
 def _shared_block_tissues(statements: Iterable[Statement]) -> list[Statement]:
@@ -131,9 +160,16 @@ def _shared_block_tissues(statements: Iterable[Statement]) -> list[Statement]:
     bare = [s for s in statements if s.narrowing == "unstated"]
     merged = []
     for statement in statements:
-        if statement.narrowing == "unstated" and any(s is not statement and s.narrowing != "unstated" and _beside(s, statement) for s in statements):
+        if statement.narrowing == "unstated" and any(
+            s is not statement and s.narrowing != "unstated" and _beside(s, statement) for s in statements
+        ):
             continue
-        if statement.narrowing != "unstated" and statement.assertion != "negated" and not statement.causes and not statement.listed:
+        if (
+            statement.narrowing != "unstated"
+            and statement.assertion != "negated"
+            and not statement.causes
+            and not statement.listed
+        ):
             statement = replace(statement, listed=tuple(f for b in bare if _beside(statement, b) for f in b.listed))
         merged.append(statement)
     return merged
@@ -142,7 +178,11 @@ def _shared_block_tissues(statements: Iterable[Statement]) -> list[Statement]:
 def _beside(narrow: Statement, bare: Statement) -> bool:
     if narrow.levels and bare.levels:
         return bool(set(narrow.levels) & set(bare.levels))
-    return not narrow.region_values() or not bare.region_values() or bool(set(narrow.region_values()) & set(bare.region_values()))
+    return (
+        not narrow.region_values()
+        or not bare.region_values()
+        or bool(set(narrow.region_values()) & set(bare.region_values()))
+    )
 
 
 __all__ = ["read", "tissues_of"]

@@ -23,14 +23,25 @@ from typing import Any
 
 from service.coding.errors import PackError
 from service.coding.lexicon import Lexicon, load_lexicon
-from service.coding.model import ELEMENTS, Citation, Rule, Severity, Setting
+from service.coding.model import ELEMENTS, Citation, Rule, Setting, Severity
 from service.coding.releases import Icd10Cm, load_icd10cm
 from service.coding.yaml_strict import load_yaml
 
 FOREVER = "9999-12-31"
 SPACES = frozenset({"canal", "foramen"})
 TISSUES = frozenset({"connective", "osseous", "disc", "subluxation"})
-REGIONS = ("head", "cervical", "thoracic", "lumbar", "sacral", "pelvic", "lower-extremity", "upper-extremity", "rib-cage", "abdomen-other")
+REGIONS = (
+    "head",
+    "cervical",
+    "thoracic",
+    "lumbar",
+    "sacral",
+    "pelvic",
+    "lower-extremity",
+    "upper-extremity",
+    "rib-cage",
+    "abdomen-other",
+)
 FRAMINGS = frozenset(
     "opll ossified-flavum degenerative spondylosis spondylolisthesis post-surgical after-surgery congenital neoplastic infectious traumatic entrapment "
     "lipomatosis synovial-cyst dish chiari rheumatoid other-disease".split()
@@ -57,7 +68,9 @@ COMMON = frozenset({"id", "says", "kind", "flag", "in_force_from", "in_force_unt
 VALUES: dict[str, frozenset[str]] = {
     "strength": frozenset({"required", "supporting"}),
     "by": frozenset({"category-words", "biomechanical", "chosen-code", "region"}),
-    "between": frozenset({"tissues", "tissue-sources", "regions", "assertions", "code-and-words", "code-and-tissue", "code-and-space"}),
+    "between": frozenset(
+        {"tissues", "tissue-sources", "regions", "assertions", "code-and-words", "code-and-tissue", "code-and-space"}
+    ),
     "setting": frozenset({"outpatient", "inpatient"}),
     "check": frozenset(
         "unknown not-billable seventh-character not-valid not-known display unspecified system excludes1 category-note manifestation-first pointer code-missing refuted "
@@ -65,7 +78,23 @@ VALUES: dict[str, frozenset[str]] = {
     ),
     "only_with": frozenset({"payer-policy"}),
 }
-PACK_KEYS = frozenset({"pack", "version", "title", "family", "space", "tissues", "own_words", "own_space_words", "citations", "elements", "tables", "rules", "extends"})
+PACK_KEYS = frozenset(
+    {
+        "pack",
+        "version",
+        "title",
+        "family",
+        "space",
+        "tissues",
+        "own_words",
+        "own_space_words",
+        "citations",
+        "elements",
+        "tables",
+        "rules",
+        "extends",
+    }
+)
 TABLE_KEYS = frozenset({"title", "unspecified", "regions", "junctions", "with", "before", "codes"})
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _GRADES = ("charting", "claim", "charting-on-code", "claim-on-code", "claim-of-imaging", "unrelated", "order-broken")
@@ -120,7 +149,9 @@ class RulePack:
 
     def citation_quote(self) -> str:
         """The category's own note in its own words."""
-        return next((f"{cite.quote}." for rule in self.rules if rule.kind == "notes" for cite in rule.cites if cite.quote), "")
+        return next(
+            (f"{cite.quote}." for rule in self.rules if rule.kind == "notes" for cite in rule.cites if cite.quote), ""
+        )
 
     def region_of(self, code: str) -> str:
         return next((region for region, named in self.codes.items() if named == code), "")
@@ -195,7 +226,9 @@ def _extended(path: Path, page: Mapping[str, Any], ids: Mapping[str, Mapping[str
         return dict(page)
     base = ids.get(str(page["extends"]))
     if base is None or "extends" in base:
-        raise PackError(f"{path}: extends {page['extends']!r}, which is no pack of its own here. Name one of: {', '.join(sorted(ids))}.")
+        raise PackError(
+            f"{path}: extends {page['extends']!r}, which is no pack of its own here. Name one of: {', '.join(sorted(ids))}."
+        )
     own = {rule.get("id"): rule for rule in page.get("rules", [])}
     shared = [own.pop(rule["id"], rule) for rule in base["rules"]]
     merged = {**base, **page, "rules": shared + list(own.values())}
@@ -209,36 +242,74 @@ def _pack(path: Path, page: Mapping[str, Any], flags: Mapping[str, Flag], icd10c
         if not page.get(key):
             raise PackError(f"{path}: `{key}` is missing. Add it.")
     if page["space"] not in SPACES or not set(page["tissues"]) <= TISSUES:
-        raise PackError(f"{path}: space is one of {', '.join(sorted(SPACES))}, tissues are of {', '.join(sorted(TISSUES))}. Correct them.")
+        raise PackError(
+            f"{path}: space is one of {', '.join(sorted(SPACES))}, tissues are of {', '.join(sorted(TISSUES))}. Correct them."
+        )
     citations = {key: _citation(path, key, entry) for key, entry in page["citations"].items()}
     tables = {key: _table(path, key, entry, icd10cm) for key, entry in page.get("tables", {}).items()}
     rules = [_rule(path, entry, page["pack"], citations, tables, flags, icd10cm) for entry in page["rules"]]
     _refuse_repeats(path, rules)
     _check_elements(path, page["elements"])
-    return RulePack(page["pack"], page["version"], page["title"], page["family"], page["space"], frozenset(page["tissues"]), tuple(page.get("own_words", ())),
-                    tuple(page.get("own_space_words", ())), _codes(path, page, rules), tuple(rules), page["elements"], tables)
+    return RulePack(
+        page["pack"],
+        page["version"],
+        page["title"],
+        page["family"],
+        page["space"],
+        frozenset(page["tissues"]),
+        tuple(page.get("own_words", ())),
+        tuple(page.get("own_space_words", ())),
+        _codes(path, page, rules),
+        tuple(rules),
+        page["elements"],
+        tables,
+    )
 
 
 def _citation(path: Path, key: str, entry: Mapping[str, Any]) -> Citation:
     _only(path, f", citation '{key}'", entry, frozenset({"title", "section", "url", "read", "quote"}))
     missing = {"title", "section", "url", "read"} - set(entry)
     if missing:
-        raise PackError(f"{path}, citation '{key}': `{sorted(missing)[0]}` is missing. Say what was read, where and when.")
+        raise PackError(
+            f"{path}, citation '{key}': `{sorted(missing)[0]}` is missing. Say what was read, where and when."
+        )
     return Citation(key, entry["title"], entry["section"], entry["url"], str(entry["read"]), entry.get("quote", ""))
 
 
 def _table(path: Path, key: str, entry: Mapping[str, Any], icd10cm: Icd10Cm) -> CodeTable:
     _only(path, f", table '{key}'", entry, TABLE_KEYS)
-    table = CodeTable(key, entry.get("title", key), entry.get("unspecified", ""), entry.get("regions", {}), entry.get("junctions", {}), entry.get("with", {}),
-                      entry.get("before", {}), tuple(entry.get("codes", ())))
-    named = [table.unspecified, *table.regions.values(), *table.junctions.values(), *table.codes, *(c for m in table.narrower.values() for c in m.values())]
+    table = CodeTable(
+        key,
+        entry.get("title", key),
+        entry.get("unspecified", ""),
+        entry.get("regions", {}),
+        entry.get("junctions", {}),
+        entry.get("with", {}),
+        entry.get("before", {}),
+        tuple(entry.get("codes", ())),
+    )
+    named = [
+        table.unspecified,
+        *table.regions.values(),
+        *table.junctions.values(),
+        *table.codes,
+        *(c for m in table.narrower.values() for c in m.values()),
+    ]
     for code in filter(None, named):
         if not icd10cm.known(code):
             raise PackError(f"{path}, table '{key}': {code} is in no loaded release of ICD-10-CM. Correct the code.")
     return table
 
 
-def _rule(path: Path, entry: Mapping[str, Any], pack: str, citations: Mapping[str, Citation], tables: Mapping[str, CodeTable], flags: Mapping[str, Flag], icd10cm: Icd10Cm) -> Rule:
+def _rule(
+    path: Path,
+    entry: Mapping[str, Any],
+    pack: str,
+    citations: Mapping[str, Citation],
+    tables: Mapping[str, CodeTable],
+    flags: Mapping[str, Flag],
+    icd10cm: Icd10Cm,
+) -> Rule:
     label = f", rule '{entry.get('id')}'"
     kind = str(entry.get("kind"))
     if kind not in SETTINGS:
@@ -252,10 +323,28 @@ def _rule(path: Path, entry: Mapping[str, Any], pack: str, citations: Mapping[st
     cites = [citations[cite] for cite in entry.get("cites", ()) if cite in citations]
     if not cites or len(cites) != len(entry["cites"]):
         wrong = next((cite for cite in entry.get("cites", ()) if cite not in citations), None)
-        raise PackError(f"{path}{label}: " + (f"cites '{wrong}', which is not under citations. Add it there." if wrong else "cites nothing. Name what the rule rests on."))
+        raise PackError(
+            f"{path}{label}: "
+            + (
+                f"cites '{wrong}', which is not under citations. Add it there."
+                if wrong
+                else "cites nothing. Name what the rule rests on."
+            )
+        )
     settings = {key: value for key, value in entry.items() if key not in COMMON}
-    return Rule(entry["id"], entry["says"], kind, pack, entry.get("flag", ""), entry["in_force_from"], entry.get("in_force_until", FOREVER), tuple(cites),
-                entry.get("element", ""), entry.get("strength", ""), settings)
+    return Rule(
+        entry["id"],
+        entry["says"],
+        kind,
+        pack,
+        entry.get("flag", ""),
+        entry["in_force_from"],
+        entry.get("in_force_until", FOREVER),
+        tuple(cites),
+        entry.get("element", ""),
+        entry.get("strength", ""),
+        settings,
+    )
 
 
 def _check_values(path: Path, label: str, entry: Mapping[str, Any]) -> None:
@@ -264,18 +353,29 @@ def _check_values(path: Path, label: str, entry: Mapping[str, Any]) -> None:
             raise PackError(f"{path}{label}: `{key}` is {entry[key]!r}. Allowed: {', '.join(sorted(allowed))}.")
     for key in ("element", "asks"):
         if key in entry and entry[key] not in ELEMENTS:
-            raise PackError(f"{path}{label}: `{key}` names {entry[key]!r}, which is no documentation element. Allowed: {', '.join(ELEMENTS)}.")
+            raise PackError(
+                f"{path}{label}: `{key}` names {entry[key]!r}, which is no documentation element. Allowed: {', '.join(ELEMENTS)}."
+            )
     for key in ("in_force_from", "in_force_until"):
         if key in entry and not (isinstance(entry[key], str) and _DATE.fullmatch(entry[key])):
-            raise PackError(f"{path}{label}: `{key}` is no date. Write it as \"2015-10-01\", quoted.")
+            raise PackError(f'{path}{label}: `{key}` is no date. Write it as "2015-10-01", quoted.')
     if entry.get("in_force_until", FOREVER) < entry["in_force_from"]:
         raise PackError(f"{path}{label}: ends before it begins. Correct the dates.")
     unknown = set(entry.get("when", {}).get("framing", ())) - FRAMINGS
     if unknown:
-        raise PackError(f"{path}{label}: framing {sorted(unknown)[0]!r} is unknown. Allowed: {', '.join(sorted(FRAMINGS))}.")
+        raise PackError(
+            f"{path}{label}: framing {sorted(unknown)[0]!r} is unknown. Allowed: {', '.join(sorted(FRAMINGS))}."
+        )
 
 
-def _check_targets(path: Path, label: str, entry: Mapping[str, Any], tables: Mapping[str, CodeTable], flags: Mapping[str, Flag], icd10cm: Icd10Cm) -> None:
+def _check_targets(
+    path: Path,
+    label: str,
+    entry: Mapping[str, Any],
+    tables: Mapping[str, CodeTable],
+    flags: Mapping[str, Flag],
+    icd10cm: Icd10Cm,
+) -> None:
     if entry.get("flag") and entry["flag"] not in flags:
         raise PackError(f"{path}{label}: flag {entry['flag']!r} is not in flags.yaml. Add it there or correct it.")
     for target in entry.get("to", ()):
@@ -283,7 +383,9 @@ def _check_targets(path: Path, label: str, entry: Mapping[str, Any], tables: Map
             raise PackError(f"{path}{label}: points to table {target!r}, which is not under tables. Add it there.")
     for region, code in entry.get("codes", {}).items() if entry["kind"] == "names-code" else ():
         if region not in REGIONS or not icd10cm.known(code):
-            raise PackError(f"{path}{label}: {region!r}: {code!r} is no region or no code of a loaded release. Correct it.")
+            raise PackError(
+                f"{path}{label}: {region!r}: {code!r} is no region or no code of a loaded release. Correct it."
+            )
 
 
 def _codes(path: Path, page: Mapping[str, Any], rules: Iterable[Rule]) -> Mapping[str, str]:
@@ -291,7 +393,9 @@ def _codes(path: Path, page: Mapping[str, Any], rules: Iterable[Rule]) -> Mappin
     codes: Any = naming[-1].settings["codes"] if naming else {}
     strange = [code for code in codes.values() if not str(code).startswith(page["family"])]
     if not codes or strange:
-        raise PackError(f"{path}: the names-code rule gives {strange[0] if strange else 'no code'}, which is not of family {page['family']}. Correct it.")
+        raise PackError(
+            f"{path}: the names-code rule gives {strange[0] if strange else 'no code'}, which is not of family {page['family']}. Correct it."
+        )
     return dict(codes)
 
 
@@ -301,7 +405,9 @@ def _refuse_repeats(path: Path, rules: Iterable[Rule]) -> None:
     for rule in rules:
         for other in seen.get(rule.id, []):
             if rule.in_force_from <= other.in_force_until and other.in_force_from <= rule.in_force_until:
-                raise PackError(f"{path}, rule '{rule.id}': stands twice for the same dates. End one before the other begins.")
+                raise PackError(
+                    f"{path}, rule '{rule.id}': stands twice for the same dates. End one before the other begins."
+                )
         seen.setdefault(rule.id, []).append(rule)
 
 
@@ -310,7 +416,9 @@ def _refuse_shared_codes(packs: Iterable[RulePack], folder: Path) -> None:
     for pack in packs:
         for code in pack.codes.values():
             if owner.setdefault(code, pack.id) != pack.id:
-                raise PackError(f"{folder}: {code} is named by packs {owner[code]} and {pack.id}. A code belongs to one pack.")
+                raise PackError(
+                    f"{folder}: {code} is named by packs {owner[code]} and {pack.id}. A code belongs to one pack."
+                )
 
 
 def _check_elements(path: Path, elements: Mapping[str, Any]) -> None:
@@ -330,8 +438,15 @@ def _flags(path: Path) -> dict[str, Flag]:
     for code, entry in page.get("flags", {}).items():
         _only(path, f", flag '{code}'", entry, frozenset({"says", *_GRADES}))
         severities = {key: value for key, value in entry.items() if key != "says"}
-        if not {"charting", "claim"} <= set(severities) or set(severities.values()) - {"information", "warning", "error", "-"}:
-            raise PackError(f"{path}, flag '{code}': give charting and claim one of information, warning, error, \"-\".")
+        if not {"charting", "claim"} <= set(severities) or set(severities.values()) - {
+            "information",
+            "warning",
+            "error",
+            "-",
+        }:
+            raise PackError(
+                f"{path}, flag '{code}': give charting and claim one of information, warning, error, \"-\"."
+            )
         found[code] = Flag(code, entry.get("says", ""), severities)
     return found
 

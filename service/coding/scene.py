@@ -74,7 +74,11 @@ def lay_out(text: str, span: Span, lexicon: Lexicon) -> Scene:
     levels = [_place(level, tokens, span.start) for level in find_levels(text[span.start : span.end])]
     level_places = [place for place in levels if place is not None]
     masked = {position for place in level_places for position in range(place.first, place.last + 1)}
-    found = [m for m in lexicon.find(tokens) if not (m.kind != "function" and all(p in masked for p in range(m.first, m.last + 1)))]
+    found = [
+        m
+        for m in lexicon.find(tokens)
+        if not (m.kind != "function" and all(p in masked for p in range(m.first, m.last + 1)))
+    ]
     found += [Mention(LEVEL, place.first, place.last, place.start, place.end) for place in level_places]
     mentions = sorted(_supported(found, tokens), key=lambda m: (m.first, -m.last))
     places = sorted([*level_places, *_named_places(mentions, masked)], key=lambda p: p.first)
@@ -99,7 +103,9 @@ def _named_places(mentions: Iterable[Mention], masked: set[int]) -> Iterator[Pla
     for mention in mentions:
         region = mention.value if mention.kind == "region" else mention.concept.says("region")
         if region and mention.kind in ("region", "space", "narrowing") and mention.first not in masked:
-            yield Place(mention.first, mention.last, mention.start, mention.end, ((region, mention.concept.says("junction")),))
+            yield Place(
+                mention.first, mention.last, mention.start, mention.end, ((region, mention.concept.says("junction")),)
+            )
 
 
 def _supported(found: list[Mention], tokens: Sequence[Token]) -> Iterator[Mention]:
@@ -114,9 +120,15 @@ def _holds(mention: Mention, plain: Sequence[Mention], tokens: Sequence[Token]) 
     needs, adjacent = mention.concept.words("needs"), mention.concept.words("needs-adjacent")
     unless, unless_adjacent = mention.concept.words("unless"), mention.concept.words("unless-adjacent")
     others = [m for m in plain if m.last < mention.first or m.first > mention.last]
-    if needs and not any(m.kind in needs for m in others) and not ("laterality" in needs and any(m.kind == "laterality" for m in others)):
+    if (
+        needs
+        and not any(m.kind in needs for m in others)
+        and not ("laterality" in needs and any(m.kind == "laterality" for m in others))
+    ):
         return False
-    if adjacent and not (_adjacent(mention, others, adjacent, tokens) or ("date" in adjacent and _digit_near(mention, tokens))):
+    if adjacent and not (
+        _adjacent(mention, others, adjacent, tokens) or ("date" in adjacent and _digit_near(mention, tokens))
+    ):
         return False
     if unless & {token.word for token in tokens[max(0, mention.first - 4) : mention.last + 5]}:
         return False
@@ -129,7 +141,9 @@ def _holds(mention: Mention, plain: Sequence[Mention], tokens: Sequence[Token]) 
 def _adjacent(mention: Mention, others: Sequence[Mention], kinds: frozenset[str], tokens: Sequence[Token]) -> bool:
     near = [m for m in others if m.kind in kinds or (m.kind == "narrowing" and "narrowing-of" in kinds)]
     for other in near:
-        gap = range(other.last + 1, mention.first) if other.last < mention.first else range(mention.last + 1, other.first)
+        gap = (
+            range(other.last + 1, mention.first) if other.last < mention.first else range(mention.last + 1, other.first)
+        )
         if len(gap) <= 2 and all(tokens[p].word in FILLERS for p in gap):
             return True
     return False

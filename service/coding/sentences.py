@@ -10,10 +10,15 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-_HEADING = re.compile(r"(?:^|(?<=[\n.;:!?\])])|(?<=\s\s)|(?<=[\n.] ))[ \t]*[-*•#]*[ \t]*(?P<name>[A-Za-z][A-Za-z/&' ,-]{0,48}?)(?:[ \t]+\(?\d[\d/.-]{3,9}\)?)?[ \t]*:(?!\d)")
+_HEADING = re.compile(
+    r"(?:^|(?<=[\n.;:!?\])])|(?<=\s\s)|(?<=[\n.] ))[ \t]*[-*•#]*[ \t]*(?P<name>[A-Za-z][A-Za-z/&' ,-]{0,48}?)(?:[ \t]+\(?\d[\d/.-]{3,9}\)?)?[ \t]*:(?!\d)"
+)
 _BARE_HEADING = re.compile(r"^[ \t]*(?P<name>[A-Za-z][A-Za-z/&' ]{1,40}?)[ \t]*[-–—]?[ \t]*$", re.M)
 _BREAK = re.compile(r"(?<=[.!])(?=[\s\"')\]]|[A-Z])|(?<=\?)(?=\s|$)|\n|(?<=/)(?=/(?:/|\s))")
-_ABBREVIATION = re.compile(r"(?:\b(?:lig|ligg|approx|vs|dr|mr|mrs|ms|st|fig|no|e\.g|i\.e|etc|incl|resp|post|ant|lat|bilat|mod|sev|min|max|hx|dx|pt|ca|cf|lt|rt|inf|sup|m\.r\.i|lumb|cerv|thor|stab|jr|sr|prof|inc|sec|prob|poss|susp|hypertr|spin|neur|tx)|\b[A-Z])\.$", re.I)
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:lig|ligg|approx|vs|dr|mr|mrs|ms|st|fig|no|e\.g|i\.e|etc|incl|resp|post|ant|lat|bilat|mod|sev|min|max|hx|dx|pt|ca|cf|lt|rt|inf|sup|m\.r\.i|lumb|cerv|thor|stab|jr|sr|prof|inc|sec|prob|poss|susp|hypertr|spin|neur|tx)|\b[A-Z])\.$",
+    re.I,
+)
 _BULLET = re.compile(r"^\s*(?:[-*•·>]|\(?\d{1,2}[.)]|[a-zA-Z][.)])\s+")
 
 
@@ -114,7 +119,36 @@ def _is_wrap(text: str, at: int) -> bool:
         return False
     if line[-1] in ",(-" or line.endswith((" and", " or", " the", " of", " with", " to", " at")):
         return True
-    return following[0].islower() and len(line) >= 30 or (following[0].islower() and len(line) > 3 and following.split(maxsplit=1)[0] in _GOES_ON)
+    return (
+        (following[0].islower()
+        and len(line) >= 30)
+        or (following[0].islower() and len(line) > 3 and following.split(maxsplit=1)[0] in _GOES_ON)
+    )
 
 
-_GOES_ON = frozenset({"and", "or", "of", "with", "without", "at", "due", "causing", "compressing", "which", "to", "from", "secondary", "by", "narrowing", "resulting", "thecal", "level", "levels", "on", "in", "the"})
+_GOES_ON = frozenset(
+    {
+        "and",
+        "or",
+        "of",
+        "with",
+        "without",
+        "at",
+        "due",
+        "causing",
+        "compressing",
+        "which",
+        "to",
+        "from",
+        "secondary",
+        "by",
+        "narrowing",
+        "resulting",
+        "thecal",
+        "level",
+        "levels",
+        "on",
+        "in",
+        "the",
+    }
+)

@@ -6,17 +6,31 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from service.coding.assertions import Said, as_assertion, hedges_cause_only, is_hedged, is_negated, said_of, then_not_now
+from service.coding.assertions import (
+    Said,
+    as_assertion,
+    hedges_cause_only,
+    is_hedged,
+    is_negated,
+    said_of,
+    then_not_now,
+)
 from service.coding.lexicon import Mention
 from service.coding.model import Assertion, Evidence, Finding, Narrowing, Passage, Statement
 from service.coding.scene import FILLERS, JOINERS, Place, Scene
 
 _NOT_OURS = ("al", "ar", "ic", "ary", "ous", "eal", "ian", "ine")
-_PLAIN_ADJECTIVES = frozenset("focal global general typical additional clinical local initial final overall several critical significant minimal usual possible total partial surgical radiographic "
-                              "radiologic symptomatic anatomic anatomical dynamic chronic physical neurologic neurological structural functional obvious serious continuous previous previously similar particular "
-                              "medical historical individual real actual early necessary primary secondary multiple biomechanical mechanical central spinal neural regular circular linear angular tubular".split())
-_LINK_GAP = frozenset("a an the of his her its both some any combination combined bulky more mild moderate severe marked hypertrophic thickened redundant buckled localized chronic known with - : ( , and or & / also underlying associated concomitant diffuse broad based".split())
-_STOPS = frozenset({"with", "associated", "accompanied", "along", "alongside", "beside", "besides", "adjacent", "without", "plus"})
+_PLAIN_ADJECTIVES = frozenset(
+    "focal global general typical additional clinical local initial final overall several critical significant minimal usual possible total partial surgical radiographic "
+    "radiologic symptomatic anatomic anatomical dynamic chronic physical neurologic neurological structural functional obvious serious continuous previous previously similar particular "
+    "medical historical individual real actual early necessary primary secondary multiple biomechanical mechanical central spinal neural regular circular linear angular tubular".split()
+)
+_LINK_GAP = frozenset(
+    "a an the of his her its both some any combination combined bulky more mild moderate severe marked hypertrophic thickened redundant buckled localized chronic known with - : ( , and or & / also underlying associated concomitant diffuse broad based".split()
+)
+_STOPS = frozenset(
+    {"with", "associated", "accompanied", "along", "alongside", "beside", "besides", "adjacent", "without", "plus"}
+)
 _PASSIVE = frozenset({"is", "are", "was", "were", "being", "been"})
 
 
@@ -69,7 +83,11 @@ def correct(scene: Scene) -> Scene:
     gone |= _unticked(scene)
     if not gone:
         return scene
-    keep = [m for m in scene.mentions if not (m.first in gone and (m.kind in _GROUPS or m.kind in ("narrowing", "function", "framing", "modality")))]
+    keep = [
+        m
+        for m in scene.mentions
+        if not (m.first in gone and (m.kind in _GROUPS or m.kind in ("narrowing", "function", "framing", "modality")))
+    ]
     return replace(scene, mentions=keep, places=[p for p in scene.places if p.first not in gone])
 
 
@@ -98,7 +116,12 @@ _TICKS = frozenset({"x", "✓", "✔", "☑"})
 def _unticked(scene: Scene) -> set[int]:
     """'[ ] cervical [x] thoracic': what stands behind an empty box is not chosen."""
     words = [token.word for token in scene.tokens]
-    boxes = [p for p, word in enumerate(words[:-1]) if word in ("[", "(") and (words[p + 1] in ("]", ")") or (words[p + 1] in _TICKS | {"_"} and words[p + 2 : p + 3] in (["]"], [")"])))]
+    boxes = [
+        p
+        for p, word in enumerate(words[:-1])
+        if word in ("[", "(")
+        and (words[p + 1] in ("]", ")") or (words[p + 1] in _TICKS | {"_"} and words[p + 2 : p + 3] in (["]"], [")"])))
+    ]
     gone: set[int] = set()
     for box, following in pairwise([*boxes, len(words)]):
         if words[box + 1] not in _TICKS:
@@ -109,8 +132,15 @@ def _unticked(scene: Scene) -> set[int]:
 def _hedged_apart(scene: Scene, place: Place) -> bool:
     """'..., lumbar involvement suspected': a hedge of its own part of the sentence."""
     start = next((p for p in range(place.first - 1, -1, -1) if scene.tokens[p].word in (",", ";")), -1)
-    end = next((p for p in range(place.last + 1, len(scene.tokens)) if scene.tokens[p].word in (",", ";", ".")), len(scene.tokens))
-    if start < 0 or scene.covered(start + 1, end - 1, "narrowing", "mass-effect", "space") or not any(p.last < start for p in scene.places):
+    end = next(
+        (p for p in range(place.last + 1, len(scene.tokens)) if scene.tokens[p].word in (",", ";", ".")),
+        len(scene.tokens),
+    )
+    if (
+        start < 0
+        or scene.covered(start + 1, end - 1, "narrowing", "mass-effect", "space")
+        or not any(p.last < start for p in scene.places)
+    ):
         return False
     return is_hedged(scene, place.first, place.last) and any(start < m.first < end for m in scene.of("hedge"))
 
@@ -123,8 +153,14 @@ def _rejected(scene: Scene, place: Place) -> bool:
         gap = scene.words(cue.last + 1, place.first - 1)
         earlier = any(p.last < cue.first for p in scene.places)
         ends = scene.tokens[place.last + 1].word if place.last + 1 < len(scene.tokens) else "."
-        if earlier and all(word in FILLERS for word in gap) and (
-                ends in (".", ",", ")", ";", "involvement", "region", "spine", "extension", "area", "level") and not scene.covered(place.last + 1, place.last + 3, "narrowing")):
+        if (
+            earlier
+            and all(word in FILLERS for word in gap)
+            and (
+                ends in (".", ",", ")", ";", "involvement", "region", "spine", "extension", "area", "level")
+                and not scene.covered(place.last + 1, place.last + 3, "narrowing")
+            )
+        ):
             return True
     return False
 
@@ -140,7 +176,9 @@ def find_events(scene: Scene) -> list[Event]:
         events.extend(_narrowed(scene, trigger, triggers))
     taken = {event.space.first for event in events if event.space}
     for opening in scene.of("adequate"):
-        events.extend(e for e in _open_spaces(scene, opening, triggers) if e.space is None or e.space.first not in taken)
+        events.extend(
+            e for e in _open_spaces(scene, opening, triggers) if e.space is None or e.space.first not in taken
+        )
     return _shared_space(scene, sorted(events, key=lambda event: (event.trigger.first, event.first)))
 
 
@@ -151,7 +189,11 @@ def _shared_space(scene: Scene, events: list[Event]) -> list[Event]:
     if len(values) != 1 or len(named) == len(events):
         return events
     space = named[0]
-    return [replace(e, space=space.space, space_value=space.space_value, spine_only=False) if not e.space_value else e for e in events if e is not space or not _doubled(e, events)]
+    return [
+        replace(e, space=space.space, space_value=space.space_value, spine_only=False) if not e.space_value else e
+        for e in events
+        if e is not space or not _doubled(e, events)
+    ]
 
 
 def _doubled(verb: Event, events: Sequence[Event]) -> bool:
@@ -161,8 +203,12 @@ def _doubled(verb: Event, events: Sequence[Event]) -> bool:
 
 def _inside_other(scene: Scene, trigger: Mention) -> bool:
     """Part of a longer word of another kind: 'thickening' of a name, 'impression' as a heading."""
-    return any(m.first <= trigger.first and trigger.last <= m.last and m.last - m.first > trigger.last - trigger.first
-               for m in scene.of("historical", "not-negation", "severity", *(("framing",) if trigger.kind == "mass-effect" else ())))
+    return any(
+        m.first <= trigger.first and trigger.last <= m.last and m.last - m.first > trigger.last - trigger.first
+        for m in scene.of(
+            "historical", "not-negation", "severity", *(("framing",) if trigger.kind == "mass-effect" else ())
+        )
+    )
 
 
 def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> list[Event]:
@@ -172,7 +218,11 @@ def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> li
         return [Event(trigger, None, "", "stated", spine_only=False)]
     if own and not any(s.kind == "space" for s in spaces):
         return [Event(trigger, None, own, "stated")]
-    ours = [space for space in spaces if space.kind in ("space", "target") and space.value in ("canal", "foramen") and not _of_an_organ(scene, space)]
+    ours = [
+        space
+        for space in spaces
+        if space.kind in ("space", "target") and space.value in ("canal", "foramen") and not _of_an_organ(scene, space)
+    ]
     if spaces and not ours:
         return []
     if ours:
@@ -185,7 +235,11 @@ def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> li
 def _either_space(scene: Scene, trigger: Mention) -> bool:
     """'canal versus foramen': the space is left open."""
     spaces = [s for s in scene.of("space") if scene.same_clause(s.first, trigger.first)]
-    return any(one.value != other.value and {scene.tokens[p].word for p in scene.between(one.last, other.first)} & {"versus", "vs"} for one, other in pairwise(spaces))
+    return any(
+        one.value != other.value
+        and {scene.tokens[p].word for p in scene.between(one.last, other.first)} & {"versus", "vs"}
+        for one, other in pairwise(spaces)
+    )
 
 
 def _of_an_organ(scene: Scene, space: Mention) -> bool:
@@ -197,8 +251,14 @@ def _of_an_organ(scene: Scene, space: Mention) -> bool:
 def _strength(trigger: Mention, space: Mention) -> Narrowing:
     if space.kind == "space":
         return "stated"
-    return "stated" if trigger.kind == "narrowing" and trigger.value in ("stenosis", "verb") and trigger.value == "stenosis" or (
-        trigger.kind == "narrowing" and "narrow" in trigger.concept.kind and trigger.value != "encroachment") else "implied"
+    return (
+        "stated"
+        if (trigger.kind == "narrowing"
+        and trigger.value in ("stenosis", "verb")
+        and trigger.value == "stenosis")
+        or (trigger.kind == "narrowing" and "narrow" in trigger.concept.kind and trigger.value != "encroachment")
+        else "implied"
+    )
 
 
 def _spaces_of(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> list[Mention]:
@@ -221,7 +281,9 @@ def is_verb(scene: Scene, trigger: Mention) -> bool:
         space = _space_at(scene, p)
         if space:
             return space.kind != "other-organ" and not _np_left(scene, trigger)
-        if scene.tokens[p].word not in ("the", "both", "his", "her", "its", "a", "their") and not scene.at(p, ("severity", "laterality", "region", "level")):
+        if scene.tokens[p].word not in ("the", "both", "his", "her", "its", "a", "their") and not scene.at(
+            p, ("severity", "laterality", "region", "level")
+        ):
             return False
     return False
 
@@ -242,7 +304,11 @@ def _np_left(scene: Scene, trigger: Mention) -> list[Mention]:
             position = space.first - 1
             continue
         modifier = scene.at(position, ("severity", "laterality", "region", "level", "tissue"))
-        if not modifier and not (word in JOINERS and _space_behind(scene, position)) and word not in ("high", "grade", "neural", "-"):
+        if (
+            not modifier
+            and not (word in JOINERS and _space_behind(scene, position))
+            and word not in ("high", "grade", "neural", "-")
+        ):
             break
         if modifier and modifier.kind == "tissue" and not modifier.concept.is_("modifier"):
             break
@@ -260,7 +326,9 @@ def _space_behind(scene: Scene, position: int) -> bool:
     return False
 
 
-_COMPLEMENT = frozenset("of the in within at to on upon both its into this a an around along bilateral across for - any one each either onto over his her".split())
+_COMPLEMENT = frozenset(
+    "of the in within at to on upon both its into this a an around along bilateral across for - any one each either onto over his her".split()
+)
 
 
 def _np_right(scene: Scene, trigger: Mention) -> list[Mention]:
@@ -275,9 +343,36 @@ def _np_right(scene: Scene, trigger: Mention) -> list[Mention]:
             position = space.last + 1
             continue
         modifier = scene.at(position, ("severity", "laterality", "region", "level"))
-        if not modifier and word not in _COMPLEMENT and not (found and word in JOINERS and _space_ahead(scene, position)):
-            if not (word in ("aspect", "portion", "part", "surface", "side", "anterior", "posterior", "ventral", "dorsal", "part", "lumen", "width", "diameter", "exiting", "central", "inferior") or word == ","
-                    and not found and trigger.value == "stenosis" and _space_ahead(scene, position)):
+        if (
+            not modifier
+            and word not in _COMPLEMENT
+            and not (found and word in JOINERS and _space_ahead(scene, position))
+        ):
+            if not (
+                word
+                in (
+                    "aspect",
+                    "portion",
+                    "part",
+                    "surface",
+                    "side",
+                    "anterior",
+                    "posterior",
+                    "ventral",
+                    "dorsal",
+                    "part",
+                    "lumen",
+                    "width",
+                    "diameter",
+                    "exiting",
+                    "central",
+                    "inferior",
+                )
+                or (word == ","
+                and not found
+                and trigger.value == "stenosis"
+                and _space_ahead(scene, position))
+            ):
                 break
         position = (modifier.last if modifier else position) + 1
     return found
@@ -287,7 +382,9 @@ def _space_ahead(scene: Scene, position: int) -> bool:
     for p in range(position + 1, min(len(scene.tokens), position + 6)):
         if _space_at(scene, p):
             return not scene.covered(p + 1, p + 3, "narrowing", "adequate", "mass-effect") or True
-        if not (scene.at(p, ("severity", "laterality", "region", "level")) or scene.tokens[p].word in _COMPLEMENT | JOINERS):
+        if not (
+            scene.at(p, ("severity", "laterality", "region", "level")) or scene.tokens[p].word in _COMPLEMENT | JOINERS
+        ):
             return False
     return False
 
@@ -300,13 +397,21 @@ def _nearest_space(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) 
     """'the canal is moderately narrowed', 'Central canal: severe stenosis', 'in the foramen, which is narrowed'."""
     best: tuple[int, Mention] | None = None
     for space in scene.of("space", "target", "other-organ"):
-        if not scene.same_clause(space.first, trigger.first) or (space.kind == "target" and space.value == "root") or scene.tokens[space.last].word == "central":
+        if (
+            not scene.same_clause(space.first, trigger.first)
+            or (space.kind == "target" and space.value == "root")
+            or scene.tokens[space.last].word == "central"
+        ):
             continue
-        gap = scene.between(space.last, trigger.first) if space.last < trigger.first else scene.between(trigger.last, space.first)
+        gap = (
+            scene.between(space.last, trigger.first)
+            if space.last < trigger.first
+            else scene.between(trigger.last, space.first)
+        )
         if any(other.first in gap for other in triggers) or any(m.first in gap for m in scene.of("adequate")):
             continue
         after = space.first > trigger.last
-        if after and (len(gap) > 8 or trigger.kind == "mass-effect" and len(gap) > 6):
+        if after and (len(gap) > 8 or (trigger.kind == "mass-effect" and len(gap) > 6)):
             continue
         if after and _belongs_to_next(scene, space, triggers, trigger):
             continue
@@ -330,9 +435,17 @@ def _of_something_else(scene: Scene, trigger: Mention) -> bool:
     if position >= 0:
         word = scene.tokens[position].word
         known = [m for m in scene.mentions if m.first <= position <= m.last]
-        if not known and word.isalpha() and len(word) > 4 and word.endswith(_NOT_OURS) and word not in _PLAIN_ADJECTIVES:
+        if (
+            not known
+            and word.isalpha()
+            and len(word) > 4
+            and word.endswith(_NOT_OURS)
+            and word not in _PLAIN_ADJECTIVES
+        ):
             return True
-        if any(m.kind == "tissue" and m.value == "disc" and m.concept.is_("anatomy") for m in known) and not scene.covered(0, len(scene.tokens), "space"):
+        if any(
+            m.kind == "tissue" and m.value == "disc" and m.concept.is_("anatomy") for m in known
+        ) and not scene.covered(0, len(scene.tokens), "space"):
             return scene.tokens[trigger.first].word == "narrowing"
     return _unknown_complement(scene, trigger)
 
@@ -345,27 +458,59 @@ def _unknown_complement(scene: Scene, trigger: Mention) -> bool:
         if scene.at(p, ("region", "level", "space", "target", "narrowing")):
             return False
         word = scene.tokens[p].word
-        if word.isalpha() and word not in FILLERS and not scene.at(p, ("severity", "laterality", "tissue", "hedge", "framing")):
+        if (
+            word.isalpha()
+            and word not in FILLERS
+            and not scene.at(p, ("severity", "laterality", "tissue", "hedge", "framing"))
+        ):
             return True
     return False
 
 
 def _spinal_place(scene: Scene, trigger: Mention) -> bool:
     """'cervical stenosis' without canal or spinal: the place is the spine, the space is taken for granted."""
-    return any(value in _SPINAL for place in scene.places if not place.labels and scene.same_clause(place.first, trigger.first) for value, _ in place.values)
+    return any(
+        value in _SPINAL
+        for place in scene.places
+        if not place.labels and scene.same_clause(place.first, trigger.first)
+        for value, _ in place.values
+    )
 
 
 def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) -> list[Event]:
     """'adequate spinal canal', 'the canal and foramina are widely patent'."""
-    loose = scene.tokens[opening.first].word in ("normal", "preserved", "maintained", "clear", "intact", "free", "good", "unremarkable", "satisfactory", "sufficient")
+    loose = scene.tokens[opening.first].word in (
+        "normal",
+        "preserved",
+        "maintained",
+        "clear",
+        "intact",
+        "free",
+        "good",
+        "unremarkable",
+        "satisfactory",
+        "sufficient",
+    )
     found = []
     for space in scene.of("space", "target"):
         if not scene.same_clause(space.first, opening.first) or space.value == "root":
             continue
-        if space.kind == "target" and scene.tokens[space.first].word not in ("thecal", "dural", "theca", "csf", "subarachnoid"):
+        if space.kind == "target" and scene.tokens[space.first].word not in (
+            "thecal",
+            "dural",
+            "theca",
+            "csf",
+            "subarachnoid",
+        ):
             continue
-        gap = scene.between(space.last, opening.first) if space.last < opening.first else scene.between(opening.last, space.first)
-        blocked = any(t.first in gap for t in triggers) or any(scene.tokens[p].word == "," for p in gap if space.first > opening.last)
+        gap = (
+            scene.between(space.last, opening.first)
+            if space.last < opening.first
+            else scene.between(opening.last, space.first)
+        )
+        blocked = any(t.first in gap for t in triggers) or any(
+            scene.tokens[p].word == "," for p in gap if space.first > opening.last
+        )
         if blocked or len(gap) > (3 if loose and space.first > opening.last else 7):
             continue
         if space.first > opening.last and any(not _modifies(scene, p) for p in gap):
@@ -376,13 +521,19 @@ def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) ->
 
 def _modifies(scene: Scene, position: int) -> bool:
     word = scene.tokens[position].word
-    return bool(scene.at(position, ("region", "level", "laterality", "severity", "space", "target"))) or word in FILLERS or word in JOINERS
+    return (
+        bool(scene.at(position, ("region", "level", "laterality", "severity", "space", "target")))
+        or word in FILLERS
+        or word in JOINERS
+    )
 
 
 # --- statements ---------------------------------------------------------------------------------------------------
 
 
-def _statement(scene: Scene, passage: Passage, event: Event, events: Sequence[Event], heading: Sequence[Place]) -> Statement | None:
+def _statement(
+    scene: Scene, passage: Passage, event: Event, events: Sequence[Event], heading: Sequence[Place]
+) -> Statement | None:
     said = _said(scene, event)
     assertion = as_assertion(said)
     if assertion is None:
@@ -393,10 +544,19 @@ def _statement(scene: Scene, passage: Passage, event: Event, events: Sequence[Ev
     causes, listed, cause_uncertain = tissues_of(scene, passage, event, events)
     space = _space_finding(passage, event, assertion)
     return Statement(
-        assertion=assertion, narrowing=event.narrowing, evidence=evidence, space=space,
-        regions=place_findings(used, passage), regions_joined=regions_joined(scene, places) if places else True,
-        causes=causes, listed=listed, framings=framings_of(scene, passage, event, causes), cause_uncertain=cause_uncertain,
-        levels=tuple(dict.fromkeys(label for place in used for label in place.labels)), spine_only=event.spine_only)
+        assertion=assertion,
+        narrowing=event.narrowing,
+        evidence=evidence,
+        space=space,
+        regions=place_findings(used, passage),
+        regions_joined=regions_joined(scene, places) if places else True,
+        causes=causes,
+        listed=listed,
+        framings=framings_of(scene, passage, event, causes),
+        cause_uncertain=cause_uncertain,
+        levels=tuple(dict.fromkeys(label for place in used for label in place.labels)),
+        spine_only=event.spine_only,
+    )
 
 
 def _said(scene: Scene, event: Event) -> Said:
@@ -412,7 +572,12 @@ def _said(scene: Scene, event: Event) -> Said:
     said = said_of(scene, first, trigger.last, is_verb=is_verb(scene, trigger))
     if said == "affirmed" and first != trigger.first:
         said = said_of(scene, trigger.first, trigger.last, is_verb=is_verb(scene, trigger))
-    if said == "affirmed" and event.space and event.space.first > trigger.last and is_negated(scene, trigger.first, event.space.last):
+    if (
+        said == "affirmed"
+        and event.space
+        and event.space.first > trigger.last
+        and is_negated(scene, trigger.first, event.space.last)
+    ):
         return "negated"
     return said
 
@@ -428,15 +593,23 @@ def _space_finding(passage: Passage, event: Event, assertion: Assertion) -> Find
     if not event.space_value:
         return None
     mention = event.space or event.trigger
-    return Finding("space", event.space_value, Evidence(passage, mention.start, mention.end, assertion), assertion,
-                   detail="" if mention.kind != "target" else "target")
+    return Finding(
+        "space",
+        event.space_value,
+        Evidence(passage, mention.start, mention.end, assertion),
+        assertion,
+        detail="" if mention.kind != "target" else "target",
+    )
 
 
 def place_findings(places: Iterable[Place], passage: Passage) -> tuple[Finding, ...]:
     found: dict[tuple[str, str], Finding] = {}
     for place in places:
         for region, junction in place.values:
-            found.setdefault((region, junction), Finding("region", region, Evidence(passage, place.start, place.end), detail=junction))
+            found.setdefault(
+                (region, junction),
+                Finding("region", region, Evidence(passage, place.start, place.end), detail=junction),
+            )
     return tuple(found.values())
 
 
@@ -446,7 +619,12 @@ def places_of(scene: Scene, event: Event, events: Sequence[Event]) -> list[Place
     named = [place for place in free if not place.root]
     free = named or free
     groups = _shares(scene, events)
-    mine = [place for place in free if _share_at(groups, place.first) == groups[id(event)][2] and scene.same_clause(place.first, event.trigger.first)]
+    mine = [
+        place
+        for place in free
+        if _share_at(groups, place.first) == groups[id(event)][2]
+        and scene.same_clause(place.first, event.trigger.first)
+    ]
     if mine:
         return mine + _listed_after(scene, free, event)
     in_clause = [place for place in free if scene.same_clause(place.first, event.trigger.first)]
@@ -468,13 +646,21 @@ def _listed_after(scene: Scene, free: Sequence[Place], event: Event) -> list[Pla
     following = scene.clauses[event.trigger.first] + 1
     inside = [p for p, clause in enumerate(scene.clauses) if clause == following]
     plain = inside and all(scene.place_at(p) or scene.tokens[p].word in FILLERS | JOINERS | {";", "."} for p in inside)
-    return [place for place in free if scene.clauses[place.first] == following] if plain and scene.tokens[inside[0]].word == ";" else []
+    return (
+        [place for place in free if scene.clauses[place.first] == following]
+        if plain and scene.tokens[inside[0]].word == ";"
+        else []
+    )
 
 
 def _trailing(scene: Scene, free: Sequence[Place], event: Event) -> list[Place]:
     """A clause of places only ('...of head region; cervical region') belongs to the clause before."""
     before = [place for place in free if scene.clauses[place.first] < scene.clauses[event.trigger.first]]
-    return before if before else [place for place in free if scene.clauses[place.first] == scene.clauses[event.trigger.first] + 1]
+    return (
+        before
+        if before
+        else [place for place in free if scene.clauses[place.first] == scene.clauses[event.trigger.first] + 1]
+    )
 
 
 def _shares(scene: Scene, events: Sequence[Event]) -> dict[int, tuple[int, int, int]]:
@@ -489,8 +675,16 @@ def _shares(scene: Scene, events: Sequence[Event]) -> dict[int, tuple[int, int, 
             if following.trigger is event.trigger:
                 end = start
             else:
-                cuts = [p for p in range(event.last + 1, following.first) if scene.tokens[p].word in ("and", ",", "with", ";", "but", "&", "/", ".", "or", "plus", "while")]
-                end = (cuts[-1] if not cuts or not _places_between(scene, cuts[0], following.first) else cuts[0]) if cuts else event.last + 1
+                cuts = [
+                    p
+                    for p in range(event.last + 1, following.first)
+                    if scene.tokens[p].word in ("and", ",", "with", ";", "but", "&", "/", ".", "or", "plus", "while")
+                ]
+                end = (
+                    (cuts[-1] if not cuts or not _places_between(scene, cuts[0], following.first) else cuts[0])
+                    if cuts
+                    else event.last + 1
+                )
         shares[id(event)] = (start, end, number)
         if end > start:
             start, number = end, number + 1
@@ -512,7 +706,9 @@ def _share_at(shares: dict[int, tuple[int, int, int]], position: int) -> int:
 def _chunk(scene: Scene, position: int) -> tuple[int, int]:
     """The part between commas that holds a token."""
     start = next((p + 1 for p in range(position - 1, -1, -1) if scene.tokens[p].word in (",", ";")), 0)
-    end = next((p for p in range(position + 1, len(scene.tokens)) if scene.tokens[p].word in (",", ";")), len(scene.tokens))
+    end = next(
+        (p for p in range(position + 1, len(scene.tokens)) if scene.tokens[p].word in (",", ";")), len(scene.tokens)
+    )
     return start, end
 
 
@@ -521,15 +717,29 @@ def _taken(scene: Scene, place: Place) -> bool:
     if place.root:
         return False
     start, end = _chunk(scene, place.first)
-    if scene.covered(start, end - 1, "function", "modality", "care", "root-word") and not scene.covered(start, end - 1, "narrowing", "mass-effect", "space", "target", "tissue", "adequate"):
+    if scene.covered(start, end - 1, "function", "modality", "care", "root-word") and not scene.covered(
+        start, end - 1, "narrowing", "mass-effect", "space", "target", "tissue", "adequate"
+    ):
         return True
     if place.labels and place.last + 1 < len(scene.tokens) and scene.at(place.last + 1, ("modality",)):
         return False
-    before = [m for m in scene.mentions if m.first >= 0 and 0 < place.first - m.last <= 2 and m.kind in ("modality", "care", "other-organ")]
+    before = [
+        m
+        for m in scene.mentions
+        if m.first >= 0 and 0 < place.first - m.last <= 2 and m.kind in ("modality", "care", "other-organ")
+    ]
     if any(all(scene.tokens[p].word in FILLERS for p in range(m.last + 1, place.first)) for m in before):
         return True
     after = place.last + 1
-    while after < len(scene.tokens) and scene.tokens[after].word in ("spine", "region", "nerve", "root", "(", "muscle", "-"):
+    while after < len(scene.tokens) and scene.tokens[after].word in (
+        "spine",
+        "region",
+        "nerve",
+        "root",
+        "(",
+        "muscle",
+        "-",
+    ):
         after += 1
     if after >= len(scene.tokens):
         return False
@@ -540,8 +750,10 @@ def _taken(scene: Scene, place: Place) -> bool:
     return bool(hit) and (hit.kind != "framing" or hit.value in ("after-surgery",))
 
 
-_SYMPTOMS = frozenset("pain ache aching headache strain sprain surgery fusion laminectomy lordosis kyphosis scoliosis curvature curve flexion extension rotation rom paraspinal muscles muscle spasm musculature adjustment adjusted adjustments exam radicular radiculopathy myelopathy "
-                      "discectomy decompression puncture plexus discomfort tenderness facets mri ct xray lesion symptoms involvement stiffness vertebrae".split()) - {"vertebrae", "involvement", "lesion"}
+_SYMPTOMS = frozenset(
+    "pain ache aching headache strain sprain surgery fusion laminectomy lordosis kyphosis scoliosis curvature curve flexion extension rotation rom paraspinal muscles muscle spasm musculature adjustment adjusted adjustments exam radicular radiculopathy myelopathy "
+    "discectomy decompression puncture plexus discomfort tenderness facets mri ct xray lesion symptoms involvement stiffness vertebrae".split()
+) - {"vertebrae", "involvement", "lesion"}
 
 
 def regions_joined(scene: Scene, places: Sequence[Place]) -> bool:
@@ -555,9 +767,24 @@ def regions_joined(scene: Scene, places: Sequence[Place]) -> bool:
             gap = [t.word for t in scene.tokens[distinct[-1].last + 1 : place.first]]
             if any(place_values & set(place.values) for place_values in (set(distinct[-1].values),)):
                 continue
-            if bool(distinct[-1].labels) != bool(place.labels) and not set(gap) & {"and", "&", ";", "or", "both", "to", "through"}:
+            if bool(distinct[-1].labels) != bool(place.labels) and not set(gap) & {
+                "and",
+                "&",
+                ";",
+                "or",
+                "both",
+                "to",
+                "through",
+            }:
                 return False
-            if not gap or not set(gap) & (JOINERS | {";", "to", "through", "both", "-", "–"}) or not set(gap) <= JOINERS | FILLERS | {";", "through", "-", "–", "(", ")", "both", "respectively", "lower", "upper", "mid"}:
+            if (
+                not gap
+                or not set(gap) & (JOINERS | {";", "to", "through", "both", "-", "–"})
+                or not set(gap)
+                <= JOINERS
+                | FILLERS
+                | {";", "through", "-", "–", "(", ")", "both", "respectively", "lower", "upper", "mid"}
+            ):
                 return False
         distinct.append(place)
     return True
@@ -571,15 +798,27 @@ def _same_region(one: Place, other: Place) -> bool:
 # --- tissues ------------------------------------------------------------------------------------------------------
 
 
-def tissues_of(scene: Scene, passage: Passage, event: Event, events: Sequence[Event]) -> tuple[tuple[Finding, ...], tuple[Finding, ...], bool]:
+def tissues_of(
+    scene: Scene, passage: Passage, event: Event, events: Sequence[Event]
+) -> tuple[tuple[Finding, ...], tuple[Finding, ...], bool]:
     """(causes, listed, cause uncertain) of one event: linked by words, or merely beside it (POLICY section 2.6)."""
     if event.adequate:
         return (), (), False
-    named = [t for t in scene.of("tissue") if not is_negated(scene, t.first, t.last) and scene.same_clause(t.first, event.trigger.first) or _linked_across(scene, t, event)]
+    named = [
+        t
+        for t in scene.of("tissue")
+        if (not is_negated(scene, t.first, t.last)
+        and scene.same_clause(t.first, event.trigger.first))
+        or _linked_across(scene, t, event)
+    ]
     named = [t for t in named if not _named_away(scene, t) and not is_negated(scene, t.first, t.last)]
     linked = [t for t in named if _is_cause(scene, t, event, events)]
     linked += [t for t in named if t not in linked and any(_joined_to(scene, t, cause) for cause in linked)]
-    others = [t for t in named if t not in linked and (not t.concept.is_("anatomy") or _abnormal(scene, t) or not t.concept.is_("own-words"))]
+    others = [
+        t
+        for t in named
+        if t not in linked and (not t.concept.is_("anatomy") or _abnormal(scene, t) or not t.concept.is_("own-words"))
+    ]
     uncertain = any(hedges_cause_only(scene, event.last, t.first, t.last) for t in linked)
     return _tissue_findings(linked, passage), _tissue_findings(others, passage), uncertain
 
@@ -591,12 +830,17 @@ def _linked_across(scene: Scene, tissue: Mention, event: Event) -> bool:
 def _named_away(scene: Scene, tissue: Mention) -> bool:
     """'disc space narrowing', 'extraforaminal disc': part of a structure that is not the cause."""
     other = scene.at(tissue.first, ("other-organ",))
-    return bool(other and other.last > tissue.last) or bool(scene.at(tissue.first, ("framing",)) and _framing_covers(scene, tissue))
+    return bool(other and other.last > tissue.last) or bool(
+        scene.at(tissue.first, ("framing",)) and _framing_covers(scene, tissue)
+    )
 
 
 def _framing_covers(scene: Scene, tissue: Mention) -> bool:
     """'ossification of the posterior longitudinal ligament' is a framing of its own, not a thick ligament."""
-    return any(m.first <= tissue.first and tissue.last <= m.last and (m.last - m.first) > (tissue.last - tissue.first) for m in scene.of("framing"))
+    return any(
+        m.first <= tissue.first and tissue.last <= m.last and (m.last - m.first) > (tissue.last - tissue.first)
+        for m in scene.of("framing")
+    )
 
 
 def _tissue_findings(mentions: Iterable[Mention], passage: Passage) -> tuple[Finding, ...]:
@@ -604,21 +848,36 @@ def _tissue_findings(mentions: Iterable[Mention], passage: Passage) -> tuple[Fin
     for mention in mentions:
         for value in mention.value.split("+"):
             detail = mention.concept.says("elsewhere") or ("own-words" if mention.concept.is_("own-words") else "")
-            found.setdefault((value, detail), Finding("tissue", value, Evidence(passage, mention.start, mention.end), detail=detail))
+            found.setdefault(
+                (value, detail), Finding("tissue", value, Evidence(passage, mention.start, mention.end), detail=detail)
+            )
     return tuple(found.values())
 
 
 def _abnormal(scene: Scene, tissue: Mention) -> bool:
     """A normal structure with a word of disease close by and no other tissue between."""
     for word in scene.of("pathology"):
-        gap = scene.between(tissue.last, word.first) if word.first > tissue.last else scene.between(word.last, tissue.first)
-        if len(gap) <= 4 and not any(t.first in gap for t in scene.of("tissue")) and scene.same_clause(word.first, tissue.first):
+        gap = (
+            scene.between(tissue.last, word.first)
+            if word.first > tissue.last
+            else scene.between(word.last, tissue.first)
+        )
+        if (
+            len(gap) <= 4
+            and not any(t.first in gap for t in scene.of("tissue"))
+            and scene.same_clause(word.first, tissue.first)
+        ):
             return True
     return False
 
 
 def _is_cause(scene: Scene, tissue: Mention, event: Event, events: Sequence[Event]) -> bool:
-    return _acts(scene, tissue, event, events) or _follows_because(scene, tissue, event) or _modifies_event(scene, tissue, event) or _leads(scene, tissue, event)
+    return (
+        _acts(scene, tissue, event, events)
+        or _follows_because(scene, tissue, event)
+        or _modifies_event(scene, tissue, event)
+        or _leads(scene, tissue, event)
+    )
 
 
 def _acts(scene: Scene, tissue: Mention, event: Event, events: Sequence[Event]) -> bool:
@@ -632,11 +891,20 @@ def _acts(scene: Scene, tissue: Mention, event: Event, events: Sequence[Event]) 
         return False
     if _because_before(scene, tissue, start) and not causing:
         return False
-    between = [e for e in events if e is not event and tissue.last < e.trigger.first and e.trigger.last < start and e.trigger is not event.trigger]
+    between = [
+        e
+        for e in events
+        if e is not event
+        and tissue.last < e.trigger.first
+        and e.trigger.last < start
+        and e.trigger is not event.trigger
+    ]
     if not between:
         return True
     nearest = max(between, key=lambda e: e.trigger.last)
-    return not any(t.first > nearest.trigger.last and t.last < start for t in scene.of("tissue")) and _is_cause(scene, tissue, nearest, [e for e in events if e is not event])
+    return not any(t.first > nearest.trigger.last and t.last < start for t in scene.of("tissue")) and _is_cause(
+        scene, tissue, nearest, [e for e in events if e is not event]
+    )
 
 
 def _because_before(scene: Scene, tissue: Mention, start: int) -> bool:
@@ -671,7 +939,11 @@ def _link_governs(scene: Scene, link: Mention, tissue: Mention) -> bool:
             return False
         if word in _STOPS - {"plus"} and not _together(scene, position):
             return False
-        if place and not scene.covered(link.last + 1, position, "tissue") and not _names_the_tissue(scene, place, tissue):
+        if (
+            place
+            and not scene.covered(link.last + 1, position, "tissue")
+            and not _names_the_tissue(scene, place, tissue)
+        ):
             return False
         position = (inner.last if inner else place.last if place else position) + 1
     return True
@@ -679,11 +951,17 @@ def _link_governs(scene: Scene, link: Mention, tissue: Mention) -> bool:
 
 def _names_the_tissue(scene: Scene, place: Place, tissue: Mention) -> bool:
     """'from T7-8 disc extrusion': the level is the tissue's own."""
-    return all(scene.at(p, ("severity", "laterality", "pathology")) or scene.tokens[p].word in ("level",) for p in range(place.last + 1, tissue.first))
+    return all(
+        scene.at(p, ("severity", "laterality", "pathology")) or scene.tokens[p].word in ("level",)
+        for p in range(place.last + 1, tissue.first)
+    )
 
 
 def _together(scene: Scene, position: int) -> bool:
-    return any(scene.tokens[p].word in ("together", "combined", "along") for p in range(max(0, position - 1), min(len(scene.tokens), position + 2)))
+    return any(
+        scene.tokens[p].word in ("together", "combined", "along")
+        for p in range(max(0, position - 1), min(len(scene.tokens), position + 2))
+    )
 
 
 def _coordinated(scene: Scene, event: Event, other: Mention) -> bool:
@@ -703,15 +981,52 @@ def _modifies_event(scene: Scene, tissue: Mention, event: Event) -> bool:
     if [scene.tokens[p].word for p in gap] == ["of"] and tissue.concept.is_("own-words"):
         return True
     end = scene.tokens[tissue.last + 1].word if tissue.last + 1 < len(scene.tokens) else "."
-    closes = end in (",", ")", ".", ";", "-", "/", "and", "or", "origin", "type", "etiology", "in", "nature", "cause", ":", "+", "related", "mediated") or scene.place_at(tissue.last + 1) is not None
-    comma = any(scene.tokens[p].word in (",", "(", "-", ":", "–") for p in gap) or end in ("origin", "type", "etiology", "related", "mediated")
-    return closes and comma and all(_light(scene, p, event) or scene.tokens[p].word in (",", "(", "-", ":", ")", "–") for p in gap)
+    closes = (
+        end
+        in (
+            ",",
+            ")",
+            ".",
+            ";",
+            "-",
+            "/",
+            "and",
+            "or",
+            "origin",
+            "type",
+            "etiology",
+            "in",
+            "nature",
+            "cause",
+            ":",
+            "+",
+            "related",
+            "mediated",
+        )
+        or scene.place_at(tissue.last + 1) is not None
+    )
+    comma = any(scene.tokens[p].word in (",", "(", "-", ":", "–") for p in gap) or end in (
+        "origin",
+        "type",
+        "etiology",
+        "related",
+        "mediated",
+    )
+    return (
+        closes
+        and comma
+        and all(_light(scene, p, event) or scene.tokens[p].word in (",", "(", "-", ":", ")", "–") for p in gap)
+    )
 
 
 def _light(scene: Scene, position: int, event: Event) -> bool:
-    if scene.at(position, ("severity", "laterality", "region", "level", "space", "tissue", "framing", "modality", "pathology")):
+    if scene.at(
+        position, ("severity", "laterality", "region", "level", "space", "tissue", "framing", "modality", "pathology")
+    ):
         return not (scene.at(position, ("pathology",)) and position < event.trigger.first)
-    return scene.tokens[position].word in FILLERS | JOINERS | {"-", "neural", "(", ")"} and scene.tokens[position].word not in ("with", "seen", "noted", "there")
+    return scene.tokens[position].word in FILLERS | JOINERS | {"-", "neural", "(", ")"} and scene.tokens[
+        position
+    ].word not in ("with", "seen", "noted", "there")
 
 
 def _leads(scene: Scene, tissue: Mention, event: Event) -> bool:
@@ -727,7 +1042,11 @@ def _joined_to(scene: Scene, tissue: Mention, cause: Mention) -> bool:
         return False
     words = [scene.tokens[p].word for p in gap]
     tied = set(words) & {"and", "&", "/", "+", "or", "plus", "together", "combined", "alongside"} or words == [","]
-    return bool(tied) and all(word in JOINERS | {"with", "combined", "alongside", "a", "an", "the"} or bool(scene.at(p, ("tissue", "pathology", "severity", "laterality"))) for p, word in zip(gap, words, strict=True))
+    return bool(tied) and all(
+        word in JOINERS | {"with", "combined", "alongside", "a", "an", "the"}
+        or bool(scene.at(p, ("tissue", "pathology", "severity", "laterality")))
+        for p, word in zip(gap, words, strict=True)
+    )
 
 
 def framings_of(scene: Scene, passage: Passage, event: Event, causes: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -754,13 +1073,17 @@ def _of_this_clause(scene: Scene, mention: Mention, event: Event) -> bool:
     if scene.same_clause(mention.first, event.trigger.first):
         return True
     clause = scene.clauses[mention.first]
-    return clause < scene.clauses[event.trigger.first] and not any(scene.clauses[m.first] == clause for m in scene.of("narrowing", "mass-effect", "contrast"))
+    return clause < scene.clauses[event.trigger.first] and not any(
+        scene.clauses[m.first] == clause for m in scene.of("narrowing", "mass-effect", "contrast")
+    )
 
 
 def _long_ago(scene: Scene, mention: Mention) -> bool:
     """Only a current injury is classified to chapter 19 (Guidelines I.C.13.b)."""
     words = set(scene.words(max(0, mention.first - 4), min(len(scene.tokens) - 1, mention.last + 5)))
-    return mention.value == "traumatic" and bool(words & {"old", "remote", "healed", "chronic", "prior", "previous", "ago", "history", "past", "childhood"})
+    return mention.value == "traumatic" and bool(
+        words & {"old", "remote", "healed", "chronic", "prior", "previous", "ago", "history", "past", "childhood"}
+    )
 
 
 def surgery_value(scene: Scene, surgery: Mention) -> str:
@@ -773,39 +1096,104 @@ def surgery_value(scene: Scene, surgery: Mention) -> str:
 
 def _thickening(scene: Scene, passage: Passage, heading: Sequence[Place]) -> list[Statement]:
     """A thickened ligament without a word on the canal: an indicator, and the question about narrowing (POLICY 2.7)."""
-    thick = [t for t in scene.of("tissue") if t.value == "connective" and (not t.concept.is_("anatomy") or _abnormal(scene, t)) and not (t.concept.is_("modifier") and not _abnormal(scene, t))
-             and said_of(scene, t.first, t.last) == "affirmed" and not _framing_covers(scene, t) and not scene.covered(t.first, t.last, "other-organ")]
+    thick = [
+        t
+        for t in scene.of("tissue")
+        if t.value == "connective"
+        and (not t.concept.is_("anatomy") or _abnormal(scene, t))
+        and not (t.concept.is_("modifier") and not _abnormal(scene, t))
+        and said_of(scene, t.first, t.last) == "affirmed"
+        and not _framing_covers(scene, t)
+        and not scene.covered(t.first, t.last, "other-organ")
+    ]
     places = [place for place in scene.places if not place.root and not _taken(scene, place)] or list(heading)
-    spinal = any(place.labels or value in ("head", "cervical", "thoracic", "lumbar", "sacral") for place in places for value, _ in place.values)
+    spinal = any(
+        place.labels or value in ("head", "cervical", "thoracic", "lumbar", "sacral")
+        for place in places
+        for value, _ in place.values
+    )
     named = [t for t in thick if _spinal_tissue(scene, t) or (spinal and any(p.labels for p in places))]
     if not named:
         return _pure_framing(scene, passage, places)
     listed = _tissue_findings(named, passage)
     framings = tuple(f for f in _framing_findings(scene, passage))
     start, end = scene.tokens[named[0].first].start, scene.tokens[named[-1].last].end
-    evidence = Evidence(passage, min([start, *(p.start for p in places if p in scene.places)]), max([end, *(p.end for p in places if p in scene.places)]))
-    return [Statement("affirmed", "unstated", evidence, regions=place_findings(places, passage), regions_joined=regions_joined(scene, [p for p in places if p in scene.places]),
-                      listed=listed, framings=framings, levels=tuple(dict.fromkeys(label for p in places for label in p.labels)))]
+    evidence = Evidence(
+        passage,
+        min([start, *(p.start for p in places if p in scene.places)]),
+        max([end, *(p.end for p in places if p in scene.places)]),
+    )
+    return [
+        Statement(
+            "affirmed",
+            "unstated",
+            evidence,
+            regions=place_findings(places, passage),
+            regions_joined=regions_joined(scene, [p for p in places if p in scene.places]),
+            listed=listed,
+            framings=framings,
+            levels=tuple(dict.fromkeys(label for p in places for label in p.labels)),
+        )
+    ]
 
 
 def _pure_framing(scene: Scene, passage: Passage, places: Sequence[Place]) -> list[Statement]:
     """An ossified ligament named alone is a diagnosis of its own (M48.8X-)."""
-    ossified = [m for m in scene.of("framing") if m.value in ("opll", "ossified-flavum") and said_of(scene, m.first, m.last) in ("affirmed", "uncertain")]
+    ossified = [
+        m
+        for m in scene.of("framing")
+        if m.value in ("opll", "ossified-flavum") and said_of(scene, m.first, m.last) in ("affirmed", "uncertain")
+    ]
     if not ossified:
         return []
     first = ossified[0]
     said = said_of(scene, first.first, first.last)
-    evidence = Evidence(passage, min([first.start, *(p.start for p in places if p in scene.places)]), max([first.end, *(p.end for p in places if p in scene.places)]))
-    return [Statement("uncertain" if said == "uncertain" else "affirmed", "unstated", evidence, regions=place_findings(places, passage),
-                      framings=tuple(_framing_findings(scene, passage)), levels=tuple(dict.fromkeys(label for p in places for label in p.labels)))]
+    evidence = Evidence(
+        passage,
+        min([first.start, *(p.start for p in places if p in scene.places)]),
+        max([first.end, *(p.end for p in places if p in scene.places)]),
+    )
+    return [
+        Statement(
+            "uncertain" if said == "uncertain" else "affirmed",
+            "unstated",
+            evidence,
+            regions=place_findings(places, passage),
+            framings=tuple(_framing_findings(scene, passage)),
+            levels=tuple(dict.fromkeys(label for p in places for label in p.labels)),
+        )
+    ]
 
 
 def _framing_findings(scene: Scene, passage: Passage) -> list[Finding]:
-    return [Finding("framing", m.value, Evidence(passage, m.start, m.end)) for m in scene.of("framing")
-            if m.value not in ("biomechanical", "dysfunction", "after-surgery") and not is_negated(scene, m.first, m.last)]
+    return [
+        Finding("framing", m.value, Evidence(passage, m.start, m.end))
+        for m in scene.of("framing")
+        if m.value not in ("biomechanical", "dysfunction", "after-surgery") and not is_negated(scene, m.first, m.last)
+    ]
 
 
-_SPINAL_TISSUE = frozenset({"flavum", "flava", "flaval", "lfh", "hlf", "longitudinal", "pll", "hpll", "tectorial", "dural", "yellow", "lf", "epidural", "meningeal", "cruciate", "alar", "atlantal"})
+_SPINAL_TISSUE = frozenset(
+    {
+        "flavum",
+        "flava",
+        "flaval",
+        "lfh",
+        "hlf",
+        "longitudinal",
+        "pll",
+        "hpll",
+        "tectorial",
+        "dural",
+        "yellow",
+        "lf",
+        "epidural",
+        "meningeal",
+        "cruciate",
+        "alar",
+        "atlantal",
+    }
+)
 
 
 def _spinal_tissue(scene: Scene, tissue: Mention) -> bool:
@@ -816,7 +1204,13 @@ def _without_repeats(statements: Sequence[Statement]) -> list[Statement]:
     """One statement for each space and assertion of a sentence where the same is said twice."""
     kept: dict[tuple[object, ...], Statement] = {}
     for statement in statements:
-        key = (statement.space.value if statement.space else "", statement.assertion, statement.narrowing, statement.region_values(), statement.levels)
+        key = (
+            statement.space.value if statement.space else "",
+            statement.assertion,
+            statement.narrowing,
+            statement.region_values(),
+            statement.levels,
+        )
         if key in kept:
             old = kept[key]
             kept[key] = replace(old, causes=old.causes + tuple(c for c in statement.causes if c not in old.causes))

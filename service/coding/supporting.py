@@ -14,20 +14,33 @@ _IMAGES = ("MR", "CT", "CT-myelography", "XR", "RF", "US", "NM")
 def supporting_elements(documentation: Documentation, weighed: Sequence[Weighed]) -> dict[str, Element]:
     """imaging.modality, imaging.date, imaging.finding, function and care with status, values and evidence."""
     imaging = _imaging(documentation, weighed)
-    return {**imaging, "function": _function(documentation), "care": _element("care", documentation.findings("care", "provider", "ancillary"))}
+    return {
+        **imaging,
+        "function": _function(documentation),
+        "care": _element("care", documentation.findings("care", "provider", "ancillary")),
+    }
 
 
 def _imaging(documentation: Documentation, weighed: Sequence[Weighed]) -> dict[str, Element]:
     told = [f for f in documentation.findings("imaging.modality", "provider", "report") if f.value in _IMAGES]
     from_reports = [f for f in documentation.imaging if _supports(f, weighed)]
     modality = [f for f in from_reports if f.element == "imaging.modality"] + told
-    dates = [f for f in from_reports if f.element == "imaging.date"] + [f for f in documentation.findings("imaging.date", "provider") if f.element]
+    dates = [f for f in from_reports if f.element == "imaging.date"] + [
+        f for f in documentation.findings("imaging.date", "provider") if f.element
+    ]
     findings = [f for f in from_reports if f.element == "imaging.finding"] + _told_findings(documentation, weighed)
     none = documentation.findings("imaging.none", "provider")
     if none and not modality:
         denied = tuple(f.evidence for f in none if f.evidence)
-        return {name: Element(name, "negated", (), denied) for name in ("imaging.modality", "imaging.date", "imaging.finding")}
-    return {"imaging.modality": _element("imaging.modality", modality), "imaging.date": _element("imaging.date", dates), "imaging.finding": _element("imaging.finding", findings)}
+        return {
+            name: Element(name, "negated", (), denied)
+            for name in ("imaging.modality", "imaging.date", "imaging.finding")
+        }
+    return {
+        "imaging.modality": _element("imaging.modality", modality),
+        "imaging.date": _element("imaging.date", dates),
+        "imaging.finding": _element("imaging.finding", findings),
+    }
 
 
 def _supports(finding: Finding, weighed: Sequence[Weighed]) -> bool:
@@ -39,7 +52,11 @@ def _supports(finding: Finding, weighed: Sequence[Weighed]) -> bool:
 
 def _told_findings(documentation: Documentation, weighed: Sequence[Weighed]) -> list[Finding]:
     """The provider's own words tell what an imaging shows where the same text names the imaging."""
-    told = {f.evidence.passage for f in documentation.findings("imaging.modality", "provider") if f.evidence and f.value in _IMAGES}
+    told = {
+        f.evidence.passage
+        for f in documentation.findings("imaging.modality", "provider")
+        if f.evidence and f.value in _IMAGES
+    }
     found = []
     for w in weighed:
         statement: Statement = w.statement

@@ -18,17 +18,32 @@ def recorded_code_hits(documentation: Documentation, terminology: Terminology, o
     for code in documentation.codes:
         if code.system == "icd-10-cm":
             yield from _judged(code, documentation, terminology, on, rules)
-        elif code.system in ("other-icd", "other") and "system" in rules and not any(c.system in ("icd-10-cm", "snomed") for c in documentation.codes):
+        elif (
+            code.system in ("other-icd", "other")
+            and "system" in rules
+            and not any(c.system in ("icd-10-cm", "snomed") for c in documentation.codes)
+        ):
             yield RuleHit(rules["system"], "conflict", (), code.expression)
 
 
-def _judged(code: RecordedCode, documentation: Documentation, terminology: Terminology, on: str, rules: dict[str, Rule]) -> Iterator[RuleHit]:
+def _judged(
+    code: RecordedCode, documentation: Documentation, terminology: Terminology, on: str, rules: dict[str, Rule]
+) -> Iterator[RuleHit]:
     release = terminology.icd10cm
     status = release.status(code.code, on)
-    check = "seventh-character" if status.validity == "unknown" and _extended(code.code, terminology) else _CHECKS.get(status.validity, "")
+    check = (
+        "seventh-character"
+        if status.validity == "unknown" and _extended(code.code, terminology)
+        else _CHECKS.get(status.validity, "")
+    )
     if check and check in rules:
-        yield RuleHit(rules[check], "conflict", (), f"{code.expression}.code" if not code.expression.endswith(".code") else code.expression,
-                      says=_says(check, status.code, terminology, on, status.reason))
+        yield RuleHit(
+            rules[check],
+            "conflict",
+            (),
+            f"{code.expression}.code" if not code.expression.endswith(".code") else code.expression,
+            says=_says(check, status.code, terminology, on, status.reason),
+        )
     if "display" in rules and code.display and _foreign_display(code, terminology, on):
         yield RuleHit(rules["display"], "conflict", (), f"{code.expression}.display")
     if "unspecified" in rules and status.code == "M48.00" and _region_stated(documentation):
@@ -64,7 +79,11 @@ def _foreign_display(code: RecordedCode, terminology: Terminology, on: str) -> b
     if not title or shown == _plain(title):
         return False
     others = [named for pack in terminology.packs for named in pack.codes.values()]
-    others += [named for table in terminology.main.tables.values() for named in (*table.regions.values(), *table.junctions.values(), *table.codes)]
+    others += [
+        named
+        for table in terminology.main.tables.values()
+        for named in (*table.regions.values(), *table.junctions.values(), *table.codes)
+    ]
     if any(shown == _plain(terminology.icd10cm.title(other) or "") for other in others if other != code.code):
         return True
     if terminology.pack_of(code.code) and _content(shown) and not _content(shown) & _content(_plain(title)):
@@ -76,7 +95,20 @@ def _content(words: str) -> set[str]:
     return {word for word in words.split() if len(word) >= 3 and word.isalpha()}
 
 
-_REGION_WORDS = frozenset({"head", "cervical", "thoracic", "lumbar", "sacral", "pelvic", "abdomen", "lumbosacral", "thoracolumbar", "cervicothoracic"})
+_REGION_WORDS = frozenset(
+    {
+        "head",
+        "cervical",
+        "thoracic",
+        "lumbar",
+        "sacral",
+        "pelvic",
+        "abdomen",
+        "lumbosacral",
+        "thoracolumbar",
+        "cervicothoracic",
+    }
+)
 
 
 def _names_another_region(shown: str, title: str) -> bool:
@@ -85,4 +117,6 @@ def _names_another_region(shown: str, title: str) -> bool:
 
 
 def _region_stated(documentation: Documentation) -> bool:
-    return bool(documentation.sites) or any(s.regions and s.assertion == "affirmed" for s in documentation.statements("provider"))
+    return bool(documentation.sites) or any(
+        s.regions and s.assertion == "affirmed" for s in documentation.statements("provider")
+    )

@@ -49,10 +49,25 @@ def weigh_all(documentation: Documentation, terminology: Terminology, on: str) -
     provider = put_together(documentation.statements("provider"))
     weighed = [_weigh(s, documentation, terminology, on, from_report=False) for s in provider]
     weighed = [w for w in weighed if not _silent(w, documentation, terminology)]
-    if any(w.statement.narrowing != "unstated" for w in weighed) or not documentation.takes_reports or documentation.clinical or _settled_by_provider(documentation):
+    if (
+        any(w.statement.narrowing != "unstated" for w in weighed)
+        or not documentation.takes_reports
+        or documentation.clinical
+        or _settled_by_provider(documentation)
+    ):
         return weighed
-    reported = [s for s in put_together(_reported(documentation)) if s.narrowing == "stated" and s.assertion == "affirmed"]
-    reported += [] if reported else [s for s in put_together(_reported(documentation)) if s.narrowing == "implied" and s.causes and s.assertion == "affirmed"]
+    reported = [
+        s for s in put_together(_reported(documentation)) if s.narrowing == "stated" and s.assertion == "affirmed"
+    ]
+    reported += (
+        []
+        if reported
+        else [
+            s
+            for s in put_together(_reported(documentation))
+            if s.narrowing == "implied" and s.causes and s.assertion == "affirmed"
+        ]
+    )
     from_reports = [_weigh(s, documentation, terminology, on, from_report=True) for s in reported]
     return weighed + [w for w in from_reports if not _silent(w, documentation, terminology)]
 
@@ -78,7 +93,9 @@ def has_family_code(documentation: Documentation, terminology: Terminology) -> b
     return any(code.system == "icd-10-cm" and terminology.pack_of(code.code) for code in documentation.codes)
 
 
-def _weigh(statement: Statement, documentation: Documentation, terminology: Terminology, on: str, *, from_report: bool) -> Weighed:
+def _weigh(
+    statement: Statement, documentation: Documentation, terminology: Terminology, on: str, *, from_report: bool
+) -> Weighed:
     regions, hinted, clash = _regions(statement, documentation, from_report=from_report)
     redirects = _redirects(statement, documentation, terminology, on)
     packs, linked = _families(statement, terminology)
@@ -103,19 +120,33 @@ def _narrowing(statement: Statement, documentation: Documentation, *, from_repor
         return Element("narrowing", "missing", (), evidence)
     if from_report:
         return Element("narrowing", "missing", ("stenosis",), evidence)
-    return Element("narrowing", "uncertain" if statement.assertion == "uncertain" else "documented", ("stenosis",), evidence)
+    return Element(
+        "narrowing", "uncertain" if statement.assertion == "uncertain" else "documented", ("stenosis",), evidence
+    )
 
 
 def contradicted(statement: Statement, documentation: Documentation) -> tuple[Evidence, ...]:
     """Denials by the provider of the same space at the same level."""
-    return tuple(s.evidence for s in documentation.statements("provider") if s.assertion == "negated" and s.narrowing == "stated" and s.space and statement.space
-                 and s.space.value == statement.space.value and _same_spot(s, statement))
+    return tuple(
+        s.evidence
+        for s in documentation.statements("provider")
+        if s.assertion == "negated"
+        and s.narrowing == "stated"
+        and s.space
+        and statement.space
+        and s.space.value == statement.space.value
+        and _same_spot(s, statement)
+    )
 
 
 def _same_spot(one: Statement, other: Statement) -> bool:
     if one.levels or other.levels:
         return bool(set(one.levels) & set(other.levels))
-    return set(one.region_values()) == set(other.region_values()) and one.evidence.passage.expression != "" and _one_each(one, other)
+    return (
+        set(one.region_values()) == set(other.region_values())
+        and one.evidence.passage.expression != ""
+        and _one_each(one, other)
+    )
 
 
 def _one_each(one: Statement, other: Statement) -> bool:
@@ -153,7 +184,13 @@ def _tissue(statement: Statement, packs: Sequence[RulePack], *, linked: bool, cl
     return Element("tissue", status, values, evidence)
 
 
-def _report_tissues(statement: Statement, regions: Sequence[Finding], documentation: Documentation, terminology: Terminology, packs: Sequence[RulePack]) -> tuple[Evidence, ...]:
+def _report_tissues(
+    statement: Statement,
+    regions: Sequence[Finding],
+    documentation: Documentation,
+    terminology: Terminology,
+    packs: Sequence[RulePack],
+) -> tuple[Evidence, ...]:
     """What a report of this encounter ties to the same narrowing, where it is another tissue than the provider's."""
     if not packs or not statement.causes:
         return ()
@@ -161,7 +198,13 @@ def _report_tissues(statement: Statement, regions: Sequence[Finding], documentat
     clash: list[Evidence] = []
     for other in documentation.statements("report"):
         same_place = not other.regions or not regions or agree(other.region_values(), [f.value for f in regions])
-        if other.evidence.passage.earlier_encounter or not same_place or other.assertion != "affirmed" or not other.causes or not _same_space(other, statement):
+        if (
+            other.evidence.passage.earlier_encounter
+            or not same_place
+            or other.assertion != "affirmed"
+            or not other.causes
+            or not _same_space(other, statement)
+        ):
             continue
         theirs = set(other.tissue_values(linked=True))
         families = terminology.packs_for(statement.space.value if statement.space else "canal", theirs)
@@ -178,7 +221,9 @@ def _same_space(one: Statement, other: Statement) -> bool:
 # --- region -------------------------------------------------------------------------------------------------------
 
 
-def _regions(statement: Statement, documentation: Documentation, *, from_report: bool) -> tuple[tuple[Finding, ...], tuple[Finding, ...], tuple[Evidence, ...]]:
+def _regions(
+    statement: Statement, documentation: Documentation, *, from_report: bool
+) -> tuple[tuple[Finding, ...], tuple[Finding, ...], tuple[Evidence, ...]]:
     """(regions, regions only hinted at, clashing evidence), by the order of sources of POLICY section 3."""
     own, sites = settled(statement.regions), documentation.sites if not from_report else ()
     if not statement.regions_joined:
@@ -188,7 +233,11 @@ def _regions(statement: Statement, documentation: Documentation, *, from_report:
     if own:
         narrowed = _narrowed_by(own, sites)
         clash = () if from_report else _report_regions(statement, narrowed, documentation)
-        return (narrowed if not clash else merged(narrowed, clash)), (), _evidence_of((*narrowed, *clash)) if clash else ()
+        return (
+            (narrowed if not clash else merged(narrowed, clash)),
+            (),
+            _evidence_of((*narrowed, *clash)) if clash else (),
+        )
     if sites:
         return settled(sites), (), ()
     from_reports = _regions_of_reports(statement, documentation)
@@ -211,7 +260,12 @@ def _narrowed_by(own: Sequence[Finding], sites: Sequence[Finding]) -> tuple[Find
 def _regions_of_reports(statement: Statement, documentation: Documentation) -> tuple[Finding, ...]:
     found: tuple[Finding, ...] = ()
     for other in documentation.statements("report"):
-        if other.assertion == "affirmed" and other.narrowing != "unstated" and _same_space(other, statement) and not other.evidence.passage.earlier_encounter:
+        if (
+            other.assertion == "affirmed"
+            and other.narrowing != "unstated"
+            and _same_space(other, statement)
+            and not other.evidence.passage.earlier_encounter
+        ):
             found = merged(found, other.regions)
     return settled(found)
 
@@ -225,7 +279,13 @@ def _report_regions(statement: Statement, own: Sequence[Finding], documentation:
     values = {f.value for f in own}
     found: tuple[Finding, ...] = ()
     for other in documentation.statements("report"):
-        if other.assertion != "affirmed" or other.narrowing != "stated" or not other.regions or other.evidence.passage.earlier_encounter or not _same_space(other, statement):
+        if (
+            other.assertion != "affirmed"
+            or other.narrowing != "stated"
+            or not other.regions
+            or other.evidence.passage.earlier_encounter
+            or not _same_space(other, statement)
+        ):
             continue
         if agree(other.region_values(), values):
             return ()
@@ -246,14 +306,30 @@ def _region(regions: Sequence[Finding], clash: Sequence[Evidence]) -> Element:
 # --- framing and certainty ----------------------------------------------------------------------------------------
 
 
-def _redirects(statement: Statement, documentation: Documentation, terminology: Terminology, on: str) -> tuple[Rule, ...]:
+def _redirects(
+    statement: Statement, documentation: Documentation, terminology: Terminology, on: str
+) -> tuple[Rule, ...]:
     framings = {f.value for f in statement.framings}
-    tissues = {f.detail for f in (*statement.causes, *statement.listed)} if not statement.causes else {f.detail for f in statement.causes}
-    past_surgery = {"after-surgery"} if any(f.value == "after-surgery" and f.assertion == "affirmed" for f in documentation.findings("framing", "provider")) else set()
+    tissues = (
+        {f.detail for f in (*statement.causes, *statement.listed)}
+        if not statement.causes
+        else {f.detail for f in statement.causes}
+    )
+    past_surgery = (
+        {"after-surgery"}
+        if any(
+            f.value == "after-surgery" and f.assertion == "affirmed"
+            for f in documentation.findings("framing", "provider")
+        )
+        else set()
+    )
     found = []
     for rule in terminology.main.of_kind("redirects", on):
         when = _when(rule)
-        if all(_named(key, wanted, framings | (past_surgery if "tissue" in when else set()), tissues) for key, wanted in when.items()):
+        if all(
+            _named(key, wanted, framings | (past_surgery if "tissue" in when else set()), tissues)
+            for key, wanted in when.items()
+        ):
             found.append(rule)
     return tuple(found)
 
@@ -268,24 +344,37 @@ def _named(key: str, wanted: Iterable[str], framings: set[str], tissues: set[str
     return bool(set(wanted) & (framings if key == "framing" else tissues))
 
 
-def _framing(statement: Statement, documentation: Documentation, terminology: Terminology, redirects: Sequence[Rule]) -> Element:
+def _framing(
+    statement: Statement, documentation: Documentation, terminology: Terminology, redirects: Sequence[Rule]
+) -> Element:
     words = [f for f in statement.framings if f.value == "category-words"]
     if words and not any(rule.settings.get("bars_families") for rule in redirects):
         return Element("framing", "documented", ("category-words",), _evidence_of(words[:1]))
-    said = [f for f in documentation.findings("framing", "provider") if f.value == "biomechanical" and f.assertion == "affirmed"]
+    said = [
+        f
+        for f in documentation.findings("framing", "provider")
+        if f.value == "biomechanical" and f.assertion == "affirmed"
+    ]
     if said:
         return Element("framing", "documented", ("biomechanical",), _evidence_of(said[:1]))
     if chosen_code(documentation, terminology):
         return Element("framing", "documented", ("chosen-code",), ())
     elsewhere = [f for f in statement.framings if any(f.value in _when(rule).get("framing", ()) for rule in redirects)]
     if elsewhere and any(rule.settings.get("complete") for rule in redirects):
-        return Element("framing", "documented", tuple(dict.fromkeys(f.value for f in elsewhere)), _evidence_of(elsewhere))
+        return Element(
+            "framing", "documented", tuple(dict.fromkeys(f.value for f in elsewhere)), _evidence_of(elsewhere)
+        )
     return Element("framing", "missing", (), _evidence_of(elsewhere))
 
 
 def chosen_code(documentation: Documentation, terminology: Terminology) -> bool:
     """A code of these families in the provider's own hand; before a claim any that stands on the record."""
-    return any(code.system == "icd-10-cm" and terminology.pack_of(code.code) and (code.chosen or documentation.setting == "claim") for code in documentation.codes)
+    return any(
+        code.system == "icd-10-cm"
+        and terminology.pack_of(code.code)
+        and (code.chosen or documentation.setting == "claim")
+        for code in documentation.codes
+    )
 
 
 def uncertain_by_status(documentation: Documentation) -> bool:
@@ -304,5 +393,8 @@ def _certainty(statement: Statement, documentation: Documentation) -> Element:
 def as_certain(weighed: Weighed) -> Weighed:
     """At discharge an uncertain inpatient diagnosis is coded as if established (Guidelines II.H)."""
     if weighed.has("certainty") and weighed.elements["narrowing"].status == "uncertain":
-        return replace(weighed, elements={**weighed.elements, "narrowing": replace(weighed.elements["narrowing"], status="documented")})
+        return replace(
+            weighed,
+            elements={**weighed.elements, "narrowing": replace(weighed.elements["narrowing"], status="documented")},
+        )
     return weighed

@@ -22,7 +22,9 @@ def _mapping(loader: Any, node: Any) -> dict[str, Any]:
         key = loader.construct_object(key_node, deep=True)
         line = key_node.start_mark.line + 1
         if not isinstance(key, str):
-            raise PackError(f"{loader.name}, line {line}: key {key_node.value!r} reads as {type(key).__name__}. Quote it.")
+            raise PackError(
+                f"{loader.name}, line {line}: key {key_node.value!r} reads as {type(key).__name__}. Quote it."
+            )
         if key in page:
             raise PackError(f"{loader.name}, line {line}: key {key!r} stands twice. Keep one of them.")
         page[key] = loader.construct_object(value_node, deep=True)
@@ -40,7 +42,9 @@ def load_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        raise PackError(f"{path}{where}: not readable as YAML ({getattr(error, 'problem', 'syntax')}). Correct that line.") from None
+        raise PackError(
+            f"{path}{where}: not readable as YAML ({getattr(error, 'problem', 'syntax')}). Correct that line."
+        ) from None
     except OSError as error:
         raise PackError(f"{path}: cannot be read ({error.strerror}). Check the folder given as TERMINOLOGY.") from None
     if not isinstance(page, dict):
