@@ -10,6 +10,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from service.assist import Assist, load_assist
+from service.cds_hooks import cds_hooks
 from service.fhir_api import fhir, fhir_response
 from service.json_body import MAX_BYTES, Issue, Refusal, issues_to_operation_outcome
 from service.rules_pages import rules_pages
@@ -27,9 +28,10 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None) -
     """The whole service as a WSGI application; PackError or SettingError when something it rests on is wrong."""
     settings = settings or Settings()
     app = Flask(__name__, static_folder=None)
-    app.config.update(BASE_URL=settings.base_url, MAX_CONTENT_LENGTH=MAX_BYTES)
+    app.config.update(BASE_URL=settings.base_url, HOOK_DOMAIN=settings.hook_domain, MAX_CONTENT_LENGTH=MAX_BYTES)
     app.extensions["assist"] = assist or load_assist(settings.terminology or terminology_dir(), site_lexicon=settings.lexicon, policies=settings.policies,
                                                      manipulation_codes=settings.manipulation_codes, wants_care=settings.wants_care)
+    app.register_blueprint(cds_hooks)
     app.register_blueprint(fhir)
     app.register_blueprint(rules_pages)
     app.before_request(_begin)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Set
+from collections.abc import Mapping, Set
 
 from service.coding.model import REQUIRED, Assessment, CodingSuggestion, Evidence, Query, Rule
 from service.coding.packs import Terminology
@@ -73,7 +73,7 @@ def points_to_narrowing(assessment: Assessment) -> bool:
 def danger_signs(assessment: Assessment, rule: Rule) -> tuple[Evidence, ...]:
     """The words that make a safety rule hold on this Condition."""
     when = rule.settings["when"]
-    signs = when.get("safety", ()) if isinstance(when, dict) else ()
+    signs = when.get("safety", ()) if isinstance(when, Mapping) else ()
     found = assessment.documentation.findings("function", "provider", "report", "ancillary")
     return tuple(f.evidence for f in found if f.assertion == "affirmed" and f.detail in signs and f.evidence)
 

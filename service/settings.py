@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,13 @@ KNOWN: dict[str, str] = {
     "LEXICON": "YAML file with a site's own terms on top of ours",
     "PAYER_POLICIES": "JSON file with payer policies and the operator's list of manipulation procedures",
     "BASE_URL": "how the outside reaches the service, such as https://coding.example.org",
+    "HOOK_DOMAIN": "reverse domain under which the hooks of our own are listed, such as org.example",
     "LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR",
     "DATABASE_URL": "sqlite:///... or postgresql+psycopg://...",
     "AUTH": "none or jwt",
     "ALLOW_INSECURE": "1 to serve without authentication on an address that is not this machine's own",
 }
+_REVERSE_DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -39,6 +42,7 @@ class Settings:
     base_url: str = "http://127.0.0.1:8080"
     log_level: str = "INFO"
     allow_insecure: bool = False
+    hook_domain: str = ""
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -55,8 +59,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     base_url = given.get("BASE_URL", Settings.base_url).rstrip("/")
     if not base_url.startswith(("http://", "https://")):
         raise SettingError(f"{PREFIX}BASE_URL begins with http:// or https://.")
+    hook_domain = given.get("HOOK_DOMAIN", "")
+    if hook_domain and not _REVERSE_DOMAIN.fullmatch(hook_domain):
+        raise SettingError(f"{PREFIX}HOOK_DOMAIN is a reverse domain that you own, in lower case, such as org.example.")
     policies, codes, wants_care = _policies(_path("PAYER_POLICIES", given)) if "PAYER_POLICIES" in given else ((), frozenset[str](), False)
-    return Settings(_path("TERMINOLOGY", given), _path("LEXICON", given), policies, codes, wants_care, base_url, level, given.get("ALLOW_INSECURE") == "1")
+    return Settings(_path("TERMINOLOGY", given), _path("LEXICON", given), policies, codes, wants_care, base_url, level, given.get("ALLOW_INSECURE") == "1", hook_domain)
 
 
 def _path(name: str, given: Mapping[str, str]) -> Path | None:

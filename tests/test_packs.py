@@ -1,7 +1,7 @@
 """The cases beside each pack, the strictness of the loader, and a family that is data alone.
 
-A case is written by a coder, in YAML, beside the rule that it proves (terminology/README.md says how). Its id begins with
-the rule: `pytest -k tissue-is-stated` runs what proves that rule.
+A case is written by a coder, in YAML, beside the rule that it proves (terminology/README.md says how). Its id begins
+with the rule: `pytest -k tissue-is-stated` runs what proves that rule.
 """
 
 from __future__ import annotations
@@ -34,9 +34,37 @@ HL7 = "http://terminology.hl7.org/CodeSystem/"
 
 # --- the cases: what a coder may write (terminology/README.md) ----------------------------------------------------
 
-CONDITION_KEYS = frozenset({"text", "code", "display", "system", "snomed", "chosen", "site", "note", "verification", "clinical", "category"})
-RECORD_KEYS = CONDITION_KEYS | {"conditions", "report", "encounter", "setting", "date", "hook", "order", "claim", "coverage", "payer", "bundle"}
-EXPECTATION_KEYS = frozenset({"suggests", "candidates", "among-candidates", "never", "asks", "not-asks", "flags", "not-flags", "disposition", "outcome", "quotes"})
+CONDITION_KEYS = frozenset(
+    {"text", "code", "display", "system", "snomed", "chosen", "site", "note", "verification", "clinical", "category"}
+)
+RECORD_KEYS = CONDITION_KEYS | {
+    "conditions",
+    "report",
+    "encounter",
+    "setting",
+    "date",
+    "hook",
+    "order",
+    "claim",
+    "coverage",
+    "payer",
+    "bundle",
+}
+EXPECTATION_KEYS = frozenset(
+    {
+        "suggests",
+        "candidates",
+        "among-candidates",
+        "never",
+        "asks",
+        "not-asks",
+        "flags",
+        "not-flags",
+        "disposition",
+        "outcome",
+        "quotes",
+    }
+)
 REPORT_KEYS = frozenset({"text", "title", "date", "status", "patient", "encounter", "pdf"})
 DATE_OF_SERVICE = "2026-06-10"
 
@@ -68,12 +96,18 @@ def read_cases(path: Path) -> Iterator[Case]:
     page = load_yaml(path)
     unknown = set(page) - {"proves", "holds", "does-not-hold"}
     assert not unknown, f"{path}: unknown key {sorted(unknown)[0]!r}. Allowed: proves, holds, does-not-hold."
-    assert page.get("proves") == path.stem, f"{path}: proves {page.get('proves')!r}. The file bears the name of the rule that it proves."
+    assert page.get("proves") == path.stem, (
+        f"{path}: proves {page.get('proves')!r}. The file bears the name of the rule that it proves."
+    )
     for key in ("holds", "does-not-hold"):
         for entry in page.get(key) or ():
             unknown = set(entry) - RECORD_KEYS - EXPECTATION_KEYS - {"case"}
-            assert not unknown, f"{path}, case {entry.get('case')!r}: unknown key {sorted(unknown)[0]!r}. See terminology/README.md."
-            assert set(entry) & EXPECTATION_KEYS, f"{path}, case {entry.get('case')!r}: expects nothing. Say what follows."
+            assert not unknown, (
+                f"{path}, case {entry.get('case')!r}: unknown key {sorted(unknown)[0]!r}. See terminology/README.md."
+            )
+            assert set(entry) & EXPECTATION_KEYS, (
+                f"{path}, case {entry.get('case')!r}: expects nothing. Say what follows."
+            )
             yield Case(path, path.stem, key == "holds", entry)
 
 
@@ -84,7 +118,11 @@ CASES = [case for path in case_files() for case in read_cases(path)]
 def test_case(case: Case, assist: Assist) -> None:
     answer = answered(case, assist)
     found = _found(answer)
-    wrong = [key for key in case.page if key in EXPECTATIONS and EXPECTATIONS[key](found, case.page[key], case) != case.page[key]]
+    wrong = [
+        key
+        for key in case.page
+        if key in EXPECTATIONS and EXPECTATIONS[key](found, case.page[key], case) != case.page[key]
+    ]
     if at_work(case.rule, case.pack, answer, assist.terminology) is not case.holds:
         wrong.append("holds" if case.holds else "does-not-hold")
     assert wrong == [], _told(case, wrong, found)
@@ -116,12 +154,16 @@ def at_work(rule_id: str, pack_id: str, answer: Answer, terminology: Terminology
     assert rule is not None
     by_kind: dict[str, Callable[[], bool]] = {
         "requires": lambda: any(hit.outcome == "met" for hit in _hits(answer, rule_id)),
-        "names-code": lambda: any(code in _codes_of(pack_id, terminology) and rule_id in rules for code, rules in _suggested(answer)),
+        "names-code": lambda: any(
+            code in _codes_of(pack_id, terminology) and rule_id in rules for code, rules in _suggested(answer)
+        ),
         "notes": lambda: any(rule.says in s.notes for one in answer.judged for s in one.assessment.suggestions),
         "default": lambda: bool(_candidates(answer) & _table_codes(rule, terminology)),
         "companions": lambda: bool(_candidates(answer) & _table_codes(rule, terminology)),
     }
-    raised = {issue.rule for issue in answer.issues} | {hit.rule.id for one in answer.judged for hit in one.assessment.hits}
+    raised = {issue.rule for issue in answer.issues} | {
+        hit.rule.id for one in answer.judged for hit in one.assessment.hits
+    }
     return by_kind.get(rule.kind, lambda: rule_id in raised)()
 
 
@@ -164,7 +206,8 @@ def _found(answer: Answer) -> dict[str, Any]:
         "flags": {issue.flag: issue.severity for issue in reversed(answer.all_issues)},
         "disposition": dispositions[0] if len(dispositions) == 1 else dispositions,
         "quotes": sorted({e.quote for a in assessments for e in _evidence(a)}),
-        "hits": {hit.rule.id: hit.outcome for a in assessments for hit in a.hits} | {issue.rule: "conflict" for issue in answer.issues},
+        "hits": {hit.rule.id: hit.outcome for a in assessments for hit in a.hits}
+        | {issue.rule: "conflict" for issue in answer.issues},
     }
 
 
@@ -202,7 +245,9 @@ def _flags(found: Mapping[str, Any], wanted: Any, _: Case) -> Any:
 EXPECTATIONS: dict[str, Callable[[Mapping[str, Any], Any, Case], Any]] = {
     "suggests": lambda found, wanted, case: found["suggests"],
     "candidates": _candidates_in_order,
-    "among-candidates": lambda found, wanted, case: {code: found["candidates"].get(code, "no candidate") for code in wanted},
+    "among-candidates": lambda found, wanted, case: {
+        code: found["candidates"].get(code, "no candidate") for code in wanted
+    },
     "never": _never,
     "asks": lambda found, wanted, case: _named(found["asks"], wanted),
     "not-asks": lambda found, unwanted, case: _without(found["asks"], unwanted),
@@ -210,14 +255,18 @@ EXPECTATIONS: dict[str, Callable[[Mapping[str, Any], Any, Case], Any]] = {
     "not-flags": lambda found, unwanted, case: _without(found["flags"], unwanted),
     "disposition": lambda found, wanted, case: found["disposition"],
     "outcome": lambda found, wanted, case: found["hits"].get(case.rule, "silent"),
-    "quotes": lambda found, wanted, case: [words for words in wanted if any(words in quote for quote in found["quotes"])],
+    "quotes": lambda found, wanted, case: [
+        words for words in wanted if any(words in quote for quote in found["quotes"])
+    ],
 }
 
 
 def _told(case: Case, wrong: list[str], found: Mapping[str, Any]) -> str:
     """What a coder reads who sees the case fail."""
     expected = "".join(f"\n  {key}: {case.page[key]}" for key in wrong if key in case.page)
-    return f"{case.path}, case {case.page['case']!r}: not as expected: {', '.join(wrong)}{expected}\nfound" + "".join(f"\n  {key}: {value}" for key, value in found.items())
+    return f"{case.path}, case {case.page['case']!r}: not as expected: {', '.join(wrong)}{expected}\nfound" + "".join(
+        f"\n  {key}: {value}" for key, value in found.items()
+    )
 
 
 # --- from the coder's words to FHIR -------------------------------------------------------------------------------
@@ -231,14 +280,37 @@ def answered(case: Case, assist: Assist) -> Answer:
 def replace_payer(assist: Assist, payer: Mapping[str, Any] | None) -> Assist:
     if not payer:
         return assist
-    policies = tuple(PayerPolicy(p["id"], p["says"], tuple(p.get("coverage", ())), tuple(p.get("procedures", ())), tuple(p.get("first-diagnosis", ()))) for p in payer.get("policies", ()))
-    return replace(assist, policies=policies, manipulation_codes=frozenset(payer.get("manipulation-procedures", ())), wants_care=payer.get("conservative-care") is True)
+    policies = tuple(
+        PayerPolicy(
+            p["id"],
+            p["says"],
+            tuple(p.get("coverage", ())),
+            tuple(p.get("procedures", ())),
+            tuple(p.get("first-diagnosis", ())),
+        )
+        for p in payer.get("policies", ())
+    )
+    return replace(
+        assist,
+        policies=policies,
+        manipulation_codes=frozenset(payer.get("manipulation-procedures", ())),
+        wants_care=payer.get("conservative-care") is True,
+    )
 
 
 def _request(page: Mapping[str, Any]) -> Request:
     setting = page.get("setting", "charting")
-    request = open_envelope({"resourceType": "Bundle", "type": "collection", "entry": [{"resource": r} for r in page["bundle"]]} if "bundle" in page else _parameters(page), setting)
-    orders = [Entry({"resourceType": "ServiceRequest", "code": {"text": page["order"]}}, "ServiceRequest/o1")] if "order" in page else []
+    request = open_envelope(
+        {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": r} for r in page["bundle"]]}
+        if "bundle" in page
+        else _parameters(page),
+        setting,
+    )
+    orders = (
+        [Entry({"resourceType": "ServiceRequest", "code": {"text": page["order"]}}, "ServiceRequest/o1")]
+        if "order" in page
+        else []
+    )
     return replace(request, orders=orders, hook=page.get("hook", ""))
 
 
@@ -247,7 +319,12 @@ def _parameters(page: Mapping[str, Any]) -> dict[str, Any]:
     parts = [{"name": "condition", "resource": _condition(entry, number)} for number, entry in enumerate(given, 1)]
     reports = page.get("report", [])
     for number, entry in enumerate([reports] if isinstance(reports, str | Mapping) else reports, 1):
-        parts.append({"name": "diagnosticReport", "resource": _report({"text": entry} if isinstance(entry, str) else entry, number)})
+        parts.append(
+            {
+                "name": "diagnosticReport",
+                "resource": _report({"text": entry} if isinstance(entry, str) else entry, number),
+            }
+        )
     if "encounter" in page:
         parts.append({"name": "encounter", "resource": _encounter(page["encounter"])})
     if "claim" in page:
@@ -255,7 +332,10 @@ def _parameters(page: Mapping[str, Any]) -> dict[str, Any]:
     if "coverage" in page:
         parts.append({"name": "coverage", "resource": _coverage(page["coverage"])})
     date = page.get("date", DATE_OF_SERVICE)
-    return {"resourceType": "Parameters", "parameter": [*parts, *([{"name": "dateOfService", "valueDate": date}] if date != "not given" else [])]}
+    return {
+        "resourceType": "Parameters",
+        "parameter": [*parts, *([{"name": "dateOfService", "valueDate": date}] if date != "not given" else [])],
+    }
 
 
 def _condition(entry: Mapping[str, Any], number: int) -> dict[str, Any]:
@@ -276,7 +356,10 @@ def _condition(entry: Mapping[str, Any], number: int) -> dict[str, Any]:
         condition["bodySite"] = [{"text": entry["site"]}]
     if "note" in entry:
         notes = entry["note"] if isinstance(entry["note"], list) else [entry["note"]]
-        condition["note"] = [{"text": note} if isinstance(note, str) else {"authorString": note["by"], "text": note["text"]} for note in notes]
+        condition["note"] = [
+            {"text": note} if isinstance(note, str) else {"authorString": note["by"], "text": note["text"]}
+            for note in notes
+        ]
     return condition
 
 
@@ -320,7 +403,12 @@ def _report(entry: Mapping[str, Any], number: int) -> dict[str, Any]:
 
 def _encounter(given: str | Mapping[str, Any]) -> dict[str, Any]:
     entry = {"class": given} if isinstance(given, str) else given
-    encounter: dict[str, Any] = {"resourceType": "Encounter", "id": "e1", "status": entry.get("status", "in-progress"), "class": {"system": HL7 + "v3-ActCode", "code": entry["class"]}}
+    encounter: dict[str, Any] = {
+        "resourceType": "Encounter",
+        "id": "e1",
+        "status": entry.get("status", "in-progress"),
+        "class": {"system": HL7 + "v3-ActCode", "code": entry["class"]},
+    }
     period = {key: entry[key] for key in ("start", "end") if key in entry}
     return {**encounter, **({"period": period} if period else {})}
 
@@ -338,7 +426,10 @@ def _claim(entry: Mapping[str, Any], conditions: int) -> dict[str, Any]:
         "provider": {"reference": "Organization/o1"},
         "priority": _concept("processpriority", "normal"),
         "insurance": [{"sequence": 1, "focal": True, "coverage": {"reference": "Coverage/v1"}}],
-        "diagnosis": [{"sequence": place, "diagnosisReference": {"reference": f"Condition/c{number}"}} for place, number in enumerate(diagnoses, 1)],
+        "diagnosis": [
+            {"sequence": place, "diagnosisReference": {"reference": f"Condition/c{number}"}}
+            for place, number in enumerate(diagnoses, 1)
+        ],
         "item": [_line(line, number) for number, line in enumerate(entry.get("lines", ()), 1)],
     }
     return {key: value for key, value in claim.items() if value != []}
@@ -353,86 +444,100 @@ def _line(line: Mapping[str, Any], number: int) -> dict[str, Any]:
 
 
 def _coverage(payer: str) -> dict[str, Any]:
-    return {"resourceType": "Coverage", "id": "v1", "status": "active", "beneficiary": {"reference": PATIENT}, "type": {"text": payer}, "payor": [{"display": payer}]}
+    return {
+        "resourceType": "Coverage",
+        "id": "v1",
+        "status": "active",
+        "beneficiary": {"reference": PATIENT},
+        "type": {"text": payer},
+        "payor": [{"display": payer}],
+    }
 
 
 # --- severities: POLICY section 5, written out by hand ------------------------------------------------------------
 
-I, W, E, NOT = "information", "warning", "error", None
-SEVERITIES = {  # while charting, before a claim
-    "doc.narrowing-missing": (W, W),
-    "doc.space-missing": (W, W),
-    "doc.tissue-missing": (W, W),
-    "doc.region-missing": (W, W),
-    "doc.framing-missing": (W, W),
-    "doc.tissue-mixed": (W, E),
-    "doc.tissue-conflict": (W, E),
-    "doc.region-conflict": (W, E),
-    "doc.code-text-mismatch": (W, E),
-    "doc.tissue-unsupported": (W, E),
-    "doc.foramen-not-canal": (I, I),
-    "doc.classified-elsewhere": (W, W),
-    "doc.uncertain-outpatient": (I, E),
-    "doc.uncertain-not-discharge": (I, E),
-    "doc.provider-statement-missing": (I, E),
-    "doc.imaging-missing": (I, W),
-    "doc.function-missing": (I, W),
-    "doc.care-missing": (I, W),
-    "code.unknown": (E, E),
-    "code.not-billable": (E, E),
-    "code.seventh-character": (E, E),
-    "code.not-valid-on-dos": (E, E),
-    "code.manifestation-first": (E, E),
-    "code.excludes1": (W, E),
-    "code.unspecified-though-documented": (W, W),
-    "code.display-mismatch": (W, E),
-    "code.system-not-icd10cm": (I, I),
-    "claim.diagnosis-pointer": (NOT, E),
-    "cond.code-missing": (I, W),
-    "cond.refuted": (NOT, E),
-    "cond.entered-in-error": (NOT, E),
-    "cond.unconfirmed": (W, E),
-    "cond.resolved": (I, W),
-    "cond.duplicate": (I, W),
-    "evidence.modality-unfit": (I, W),
-    "evidence.report-not-final": (I, W),
-    "evidence.subject-mismatch": (I, W),
-    "evidence.report-undated": (I, W),
-    "dos.missing": (I, E),  # POLICY: not raised while charting; CONTRACT: information. The contract is what the world sees.
-    "dos.not-covered": (NOT, W),
-    "safety.manipulation-contraindication": (W, W),
-    "payer.policy-check": (NOT, W),
-    # Not in POLICY: CONTRACT, "unreadable attachment ...: assessed with what is there, and the flag"; FHIR R4, isModifier.
-    "evidence.unreadable": (I, W),
-    "record.modifier-extension": (W, W),
+SEVERITIES = {  # as the policy writes them: while charting / before a claim
+    "doc.narrowing-missing": "W/W",
+    "doc.space-missing": "W/W",
+    "doc.tissue-missing": "W/W",
+    "doc.region-missing": "W/W",
+    "doc.framing-missing": "W/W",
+    "doc.tissue-mixed": "W/E",
+    "doc.tissue-conflict": "W/E",
+    "doc.region-conflict": "W/E",
+    "doc.code-text-mismatch": "W/E",
+    "doc.tissue-unsupported": "W/E",
+    "doc.foramen-not-canal": "I/I",
+    "doc.classified-elsewhere": "W/W",
+    "doc.uncertain-outpatient": "I/E",
+    "doc.uncertain-not-discharge": "I/E",
+    "doc.provider-statement-missing": "I/E",
+    "doc.imaging-missing": "I/W",
+    "doc.function-missing": "I/W",
+    "doc.care-missing": "I/W",
+    "code.unknown": "E/E",
+    "code.not-billable": "E/E",
+    "code.seventh-character": "E/E",
+    "code.not-valid-on-dos": "E/E",
+    "code.manifestation-first": "E/E",
+    "code.excludes1": "W/E",
+    "code.unspecified-though-documented": "W/W",
+    "code.display-mismatch": "W/E",
+    "code.system-not-icd10cm": "I/I",
+    "claim.diagnosis-pointer": "-/E",
+    "cond.code-missing": "I/W",
+    "cond.refuted": "-/E",
+    "cond.entered-in-error": "-/E",
+    "cond.unconfirmed": "W/E",
+    "cond.resolved": "I/W",
+    "cond.duplicate": "I/W",
+    "evidence.modality-unfit": "I/W",
+    "evidence.report-not-final": "I/W",
+    "evidence.subject-mismatch": "I/W",
+    "evidence.report-undated": "I/W",
+    "dos.not-covered": "-/W",
+    "safety.manipulation-contraindication": "W/W",
+    "payer.policy-check": "-/W",
+    # POLICY says -/E. CONTRACT, which the world sees, says information while charting.
+    "dos.missing": "I/E",
+    # Not in POLICY: CONTRACT, "unreadable attachment ...: assessed with what is there, and the flag"; FHIR isModifier.
+    "evidence.unreadable": "I/W",
+    "record.modifier-extension": "W/W",
 }
-GRADED = {  # flag and grade: while charting, before a claim
-    ("doc.narrowing-missing", "on-code"): (W, E),
-    ("doc.space-missing", "on-code"): (W, E),
-    ("doc.tissue-missing", "on-code"): (W, E),
-    ("doc.region-missing", "on-code"): (W, E),
-    ("doc.framing-missing", "on-code"): (W, E),
-    ("doc.foramen-not-canal", "on-code"): (W, E),
-    ("code.excludes1", "unrelated"): (W, W),
+GRADED = {  # where the record tells more: a code of the families stands, a canal code for a foramen, two unrelated
+    ("doc.narrowing-missing", "on-code"): "W/E",
+    ("doc.space-missing", "on-code"): "W/E",
+    ("doc.tissue-missing", "on-code"): "W/E",
+    ("doc.region-missing", "on-code"): "W/E",
+    ("doc.framing-missing", "on-code"): "W/E",
+    ("doc.foramen-not-canal", "on-code"): "W/E",
+    ("code.excludes1", "unrelated"): "W/W",
 }
-GRADED_CLAIM = {("doc.provider-statement-missing", "claim-of-imaging"): W, ("payer.policy-check", "order-broken"): E}
+GRADED_BEFORE_A_CLAIM = {
+    ("doc.provider-statement-missing", "claim-of-imaging"): "W",
+    ("payer.policy-check", "order-broken"): "E",
+}
+LETTERS = {"information": "I", "warning": "W", "error": "E", None: "-"}
+
+
+def severities(flag: str, grade: str, terminology: Terminology) -> str:
+    shown = terminology.flags[flag]
+    return f"{LETTERS[shown.severity('charting', grade)]}/{LETTERS[shown.severity('claim', grade)]}"
 
 
 @pytest.mark.parametrize("flag", SEVERITIES)
 def test_a_flag_is_as_severe_as_the_policy_says(flag: str, terminology: Terminology) -> None:
-    shown = terminology.flags[flag]
-    assert (shown.severity("charting"), shown.severity("claim")) == SEVERITIES[flag]
+    assert severities(flag, "", terminology) == SEVERITIES[flag]
 
 
 @pytest.mark.parametrize(("flag", "grade"), GRADED)
 def test_a_flag_is_graded_as_the_policy_says(flag: str, grade: str, terminology: Terminology) -> None:
-    shown = terminology.flags[flag]
-    assert (shown.severity("charting", grade), shown.severity("claim", grade)) == GRADED[flag, grade]
+    assert severities(flag, grade, terminology) == GRADED[flag, grade]
 
 
-@pytest.mark.parametrize(("flag", "grade"), GRADED_CLAIM)
+@pytest.mark.parametrize(("flag", "grade"), GRADED_BEFORE_A_CLAIM)
 def test_before_a_claim_a_flag_is_graded_as_the_policy_says(flag: str, grade: str, terminology: Terminology) -> None:
-    assert terminology.flags[flag].severity("claim", grade) == GRADED_CLAIM[flag, grade]
+    assert severities(flag, grade, terminology)[-1] == GRADED_BEFORE_A_CLAIM[flag, grade]
 
 
 def test_there_is_no_other_flag_than_those_of_the_policy(terminology: Terminology) -> None:
@@ -453,46 +558,167 @@ class Fault:
 
 
 M99_4, M99_3 = "m99.4/pack.yaml", "m99.3/pack.yaml"
-NARROWING = "    kind: requires\n    element: narrowing\n    strength: required\n    flag: doc.narrowing-missing\n    in_force_from: \"2015-10-01\"\n    cites: [icd-10-cm-tabular-m99, reference-page-m99-40]\n"
+NARROWING = '    kind: requires\n    element: narrowing\n    strength: required\n    flag: doc.narrowing-missing\n    in_force_from: "2015-10-01"\n    cites: [icd-10-cm-tabular-m99, reference-page-m99-40]\n'
 IN_NARROWING = "rule 'narrowing-is-stated'"
 CODES = "codes: {head: M99.40, cervical: M99.41,"
 FAULTS = {
-    "an unknown key": Fault(M99_4, NARROWING + "    elemnt: narrowing\n", NARROWING, (IN_NARROWING, "'elemnt'", "Allowed:", "element")),
-    "a rule that cites nothing": Fault(M99_4, NARROWING.replace("    cites: [icd-10-cm-tabular-m99, reference-page-m99-40]\n", ""), NARROWING, (IN_NARROWING, "cites nothing", "Name what the rule rests on")),
-    "an empty list of citations": Fault(M99_4, NARROWING.replace("[icd-10-cm-tabular-m99, reference-page-m99-40]", "[]"), NARROWING, (IN_NARROWING, "cites nothing", "Name what the rule rests on")),
-    "a citation that is not there": Fault(M99_4, NARROWING.replace("[icd-10-cm-tabular-m99,", "[tabular-26,"), NARROWING, (IN_NARROWING, "'tabular-26'", "not under citations. Add it there.")),
-    "an unknown kind": Fault(M99_4, NARROWING.replace("kind: requires", "kind: demands"), NARROWING, (IN_NARROWING, "'demands'", "Allowed:", "requires")),
-    "an unknown value": Fault(M99_4, NARROWING.replace("strength: required", "strength: mandatory"), NARROWING, (IN_NARROWING, "'mandatory'", "Allowed: required, supporting")),
-    "an unknown element": Fault(M99_4, NARROWING.replace("element: narrowing", "element: narrowness"), NARROWING, (IN_NARROWING, "'narrowness'", "Allowed:", "narrowing")),
-    "an end before the beginning": Fault(M99_4, NARROWING + '    in_force_until: "2014-09-30"\n', NARROWING, (IN_NARROWING, "ends before it begins", "Correct the dates")),
-    "a date that is not quoted": Fault(M99_4, NARROWING.replace('"2015-10-01"', "2015-10-01"), NARROWING, (IN_NARROWING, "in_force_from", "quoted")),
-    "a date that is none": Fault(M99_4, NARROWING.replace('"2015-10-01"', '"October 2015"'), NARROWING, (IN_NARROWING, "in_force_from", 'Write it as "2015-10-01", quoted')),
-    "a flag that flags.yaml lacks": Fault(M99_4, NARROWING.replace("doc.narrowing-missing", "doc.narrowing-mising"), NARROWING, (IN_NARROWING, "'doc.narrowing-mising'", "flags.yaml", "correct it")),
-    "no kind of rule without what it needs": Fault(M99_4, NARROWING.replace("    element: narrowing\n", ""), NARROWING, (IN_NARROWING, "`element`")),
-    "a redirect that does not say when": Fault(M99_4, "", "    when: {framing: [chiari]}\n", ("rule 'chiari-is-elsewhere'", "`when`")),
-    "a check that is not named": Fault(M99_4, "kind: validates, flag: code.unknown", "kind: validates, check: unknown, flag: code.unknown", ("rule 'code-is-known'", "`check`")),
-    "a rule twice for the same dates": Fault(M99_4, "rules:\n  - id: space-is-stated\n    says: Twice.\n" + NARROWING, "rules:\n", ("rule 'space-is-stated'", "stands twice for the same dates", "End one before the other begins")),
-    "a rule without its sentence": Fault(M99_4, "", "    says: A narrowing of the neural canal or of an intervertebral foramen is stated and affirmed for this patient.\n", (IN_NARROWING, "`says`", "Add it")),
-    "a code that no release has": Fault(M99_4, CODES.replace("M99.41", "M99.4B"), CODES, ("rule 'region-names-the-code'", "M99.4B", "Correct it")),
+    "an unknown key": Fault(
+        M99_4, NARROWING + "    elemnt: narrowing\n", NARROWING, (IN_NARROWING, "'elemnt'", "Allowed:", "element")
+    ),
+    "a rule that cites nothing": Fault(
+        M99_4,
+        NARROWING.replace("    cites: [icd-10-cm-tabular-m99, reference-page-m99-40]\n", ""),
+        NARROWING,
+        (IN_NARROWING, "cites nothing", "Name what the rule rests on"),
+    ),
+    "an empty list of citations": Fault(
+        M99_4,
+        NARROWING.replace("[icd-10-cm-tabular-m99, reference-page-m99-40]", "[]"),
+        NARROWING,
+        (IN_NARROWING, "cites nothing", "Name what the rule rests on"),
+    ),
+    "a citation that is not there": Fault(
+        M99_4,
+        NARROWING.replace("[icd-10-cm-tabular-m99,", "[tabular-26,"),
+        NARROWING,
+        (IN_NARROWING, "'tabular-26'", "not under citations. Add it there."),
+    ),
+    "an unknown kind": Fault(
+        M99_4,
+        NARROWING.replace("kind: requires", "kind: demands"),
+        NARROWING,
+        (IN_NARROWING, "'demands'", "Allowed:", "requires"),
+    ),
+    "an unknown value": Fault(
+        M99_4,
+        NARROWING.replace("strength: required", "strength: mandatory"),
+        NARROWING,
+        (IN_NARROWING, "'mandatory'", "Allowed: required, supporting"),
+    ),
+    "an unknown element": Fault(
+        M99_4,
+        NARROWING.replace("element: narrowing", "element: narrowness"),
+        NARROWING,
+        (IN_NARROWING, "'narrowness'", "Allowed:", "narrowing"),
+    ),
+    "an end before the beginning": Fault(
+        M99_4,
+        NARROWING + '    in_force_until: "2014-09-30"\n',
+        NARROWING,
+        (IN_NARROWING, "ends before it begins", "Correct the dates"),
+    ),
+    "a date that is not quoted": Fault(
+        M99_4, NARROWING.replace('"2015-10-01"', "2015-10-01"), NARROWING, (IN_NARROWING, "in_force_from", "quoted")
+    ),
+    "a date that is none": Fault(
+        M99_4,
+        NARROWING.replace('"2015-10-01"', '"October 2015"'),
+        NARROWING,
+        (IN_NARROWING, "in_force_from", 'Write it as "2015-10-01", quoted'),
+    ),
+    "a flag that flags.yaml lacks": Fault(
+        M99_4,
+        NARROWING.replace("doc.narrowing-missing", "doc.narrowing-mising"),
+        NARROWING,
+        (IN_NARROWING, "'doc.narrowing-mising'", "flags.yaml", "correct it"),
+    ),
+    "no kind of rule without what it needs": Fault(
+        M99_4, NARROWING.replace("    element: narrowing\n", ""), NARROWING, (IN_NARROWING, "`element`")
+    ),
+    "a redirect that does not say when": Fault(
+        M99_4, "", "    when: {framing: [chiari]}\n", ("rule 'chiari-is-elsewhere'", "`when`")
+    ),
+    "a check that is not named": Fault(
+        M99_4,
+        "kind: validates, flag: code.unknown",
+        "kind: validates, check: unknown, flag: code.unknown",
+        ("rule 'code-is-known'", "`check`"),
+    ),
+    "a rule twice for the same dates": Fault(
+        M99_4,
+        "rules:\n  - id: space-is-stated\n    says: Twice.\n" + NARROWING,
+        "rules:\n",
+        ("rule 'space-is-stated'", "stands twice for the same dates", "End one before the other begins"),
+    ),
+    "a rule without its sentence": Fault(
+        M99_4,
+        "",
+        "    says: A narrowing of the neural canal or of an intervertebral foramen is stated and affirmed for this patient.\n",
+        (IN_NARROWING, "`says`", "Add it"),
+    ),
+    "a code that no release has": Fault(
+        M99_4, CODES.replace("M99.41", "M99.4B"), CODES, ("rule 'region-names-the-code'", "M99.4B", "Correct it")
+    ),
     "a code of another family": Fault(M99_3, "cervical: M99.41", "cervical: M99.31", ("M99.41", "M99.3", "Correct it")),
-    "a code that YAML reads as a number": Fault(M99_4, CODES.replace("M99.40", "99.40"), CODES, ("rule 'region-names-the-code'", "99.4", "Correct it")),
-    "a region that is none": Fault(M99_4, CODES.replace("cervical", "neck"), CODES, ("rule 'region-names-the-code'", "'neck'", "Correct it")),
+    "a code that YAML reads as a number": Fault(
+        M99_4, CODES.replace("M99.40", "99.40"), CODES, ("rule 'region-names-the-code'", "99.4", "Correct it")
+    ),
+    "a region that is none": Fault(
+        M99_4, CODES.replace("cervical", "neck"), CODES, ("rule 'region-names-the-code'", "'neck'", "Correct it")
+    ),
     "a region without a code": Fault(M99_3, "", "cervical: M99.31, ", ("rule 'region-names-the-code'", "cervical")),
-    "a table with a code that no release has": Fault(M99_4, "cervical: M48.92, thoracic: M48.04", "cervical: M48.02, thoracic: M48.04", ("table 'M48.0-'", "M48.92", "Correct the code")),
-    "a redirect to a table that is not there": Fault(M99_4, "to: [Q07.99]", "to: [Q07.00]", ("rule 'chiari-is-elsewhere'", "'Q07.99'", "Add it there")),
-    "an unknown process": Fault(M99_4, "framing: [chiarri]", "framing: [chiari]", ("rule 'chiari-is-elsewhere'", "'chiarri'", "Allowed:", "chiari")),
-    "an element without a question": Fault(M99_4, "", '  care: {label: Conservative care, asks: "Which conservative care has been given, for how long, and with what response?"}\n', ("element 'care'", "has no question", "Add label and asks")),
-    "an element with half a question": Fault(M99_4, "space: {label: Narrowed space}", "space: {label: Narrowed space, asks: Which space is narrowed?}", ("element 'space'", "asks")),
-    "a citation without its address": Fault(M99_4, "", "    url: https://www.stedi.com/changelog\n", ("citation 'medicare-cmt-edit'", "`url`", "Say what was read, where and when")),
-    "an unknown key of the pack": Fault(M99_3, "tisues: [osseous]", "tissues: [osseous]", ("'tisues'", "Allowed:", "tissues")),
-    "a tissue that is none": Fault(M99_3, "tissues: [bone]", "tissues: [osseous]", ("tissues are of", "osseous", "Correct them")),
+    "a table with a code that no release has": Fault(
+        M99_4,
+        "cervical: M48.92, thoracic: M48.04",
+        "cervical: M48.02, thoracic: M48.04",
+        ("table 'M48.0-'", "M48.92", "Correct the code"),
+    ),
+    "a redirect to a table that is not there": Fault(
+        M99_4, "to: [Q07.99]", "to: [Q07.00]", ("rule 'chiari-is-elsewhere'", "'Q07.99'", "Add it there")
+    ),
+    "an unknown process": Fault(
+        M99_4,
+        "framing: [chiarri]",
+        "framing: [chiari]",
+        ("rule 'chiari-is-elsewhere'", "'chiarri'", "Allowed:", "chiari"),
+    ),
+    "an element without a question": Fault(
+        M99_4,
+        "",
+        '  care: {label: Conservative care, asks: "Which conservative care has been given, for how long, and with what response?"}\n',
+        ("element 'care'", "has no question", "Add label and asks"),
+    ),
+    "an element with half a question": Fault(
+        M99_4,
+        "space: {label: Narrowed space}",
+        "space: {label: Narrowed space, asks: Which space is narrowed?}",
+        ("element 'space'", "asks"),
+    ),
+    "a citation without its address": Fault(
+        M99_4,
+        "",
+        "    url: https://www.stedi.com/changelog\n",
+        ("citation 'medicare-cmt-edit'", "`url`", "Say what was read, where and when"),
+    ),
+    "an unknown key of the pack": Fault(
+        M99_3, "tisues: [osseous]", "tissues: [osseous]", ("'tisues'", "Allowed:", "tissues")
+    ),
+    "a tissue that is none": Fault(
+        M99_3, "tissues: [bone]", "tissues: [osseous]", ("tissues are of", "osseous", "Correct them")
+    ),
     "a version that YAML reads as a number": Fault(M99_3, "version: 2027.1", 'version: "2027.1"', ("version", "quote")),
     "a pack that extends none": Fault(M99_3, "extends: m99.9", "extends: m99.4", ("'m99.9'", "Name one of", "m99.4")),
-    "a key twice": Fault(M99_4, NARROWING.replace("    element: narrowing\n", "    element: narrowing\n    element: space\n"), NARROWING, ("line ", "'element'", "stands twice", "Keep one of them")),
-    "a key that YAML reads as true": Fault(M99_4, NARROWING + '    on: "2015-10-01"\n', NARROWING, ("line ", "'on'", "Quote it")),
-    "a region that YAML reads as false": Fault(M99_4, CODES.replace("head:", "no:"), CODES, ("line ", "'no'", "Quote it")),
-    "a key that YAML reads as a number": Fault(M99_4, "  99.40: {title: x, section: x, url: x, read: x}\n  ahima-acdis-2022:\n", "  ahima-acdis-2022:\n", ("line ", "'99.40'", "Quote it")),
-    "a bracket that is not closed": Fault(M99_3, "tissues: [osseous", "tissues: [osseous]", ("line ", "not readable as YAML", "Correct that line")),
+    "a key twice": Fault(
+        M99_4,
+        NARROWING.replace("    element: narrowing\n", "    element: narrowing\n    element: space\n"),
+        NARROWING,
+        ("line ", "'element'", "stands twice", "Keep one of them"),
+    ),
+    "a key that YAML reads as true": Fault(
+        M99_4, NARROWING + '    on: "2015-10-01"\n', NARROWING, ("line ", "'on'", "Quote it")
+    ),
+    "a region that YAML reads as false": Fault(
+        M99_4, CODES.replace("head:", "no:"), CODES, ("line ", "'no'", "Quote it")
+    ),
+    "a key that YAML reads as a number": Fault(
+        M99_4,
+        "  99.40: {title: x, section: x, url: x, read: x}\n  ahima-acdis-2022:\n",
+        "  ahima-acdis-2022:\n",
+        ("line ", "'99.40'", "Quote it"),
+    ),
+    "a bracket that is not closed": Fault(
+        M99_3, "tissues: [osseous", "tissues: [osseous]", ("line ", "not readable as YAML", "Correct that line")
+    ),
 }
 
 
@@ -509,17 +735,23 @@ def write(path: Path, written: str, instead_of: str) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_a_wrong_pack_is_refused_with_file_place_and_remedy(fault: Fault, packs: Path, terminology: Terminology) -> None:
+def test_a_wrong_pack_is_refused_with_file_place_and_remedy(
+    fault: Fault, packs: Path, terminology: Terminology
+) -> None:
     write(packs / fault.page, fault.written, fault.instead_of)
     with pytest.raises(PackError) as refused:
         load_packs(packs, terminology.flags, terminology.icd10cm)
-    assert [part for part in (str(packs / fault.page), *fault.told) if part not in str(refused.value)] == [], str(refused.value)
+    assert [part for part in (str(packs / fault.page), *fault.told) if part not in str(refused.value)] == [], str(
+        refused.value
+    )
 
 
 def test_a_code_belongs_to_one_pack(packs: Path, terminology: Terminology) -> None:
     shutil.copytree(packs / "m99.3", packs / "m99.3-again")
     write(packs / "m99.3-again" / "pack.yaml", "pack: m99.3-again", "pack: m99.3")
-    with pytest.raises(PackError, match=r"M99\.30 is named by packs m99\.3 and m99\.3-again\. A code belongs to one pack\."):
+    with pytest.raises(
+        PackError, match=r"M99\.30 is named by packs m99\.3 and m99\.3-again\. A code belongs to one pack\."
+    ):
         load_packs(packs, terminology.flags, terminology.icd10cm)
 
 
@@ -530,11 +762,23 @@ def test_two_packs_bear_two_names(packs: Path, terminology: Terminology) -> None
 
 
 def test_a_rule_may_stand_twice_for_dates_that_do_not_overlap(packs: Path, terminology: Terminology) -> None:
-    until = NARROWING + '    in_force_until: "2026-09-30"\n  - id: narrowing-is-stated\n    says: As of October 2026.\n' + NARROWING.replace('"2015-10-01"', '"2026-10-01"')
+    until = (
+        NARROWING
+        + '    in_force_until: "2026-09-30"\n  - id: narrowing-is-stated\n    says: As of October 2026.\n'
+        + NARROWING.replace('"2015-10-01"', '"2026-10-01"')
+    )
     write(packs / M99_4, until, NARROWING)
     loaded = load_packs(packs, terminology.flags, terminology.icd10cm)
-    says = [rule.says for day in ("2026-09-30", "2026-10-01") for rule in loaded[0].of_kind("requires", day) if rule.id == "narrowing-is-stated"]
-    assert says == ["A narrowing of the neural canal or of an intervertebral foramen is stated and affirmed for this patient.", "As of October 2026."]
+    says = [
+        rule.says
+        for day in ("2026-09-30", "2026-10-01")
+        for rule in loaded[0].of_kind("requires", day)
+        if rule.id == "narrowing-is-stated"
+    ]
+    assert says == [
+        "A narrowing of the neural canal or of an intervertebral foramen is stated and affirmed for this patient.",
+        "As of October 2026.",
+    ]
 
 
 def test_a_folder_without_packs_is_refused(tmp_path: Path, terminology: Terminology) -> None:
@@ -544,22 +788,41 @@ def test_a_folder_without_packs_is_refused(tmp_path: Path, terminology: Terminol
 
 TISSUE_YAML = "sources: [made up]\nconcepts:\n  - {kind: tissue, value: connective, terms: [ligament]}\n"
 LEXICON_FAULTS = {
-    "an unknown kind": (TISSUE_YAML.replace("kind: tissue", "kind: tisue"), ("'tisue: connective'", "unknown kind", "Allowed:", "tissue")),
-    "an unknown key": (TISSUE_YAML.replace("terms:", "anatmy: true, terms:"), ("'tissue: connective'", "'anatmy'", "Allowed:", "anatomy")),
+    "an unknown kind": (
+        TISSUE_YAML.replace("kind: tissue", "kind: tisue"),
+        ("'tisue: connective'", "unknown kind", "Allowed:", "tissue"),
+    ),
+    "an unknown key": (
+        TISSUE_YAML.replace("terms:", "anatmy: true, terms:"),
+        ("'tissue: connective'", "'anatmy'", "Allowed:", "anatomy"),
+    ),
     "no source": (TISSUE_YAML.replace("sources: [made up]\n", ""), ("`sources`", "Name what the terms rest on")),
-    "a word that YAML reads as false": (TISSUE_YAML.replace("[ligament]", "[ligament, no]"), ("'tissue: connective'", "Quote words such as")),
-    "a number that is not quoted": (TISSUE_YAML.replace("[ligament]", "[2]"), ("'tissue: connective'", "every term must be text", "Quote")),
+    "a word that YAML reads as false": (
+        TISSUE_YAML.replace("[ligament]", "[ligament, no]"),
+        ("'tissue: connective'", "Quote words such as"),
+    ),
+    "a number that is not quoted": (
+        TISSUE_YAML.replace("[ligament]", "[2]"),
+        ("'tissue: connective'", "every term must be text", "Quote"),
+    ),
     "a concept without terms": (TISSUE_YAML.replace("[ligament]", "[]"), ("'tissue: connective'", "term")),
-    "a term twice in one list": (TISSUE_YAML.replace("concepts:", "concepts: []\nconcepts:"), ("line ", "'concepts'", "stands twice", "Keep one of them")),
+    "a term twice in one list": (
+        TISSUE_YAML.replace("concepts:", "concepts: []\nconcepts:"),
+        ("line ", "'concepts'", "stands twice", "Keep one of them"),
+    ),
 }
 
 
 @pytest.mark.parametrize(("page", "told"), LEXICON_FAULTS.values(), ids=LEXICON_FAULTS)
-def test_a_wrong_lexicon_is_refused_with_file_place_and_remedy(page: str, told: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_wrong_lexicon_is_refused_with_file_place_and_remedy(
+    page: str, told: tuple[str, ...], tmp_path: Path
+) -> None:
     (tmp_path / "site.yaml").write_text(page, "utf-8")
     with pytest.raises(PackError) as refused:
         load_lexicon(tmp_path)
-    assert [part for part in (str(tmp_path / "site.yaml"), *told) if part not in str(refused.value)] == [], str(refused.value)
+    assert [part for part in (str(tmp_path / "site.yaml"), *told) if part not in str(refused.value)] == [], str(
+        refused.value
+    )
 
 
 # --- a whole folder: start-up, and a family that is data alone ----------------------------------------------------
@@ -579,7 +842,10 @@ def test_a_wrong_pack_stops_the_service_at_start_up(folder: Path) -> None:
 
 def test_a_wrong_flag_stops_the_service_at_start_up(folder: Path) -> None:
     write(folder / "flags.yaml", "code.unknown: {charting: fatal,", "code.unknown: {charting: error,")
-    with pytest.raises(PackError, match=r"flags\.yaml, flag 'code\.unknown': give charting and claim one of information, warning, error"):
+    with pytest.raises(
+        PackError,
+        match=r"flags\.yaml, flag 'code\.unknown': give charting and claim one of information, warning, error",
+    ):
         create_app(Settings(terminology=folder))
 
 
@@ -624,14 +890,24 @@ def test_a_family_that_is_data_alone_works(with_a_seventh_family: Assist) -> Non
     """A new tissue, its words and its codes: three YAML edits and no Python."""
     stated = told(with_a_seventh_family, text="Adipose stenosis of neural canal of lumbar region")
     without_region = told(with_a_seventh_family, text="Adipose stenosis of neural canal")
-    elsewhere = told(with_a_seventh_family, code="M99.83", text="Connective tissue stenosis of neural canal of lumbar region")
-    assert (stated["suggests"], without_region["asks"][:1], elsewhere["suggests"]) == (["M99.83"], ["region"], ["M99.43"])
+    elsewhere = told(
+        with_a_seventh_family, code="M99.83", text="Connective tissue stenosis of neural canal of lumbar region"
+    )
+    assert (stated["suggests"], without_region["asks"][:1], elsewhere["suggests"]) == (
+        ["M99.83"],
+        ["region"],
+        ["M99.43"],
+    )
     assert "doc.code-text-mismatch" in elsewhere["flags"]
 
 
 def test_a_family_may_take_over_a_tissue_by_data_alone(folder: Path) -> None:
     """Should the Tabular List part M99.7- into ligament and disc: a folder more and one word less."""
-    page = SEVENTH_FAMILY.replace("Adipose stenosis of neural canal", "Disc stenosis of intervertebral foramina").replace("space: canal", "space: foramen").replace("[adipose]", "[disc]")
+    page = (
+        SEVENTH_FAMILY.replace("Adipose stenosis of neural canal", "Disc stenosis of intervertebral foramina")
+        .replace("space: canal", "space: foramen")
+        .replace("[adipose]", "[disc]")
+    )
     (folder / "packs" / "m99.8").mkdir()
     (folder / "packs" / "m99.8" / "pack.yaml").write_text(page, "utf-8")
     write(folder / "packs" / "m99.7" / "pack.yaml", "tissues: [connective]", "tissues: [connective, disc]")
@@ -639,11 +915,19 @@ def test_a_family_may_take_over_a_tissue_by_data_alone(folder: Path) -> None:
     disc = told(assist, text="Disc stenosis of intervertebral foramina of lumbar region")
     ligament = told(assist, text="Connective tissue stenosis of intervertebral foramina of lumbar region")
     both = told(assist, text="Connective tissue and disc stenosis of intervertebral foramina of lumbar region")
-    assert (disc["suggests"], ligament["suggests"], both["suggests"], both["asks"][:1]) == (["M99.83"], ["M99.73"], [], ["tissue"])
+    assert (disc["suggests"], ligament["suggests"], both["suggests"], both["asks"][:1]) == (
+        ["M99.83"],
+        ["M99.73"],
+        [],
+        ["tissue"],
+    )
 
 
 def test_a_site_adds_its_own_terms_by_data_alone(tmp_path: Path) -> None:
     site = tmp_path / "site.yaml"
-    site.write_text("sources: [our clinic]\nconcepts:\n  - {kind: tissue, value: connective, terms: [yellow cord of Smith]}\n", "utf-8")
+    site.write_text(
+        "sources: [our clinic]\nconcepts:\n  - {kind: tissue, value: connective, terms: [yellow cord of Smith]}\n",
+        "utf-8",
+    )
     words = "Biomechanical narrowing of the lumbar spinal canal by the yellow cord of Smith"
     assert told(load_assist(terminology_dir(), site_lexicon=site), text=words)["suggests"] == ["M99.43"]

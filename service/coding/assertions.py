@@ -14,49 +14,13 @@ from service.coding.scene import Scene
 
 Said = Literal["affirmed", "negated", "uncertain", "historical", "planned", "other"]
 _LISTS = frozenset(
-    {
-        "no",
-        "without",
-        "denies",
-        "denied",
-        "deny",
-        "w",
-        "negative",
-        "neg",
-        "neither",
-        "nor",
-        "absence",
-        "free",
-        "not",
-        "never",
-        "rules",
-        "excludes",
-    }
+    "no without denies denied deny w negative neg neither nor absence free not never rules excludes".split()
 )
 _NEW_ASSERTION = frozenset(
-    {
-        "is",
-        "are",
-        "there",
-        "shows",
-        "showed",
-        "demonstrates",
-        "has",
-        "have",
-        "was",
-        "were",
-        "remains",
-        "with",
-        "but",
-        "which",
-        "patient",
-        "pt",
-        "noted",
-        "seen",
-        "reveals",
-        "causing",
-        "present",
-    }
+    (
+        "is are there shows showed demonstrates has have was were remains with but which patient pt noted seen "
+        "reveals causing present"
+    ).split()
 )
 _AFTER_REACH, _NOT_REACH = 8, 6
 
@@ -78,7 +42,7 @@ def said_of(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> Sa
 
 def as_assertion(said: Said) -> Assertion | None:
     """The assertion of a finding; None where it is not about this patient now."""
-    return None if said in ("planned", "other") else said
+    return None if said == "planned" or said == "other" else said
 
 
 def is_negated(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> bool:
@@ -198,11 +162,8 @@ def _answers(scene: Scene, cue: Mention, last: int, *, commas: bool = False) -> 
         "unlikely",
     )
     if bare and cue.concept.kind == "negation":
-        return (
-            (bool(words)
-            and words[-1] in (":", "-", "is", "are", "–", "=", "("))
-            or (not words
-            and scene.tokens[cue.first].word not in ("no", "negative", "neg"))
+        return (bool(words) and words[-1] in (":", "-", "is", "are", "–", "=", "(")) or (
+            not words and scene.tokens[cue.first].word not in ("no", "negative", "neg")
         )
     if commas:
         return "," not in words or (_closes_clause(scene, cue) and _stands_alone(scene, last, cue))
@@ -283,22 +244,7 @@ def _now(scene: Scene, first: int) -> str:
     return "persists" if "persists" in values else values[0] if values else ""
 
 
-_PAST = frozenset(
-    {
-        "when",
-        "was",
-        "were",
-        "previously",
-        "prior",
-        "previous",
-        "showed",
-        "revealed",
-        "demonstrated",
-        "had",
-        "formerly",
-        "earlier",
-    }
-)
+_PAST = frozenset("when was were previously prior previous showed revealed demonstrated had formerly earlier".split())
 
 
 def then_not_now(scene: Scene, first: int) -> bool:

@@ -31,7 +31,6 @@ from service.coding.supporting import supporting_elements
 from service.coding.validity import recorded_code_hits
 from service.coding.weighing import (
     Weighed,
-    _when,
     as_certain,
     chosen_code,
     has_family_code,
@@ -158,9 +157,7 @@ def _default_code(case: Case, region: Finding) -> str:
 
 
 def _tables(case: Case, rule: Rule) -> Iterator[CodeTable]:
-    targets = rule.settings.get("to", ())
-    assert isinstance(targets, list | tuple)
-    return (case.terminology.main.tables[target] for target in targets)
+    return (case.terminology.main.tables[target] for target in rule.names("to"))
 
 
 def _stated_functions(case: Case) -> list[str]:
@@ -206,9 +203,7 @@ def _companions(case: Case) -> Iterator[Candidate]:
     stated = {f.value for f in case.documentation.findings("companion", "provider")}
     places = [f for w in case.weighed for f in w.regions]
     for rule in case.terminology.main.of_kind("companions", case.on):
-        when = rule.settings["when"]
-        assert isinstance(when, dict)
-        for table in _tables(case, rule) if stated & set(when["function"]) else ():
+        for table in _tables(case, rule) if stated & set(rule.when["function"]) else ():
             if table.codes:
                 yield from (Candidate(code) for code in table.codes)
             yield from (Candidate(code) for f in places if (code := table.code(f.value, f.detail, (), case.on)))
@@ -311,9 +306,7 @@ def _named_elsewhere(case: Case) -> tuple[Rule, ...]:
     return tuple(
         rule
         for rule in case.terminology.main.of_kind("redirects", case.on)
-        if rule.settings.get("bars_families")
-        and _when(rule).keys() == {"framing"}
-        and named & set(_when(rule)["framing"])
+        if rule.settings.get("bars_families") and rule.when.keys() == {"framing"} and named & set(rule.when["framing"])
     )
 
 
@@ -527,7 +520,7 @@ def _code_and_words(case: Case, suggestions: Sequence[CodingSuggestion]) -> Iter
 
 def _tissue_words(case: Case, pack: RulePack) -> bool:
     return any(
-        pack.tissues & set((*w.statement.tissue_values(linked=True), *w.statement.tissue_values(linked=False)))
+        pack.tissues & {*w.statement.tissue_values(linked=True), *w.statement.tissue_values(linked=False)}
         for w in case.weighed
         if not w.from_report
     )

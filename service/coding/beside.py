@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from service.coding.assertions import said_of
+from service.coding.causes import abnormal, surgery_value, tissue_findings
 from service.coding.dates import find_dates
 from service.coding.lexicon import Mention
 from service.coding.model import Assertion, Evidence, Finding, Passage
 from service.coding.scene import Scene
-from service.coding.statements import _abnormal, _tissue_findings, surgery_value
-
-_READ_FUNCTION = frozenset({"findings", "anatomy", "history", "indication", "other"})
 
 
 def findings(scene: Scene, passage: Passage, counts: str) -> Iterator[Finding]:
@@ -149,10 +147,10 @@ def stated_causes(scene: Scene, passage: Passage) -> tuple[Finding, ...]:
     tissues = [
         t
         for t in scene.of("tissue")
-        if (not t.concept.is_("anatomy") or t.concept.is_("modifier") or _abnormal(scene, t) or links)
+        if (not t.concept.is_("anatomy") or t.concept.is_("modifier") or abnormal(scene, t) or links)
         and said_of(scene, t.first, t.last) == "affirmed"
     ]
-    return _tissue_findings(tissues, passage)
+    return tissue_findings(tissues, passage)
 
 
 def _finding(element: str, value: str, mention: Mention, passage: Passage) -> Finding:

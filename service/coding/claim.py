@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -63,20 +63,15 @@ def assess_billing(billing: Billing, assessments: Sequence[Assessment], terminol
         *safety_hits(billing, assessments, terminology),
         *_policies(billing, terminology),
     ]
-    return tuple(
-        _issue(hit, billing.setting, terminology) for hit in hits if _issue_wanted(hit, billing.setting, terminology)
-    )
+    return tuple(issue for hit in hits for issue in _issue(hit, billing.setting, terminology))
 
 
-def _issue_wanted(hit: RuleHit, setting: Setting, terminology: Terminology) -> bool:
-    return terminology.flags[hit.rule.flag].severity(setting, hit.grade) is not None
-
-
-def _issue(hit: RuleHit, setting: Setting, terminology: Terminology) -> Issue:
+def _issue(hit: RuleHit, setting: Setting, terminology: Terminology) -> Iterator[Issue]:
+    """The issue of a hit; none where its flag is not raised in this setting."""
     flag = terminology.flags[hit.rule.flag]
     severity = flag.severity(setting, hit.grade)
-    assert severity is not None
-    return Issue(flag.code, severity, hit.rule.id, hit.says or flag.says, hit.expression)
+    if severity:
+        yield Issue(flag.code, severity, hit.rule.id, hit.says or flag.says, hit.expression)
 
 
 def _rules(terminology: Terminology, kind: str, check: str, on: str) -> Iterator[Rule]:
@@ -183,17 +178,15 @@ def _has_stenosis(assessment: Assessment, terminology: Terminology) -> bool:
 def _is_manipulation(line: ServiceLine, rule: Rule, billing: Billing) -> bool:
     if set(line.codes) & billing.manipulation_codes:
         return True
-    wanted = rule.settings["procedure_words"]
-    assert isinstance(wanted, list | tuple)
     words = {word.strip(".,;:()").lower() for word in line.words.replace("-", " ").replace("/", " ").split()}
-    return bool(words & set(wanted)) and not words & {"brochure", "declined", "contraindicated"}
+    return bool(words & set(rule.names("procedure_words"))) and not words & {"brochure", "declined", "contraindicated"}
 
 
 def _danger_signs(assessment: Assessment, rule: Rule) -> tuple[Evidence, ...]:
-    when = rule.settings["when"]
-    assert isinstance(when, Mapping)
     found = assessment.documentation.findings("function", "provider", "report", "ancillary")
-    return tuple(f.evidence for f in found if f.assertion == "affirmed" and f.detail in when["safety"] and f.evidence)
+    return tuple(
+        f.evidence for f in found if f.assertion == "affirmed" and f.detail in rule.when["safety"] and f.evidence
+    )
 
 
 def _policies(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:

@@ -55,8 +55,10 @@ CHANNELS: dict[str, str] = {
     "response": "response",
 }
 CONCEPT_KEYS = frozenset(
-    "kind value terms says junction region space scope anatomy modifier own-words elsewhere safety needs needs-adjacent "
-    "unless unless-adjacent unless-next exact-case opening cites".split()
+    (
+        "kind value terms says junction region space scope anatomy modifier own-words elsewhere safety needs "
+        "needs-adjacent unless unless-adjacent unless-next exact-case opening cites"
+    ).split()
 )
 TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d+(?:\.\d+)?|-->?|=>|[^\w\s]|_+")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from service.coding.model import Assertion, Finding, Narrowing, Statement
+from service.coding.model import Assertion, Finding, Statement
 
 _EITHER = "head-or-cervical"
 

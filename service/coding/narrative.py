@@ -12,11 +12,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from service.coding import beside
+from service.coding.corrections import correct
 from service.coding.lexicon import Lexicon
 from service.coding.model import Finding, Passage, Reading, Statement
+from service.coding.places import place_findings, regions_joined
 from service.coding.scene import FILLERS, JOINERS, Place, Scene, lay_out
 from service.coding.sentences import find_sections, find_sentences
-from service.coding.statements import correct, place_findings, read_scene, regions_joined, tissues_of
+from service.coding.statements import read_scene
 
 COUNTING = frozenset({"findings", "anatomy"})
 _CORRECTING = frozenset(
@@ -183,6 +185,3 @@ def _beside(narrow: Statement, bare: Statement) -> bool:
         or not bare.region_values()
         or bool(set(narrow.region_values()) & set(bare.region_values()))
     )
-
-
-__all__ = ["read", "tissues_of"]

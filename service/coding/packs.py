@@ -43,8 +43,11 @@ REGIONS = (
     "abdomen-other",
 )
 FRAMINGS = frozenset(
-    "opll ossified-flavum degenerative spondylosis spondylolisthesis post-surgical after-surgery congenital neoplastic infectious traumatic entrapment "
-    "lipomatosis synovial-cyst dish chiari rheumatoid other-disease".split()
+    (
+        "opll ossified-flavum degenerative spondylosis spondylolisthesis post-surgical after-surgery congenital "
+        "neoplastic infectious traumatic entrapment lipomatosis synovial-cyst dish chiari rheumatoid other- "
+        "disease"
+    ).split()
 )
 SETTINGS: dict[str, frozenset[str]] = {
     "requires": frozenset({"element", "strength", "only_with"}),
@@ -73,27 +76,40 @@ VALUES: dict[str, frozenset[str]] = {
     ),
     "setting": frozenset({"outpatient", "inpatient"}),
     "check": frozenset(
-        "unknown not-billable seventh-character not-valid not-known display unspecified system excludes1 category-note manifestation-first pointer code-missing refuted "
-        "entered-in-error unconfirmed resolved duplicate report-not-final subject-mismatch report-undated unreadable modifier-extension dos-missing modality-unfit".split()
+        [
+            "unknown",
+            "not-billable",
+            "seventh-character",
+            "not-valid",
+            "not-known",
+            "display",
+            "unspecified",
+            "system",
+            "excludes1",
+            "category-note",
+            "manifestation-first",
+            "pointer",
+            "code-missing",
+            "refuted",
+            "entered-in-error",
+            "unconfirmed",
+            "resolved",
+            "duplicate",
+            "report-not-final",
+            "subject-mismatch",
+            "report-undated",
+            "unreadable",
+            "modifier-extension",
+            "dos-missing",
+            "modality-unfit",
+        ]
     ),
     "only_with": frozenset({"payer-policy"}),
 }
 PACK_KEYS = frozenset(
-    {
-        "pack",
-        "version",
-        "title",
-        "family",
-        "space",
-        "tissues",
-        "own_words",
-        "own_space_words",
-        "citations",
-        "elements",
-        "tables",
-        "rules",
-        "extends",
-    }
+    (
+        "pack version title family space tissues own_words own_space_words citations elements tables rules extends"
+    ).split()
 )
 TABLE_KEYS = frozenset({"title", "unspecified", "regions", "junctions", "with", "before", "codes"})
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")

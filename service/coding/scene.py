@@ -9,11 +9,14 @@ from service.coding.levels import Level, find_levels
 from service.coding.lexicon import Concept, Lexicon, Mention, Token
 from service.coding.sentences import Span
 
-JOINERS = frozenset({"and", "or", "&", ",", "/", "and/or", "plus", "as", "well", "+", "nor", "also", "together"})
+JOINERS = frozenset("and or & , / and/or plus as well + nor also together".split())
 FILLERS = frozenset(
-    "of the a an in within at to on upon both its his her this that these those into region regions level levels spine spinal area side "
-    "aspect segment segments zone motion bilaterally column vertebral vertebra vertebrae body there is are was were be been being has have "
-    "now with it which period comma noted seen present identified demonstrated evident".split()
+    (
+        "of the a an in within at to on upon both its his her this that these those into region regions level "
+        "levels spine spinal area side aspect segment segments zone motion bilaterally column vertebral vertebra "
+        "vertebrae body there is are was were be been being has have now with it which period comma noted seen "
+        "present identified demonstrated evident"
+    ).split()
 )
 LEVEL = Concept("level", "level")
 CLAUSE_STARTERS = frozenset({"there", "however", "when"})

@@ -45,7 +45,7 @@ class Span:
 def find_sections(text: str, known: Mapping[str, str]) -> list[Section]:
     """The sections in order; text before the first heading counts as findings."""
     heads = [("", "findings", 0, 0)]
-    heads += sorted({head for head in _headings(text, known)}, key=lambda head: head[2])
+    heads += sorted(set(_headings(text, known)), key=lambda head: head[2])
     sections = []
     for (name, counts, at, content), following in zip(heads, [*heads[1:], None], strict=True):
         end = following[2] if following else len(text)
@@ -68,7 +68,7 @@ def _headings(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, str, i
 
 def find_sentences(text: str, sections: list[Section]) -> list[Span]:
     """The sentences of every section, in order."""
-    found = []
+    found: list[Span] = []
     for section in sections:
         found.extend(_cut(text, section))
     return found
@@ -119,36 +119,14 @@ def _is_wrap(text: str, at: int) -> bool:
         return False
     if line[-1] in ",(-" or line.endswith((" and", " or", " the", " of", " with", " to", " at")):
         return True
-    return (
-        (following[0].islower()
-        and len(line) >= 30)
-        or (following[0].islower() and len(line) > 3 and following.split(maxsplit=1)[0] in _GOES_ON)
+    return (following[0].islower() and len(line) >= 30) or (
+        following[0].islower() and len(line) > 3 and following.split(maxsplit=1)[0] in _GOES_ON
     )
 
 
 _GOES_ON = frozenset(
-    {
-        "and",
-        "or",
-        "of",
-        "with",
-        "without",
-        "at",
-        "due",
-        "causing",
-        "compressing",
-        "which",
-        "to",
-        "from",
-        "secondary",
-        "by",
-        "narrowing",
-        "resulting",
-        "thecal",
-        "level",
-        "levels",
-        "on",
-        "in",
-        "the",
-    }
+    (
+        "and or of with without at due causing compressing which to from secondary by narrowing resulting thecal "
+        "level levels on in the"
+    ).split()
 )

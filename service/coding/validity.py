@@ -96,18 +96,7 @@ def _content(words: str) -> set[str]:
 
 
 _REGION_WORDS = frozenset(
-    {
-        "head",
-        "cervical",
-        "thoracic",
-        "lumbar",
-        "sacral",
-        "pelvic",
-        "abdomen",
-        "lumbosacral",
-        "thoracolumbar",
-        "cervicothoracic",
-    }
+    "head cervical thoracic lumbar sacral pelvic abdomen lumbosacral thoracolumbar cervicothoracic".split()
 )
 
 

@@ -325,19 +325,13 @@ def _redirects(
     )
     found = []
     for rule in terminology.main.of_kind("redirects", on):
-        when = _when(rule)
+        when = rule.when
         if all(
             _named(key, wanted, framings | (past_surgery if "tissue" in when else set()), tissues)
             for key, wanted in when.items()
         ):
             found.append(rule)
     return tuple(found)
-
-
-def _when(rule: Rule) -> dict[str, list[str]]:
-    when = rule.settings["when"]
-    assert isinstance(when, dict)
-    return when
 
 
 def _named(key: str, wanted: Iterable[str], framings: set[str], tissues: set[str]) -> bool:
@@ -359,7 +353,7 @@ def _framing(
         return Element("framing", "documented", ("biomechanical",), _evidence_of(said[:1]))
     if chosen_code(documentation, terminology):
         return Element("framing", "documented", ("chosen-code",), ())
-    elsewhere = [f for f in statement.framings if any(f.value in _when(rule).get("framing", ()) for rule in redirects)]
+    elsewhere = [f for f in statement.framings if any(f.value in rule.when.get("framing", ()) for rule in redirects)]
     if elsewhere and any(rule.settings.get("complete") for rule in redirects):
         return Element(
             "framing", "documented", tuple(dict.fromkeys(f.value for f in elsewhere)), _evidence_of(elsewhere)

@@ -1,0 +1,347 @@
+"""Door 4: files of FHIR records in, one flattened line for each Condition out (CONTRACT, "Batch output").
+
+A record is judged as before a claim. One that cannot be read becomes a line that says why, and the batch goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import re
+import signal
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from service.assist import SOFTWARE, Assist, Judged, load_assist
+from service.coding.model import Issue
+from service.envelope import open_envelope
+from service.fhir_out import release_parts
+from service.json_body import Refusal, parse_json
+from service.settings import Settings
+from service.shipped import terminology_dir
+
+MAX_RECORD = 32 * 1024 * 1024  # a Bundle of a long stay with scanned reports; what has no line end must not fill the memory
+CHUNK_RECORDS, CHUNK_BYTES = 16, 1024 * 1024
+CHUNKS_AHEAD = 3  # for each worker: enough to keep it busy, few enough to keep the file out of memory
+REASONS_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of an NDJSON file, or a whole JSON file; `size` counts the bytes read for it."""
+
+    input: str
+    line: int
+    body: bytes = field(repr=False)
+    size: int
+    is_line: bool
+
+
+@dataclass
+class Tally:
+    """What a batch found, in figures."""
+
+    records: int = 0
+    conditions: int = 0
+    unreadable: int = 0
+    dispositions: Counter[str] = field(default_factory=Counter)
+    suggestions: Counter[str] = field(default_factory=Counter)
+    issues: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def add(self, other: Tally) -> None:
+        self.records += other.records
+        self.conditions += other.conditions
+        self.unreadable += other.unreadable
+        self.dispositions += other.dispositions
+        self.suggestions += other.suggestions
+        self.issues += other.issues
+
+    @property
+    def exit_status(self) -> int:
+        """0 nothing in error, 1 errors found, 2 unreadable lines (CONTRACT)."""
+        if self.unreadable:
+            return 2
+        return int(any(severity == "error" for _, severity in self.issues))
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What one record came to: its lines of output, its share of the figures, the bytes that it took."""
+
+    lines: bytes
+    tally: Tally
+    size: int
+
+
+def open_assist(settings: Settings) -> Assist:
+    """The knowledge as the operator's settings have it; PackError when something in it is wrong."""
+    return load_assist(
+        settings.terminology or terminology_dir(),
+        site_lexicon=settings.lexicon,
+        policies=settings.policies,
+        manipulation_codes=settings.manipulation_codes,
+        wants_care=settings.wants_care,
+    )
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
+def read_records(name: str, stream: BinaryIO) -> Iterator[Record]:
+    """The records of one input in order: a line each of NDJSON, or the whole of a JSON file."""
+    lines = _numbered_lines(stream)
+    head = _head(lines)
+    if _is_ndjson(name, [line for _, line, _ in head if line.strip()]):
+        for number, line, size in chain(head, lines):
+            if line.strip():
+                yield Record(name, number, line, size, is_line=True)
+    elif head:
+        yield _document(name, chain(head, lines))
+
+
+def _numbered_lines(stream: BinaryIO) -> Iterator[tuple[int, bytes, int]]:
+    """(number, line, bytes read); of a line that is too long only so much that it can be told."""
+    number = 0
+    while line := stream.readline(MAX_RECORD + 2):
+        number, size, piece = number + 1, len(line), line
+        while len(piece) > MAX_RECORD and not piece.endswith(b"\n"):
+            piece = stream.readline(MAX_RECORD + 2)
+            size += len(piece)
+        yield number, line, size
+
+
+def _head(lines: Iterator[tuple[int, bytes, int]]) -> list[tuple[int, bytes, int]]:
+    """As many lines as it takes to tell NDJSON from a JSON file: two that are not blank."""
+    head: list[tuple[int, bytes, int]] = []
+    for entry in lines:
+        head.append(entry)
+        if sum(bool(line.strip()) for _, line, _ in head) == 2:
+            break
+    return head
+
+
+def _is_ndjson(name: str, first_lines: Sequence[bytes]) -> bool:
+    """By the name, else by the lines: a record that ends with its line; the second one may be it, if the first is broken."""
+    if name.lower().endswith((".ndjson", ".jsonl")):
+        return True
+    objects = [_json_object(line) for line in first_lines]
+    return any(found is not None and (index == 0 or "resourceType" in found) for index, found in enumerate(objects))
+
+
+def _json_object(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _document(name: str, lines: Iterable[tuple[int, bytes, int]]) -> Record:
+    parts, kept, size = [], 0, 0
+    for _, line, line_size in lines:
+        size += line_size
+        if kept <= MAX_RECORD:
+            parts.append(line)
+            kept += len(line)
+    return Record(name, 1, b"".join(parts), size, is_line=False)
+
+
+# --- judging ------------------------------------------------------------------------------------------------------
+
+
+def judge(record: Record, assist: Assist, *, every: bool = False) -> Findings:
+    """The findings of one record; `every` also writes a line for a Condition with nothing to say."""
+    try:
+        answer = assist.answer(open_envelope(_parse(record), "claim"))
+        lines = [_condition_line(record, judged, assist) for judged in answer.judged]
+    except Refusal as refusal:
+        return _unreadable(record, sentence_of(refusal))
+    except Exception as error:  # noqa: BLE001  # not swallowed: the line says so and the exit status is 2
+        return _unreadable(record, f"The service failed on this record ({place_of(error)}); report it with this place.")
+    tally = Tally(records=1, conditions=len(lines))
+    tally.dispositions.update(line["disposition"] for line in lines)
+    tally.suggestions.update(code for line in lines for code in line["suggestions"])
+    tally.issues.update((issue.flag, issue.severity) for issue in answer.all_issues)
+    if answer.issues:
+        lines.append(_record_line(record, answer.issues, answer.dates[:1], assist))
+    return Findings(_written(line for line in lines if every or _says_something(line)), tally, record.size)
+
+
+def sentence_of(refusal: Refusal) -> str:
+    """Why it was refused; of many reasons the first ones."""
+    reasons = [issue.diagnostics for issue in refusal.issues]
+    more = [f"And {len(reasons) - REASONS_SHOWN} more."] if len(reasons) > REASONS_SHOWN else []
+    return " ".join([*reasons[:REASONS_SHOWN], *more])
+
+
+def place_of(error: BaseException) -> str:
+    """The kind of error and where in the code; never its message, which may hold the patient's words."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    where = f", {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else ""
+    return f"{type(error).__name__}{where}"
+
+
+def parse_document(body: bytes) -> object:
+    """The JSON of one whole file, which may be larger than what the service takes over HTTP."""
+    return parse_json(body, max_bytes=MAX_RECORD)
+
+
+def _parse(record: Record) -> object:
+    try:
+        return parse_document(record.body)
+    except Refusal as refusal:
+        # The parser counts from the start of what it was given, the reader of the sentence from the start of the file.
+        sentence = sentence_of(refusal).replace("The body", "The line" if record.is_line else "The file")
+        if record.is_line:
+            sentence = re.sub(r"\bline 1, column", f"line {record.line}, column", sentence)
+        raise Refusal(refusal.status, [type(refusal.issues[0])("error", "structure", sentence)]) from None
+
+
+def _unreadable(record: Record, sentence: str) -> Findings:
+    line = {"input": record.input, "line": record.line, "error": sentence}
+    return Findings(_written([line]), Tally(records=1, unreadable=1), record.size)
+
+
+def _condition_line(record: Record, judged: Judged, assist: Assist) -> dict[str, Any]:
+    assessment = judged.assessment
+    on = assessment.documentation.date_of_service or assist.terminology.icd10cm.newest.in_force_from
+    return {
+        "input": record.input,
+        "line": record.line,
+        "condition": assessment.documentation.condition,
+        "disposition": assessment.disposition,
+        "suggestions": [suggestion.code for suggestion in assessment.suggestions],
+        "candidates": [candidate.code for candidate in assessment.candidates],
+        "ask": list(judged.query.ask) if judged.query else [],
+        "issues": [_issue(issue) for issue in assessment.issues],
+        "release": _release(on, assist),
+    }
+
+
+def _record_line(record: Record, issues: Iterable[Issue], dates: Sequence[str], assist: Assist) -> dict[str, Any]:
+    """What concerns the claim as a whole has no Condition to stand with, so it has a line of its own."""
+    return {
+        "input": record.input,
+        "line": record.line,
+        "condition": None,
+        "disposition": None,
+        "suggestions": [],
+        "candidates": [],
+        "ask": [],
+        "issues": [_issue(issue) for issue in issues],
+        "release": _release(dates[0], assist),
+    }
+
+
+def _issue(issue: Issue) -> dict[str, str]:
+    return {"code": issue.flag, "severity": issue.severity, "expression": issue.expression, "rule": issue.rule}
+
+
+def _release(on: str, assist: Assist) -> dict[str, Any]:
+    """The `release` of the FHIR answer, flattened."""
+    [release] = release_parts([on], assist.terminology, SOFTWARE)
+    return {part["name"]: part.get("valueDate") or part.get("valueString") for part in release["part"]}
+
+
+def _says_something(line: dict[str, Any]) -> bool:
+    return any(line[key] for key in ("suggestions", "candidates", "ask", "issues"))
+
+
+def _written(lines: Iterable[dict[str, Any]]) -> bytes:
+    return b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines)
+
+
+# --- several at once ----------------------------------------------------------------------------------------------
+
+
+def judge_all(records: Iterable[Record], settings: Settings, *, workers: int, every: bool) -> Iterator[Findings]:
+    """The findings in the order of the records, whatever the number of workers."""
+    assist = open_assist(settings)  # with several workers too: wrong knowledge is told here, by name
+    if workers == 1:
+        return (judge(record, assist, every=every) for record in records)
+    return _judge_in_processes(records, settings, workers, every)
+
+
+def _judge_in_processes(records: Iterable[Record], settings: Settings, workers: int, every: bool) -> Iterator[Findings]:
+    # spawn: the same on every system, and no thread of this process is copied half-way.
+    spawning = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, spawning, _prepare_worker, (settings, every)) as pool:
+        waiting: deque[Future[list[Findings]]] = deque()
+        for chunk in _chunks(records):
+            waiting.append(pool.submit(_judge_chunk, chunk))
+            if len(waiting) > CHUNKS_AHEAD * workers:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+
+
+def _chunks(records: Iterable[Record]) -> Iterator[list[Record]]:
+    chunk: list[Record] = []
+    size = 0
+    for record in records:
+        chunk.append(record)
+        size += len(record.body)
+        if len(chunk) == CHUNK_RECORDS or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+_worker: dict[str, Any] = {}  # what a worker process keeps from chunk to chunk
+
+
+def _prepare_worker(settings: Settings, every: bool) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process ends the workers
+    _worker.update(assist=open_assist(settings), every=every)
+
+
+def _judge_chunk(records: Sequence[Record]) -> list[Findings]:
+    return [judge(record, _worker["assist"], every=_worker["every"]) for record in records]
+
+
+# --- writing ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """A file that appears under its name only when it is complete."""
+    target = path.resolve()
+    if target.exists() and not target.is_file():  # a pipe or /dev/null cannot be replaced
+        with target.open("wb") as stream:
+            yield stream
+        return
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with unfinished.open("wb") as stream:
+            yield stream
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def bytes_of(paths: Iterable[str]) -> int | None:
+    """How much there is to read; None where a pipe does not say."""
+    sizes = [None if path == "-" or not Path(path).is_file() else Path(path).stat().st_size for path in paths]
+    return None if None in sizes else sum(size for size in sizes if size is not None)
+
+
+def first_unreadable(paths: Iterable[str]) -> str | None:
+    """The first input that is not there, told before the work begins."""
+    return next((path for path in paths if path != "-" and (not Path(path).exists() or Path(path).is_dir())), None)
+
+
+def take(records: Iterator[Record], count: int) -> list[Record]:
+    """The first records of an input."""
+    return list(islice(records, count))

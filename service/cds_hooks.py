@@ -1,0 +1,658 @@
+"""Door 1: CDS Hooks. Opens the envelope of a call, and phrases what was found as cards.
+
+    hook ──► open_call ──► Assist.answer ──► interrupting (does it earn a card?) ──► Cards
+
+Written to CDS Hooks 2.0.1, with what the 3.0 ballot adds and 2.0 clients ignore (`version`, OperationOutcome on errors).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from flask import Blueprint, Response, current_app, request
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+
+from service.assist import Answer, Assist, Judged
+from service.coding.model import Assessment, CodingSuggestion, Evidence, Query, Question, RecordedCode
+from service.coding.model import Issue as Flagged
+from service.coding.packs import Terminology
+from service.envelope import reference_of
+from service.fhir_in import Entry, Request
+from service.fhir_out import CANONICAL, Json, concept, questionnaire_of
+from service.fhir_out import _label as source_label
+from service.interrupting import codes_on, danger_signs, earns_query, offered_codes
+from service.json_body import Issue, Refusal, dump_json, parse_json
+from service.validation import refuse_errors, validate_resource
+
+SPEC_VERSION = "2.0.1"
+SERVICE_ID = "coding-assist"
+LABEL = "FHIR Coding Assist"
+MAX_SUMMARY = 139  # CDS Hooks 2.0, "Card Attributes": less than 140 characters
+MAX_QUOTE = 240
+MAX_QUOTES = 6
+SDC_TEMP = "http://hl7.org/fhir/uv/sdc/CodeSystem/temp"
+TOPIC_SYSTEM = f"{CANONICAL}/CodeSystem/card-topic"
+OVERRIDE_SYSTEM = f"{CANONICAL}/CodeSystem/override-reason"
+TOPICS = {"code": "Code suggestion", "query": "Documentation query", "safety": "Patient safety"}
+OVERRIDES = {
+    "code": {
+        "other-code-fits-better": "Another code fits better",
+        "documentation-differs": "The documentation says something else",
+        "left-to-coding-staff": "Left to coding staff",
+        "not-now": "Not now",
+    },
+    "query": {
+        "unable-to-determine": "Unable to determine",
+        "documented-elsewhere": "Documented elsewhere in the record",
+        "other-provider": "A question for another provider",
+        "declined": "Declined",
+    },
+    "safety": {
+        "considered": "Considered; the order stands",
+        "sign-not-present": "The finding is not present",
+        "not-spinal-manipulation": "The order is not a spinal manipulation",
+    },
+}
+cds_hooks = Blueprint("cds_hooks", __name__, url_prefix="/cds-services")
+
+
+# --- the envelope: what CDS Hooks asks of a request ---------------------------------------------------------------
+
+_PATIENT_ID = re.compile(r"(?:Patient/)?[A-Za-z0-9.-]{1,64}\Z")
+_ENCOUNTER_ID = re.compile(r"(?:Encounter/)?[A-Za-z0-9.-]{1,64}\Z")
+
+
+class _Tolerant(Schema):
+    """Clients may send more than we know (CDS Hooks, "Extensions"): it is passed over."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+class PatientContext(_Tolerant):
+    userId = fields.String(required=True, validate=validate.Length(min=1))
+    patientId = fields.String(required=True, validate=validate.Regexp(_PATIENT_ID))
+    encounterId = fields.String(allow_none=True, validate=validate.Regexp(_ENCOUNTER_ID))
+
+
+class EncounterContext(PatientContext):
+    encounterId = fields.String(required=True, validate=validate.Regexp(_ENCOUNTER_ID))
+
+
+class ConditionsContext(PatientContext):
+    conditions = fields.Dict(required=True)
+
+
+class OrdersContext(PatientContext):
+    draftOrders = fields.Dict(required=True)
+
+
+class ReportsContext(PatientContext):
+    diagnosticReports = fields.Dict(required=True)
+
+
+class Authorization(_Tolerant):
+    access_token = fields.String(required=True)
+    token_type = fields.String()
+    expires_in = fields.Integer(strict=True)
+    scope = fields.String()
+    subject = fields.String()
+
+
+class Envelope(_Tolerant):
+    hook = fields.String(required=True)
+    hookInstance = fields.UUID(required=True)
+    context = fields.Dict(required=True)
+    fhirServer = fields.String(allow_none=True, validate=validate.Regexp(re.compile(r"https?://\S+\Z")))
+    fhirAuthorization = fields.Nested(Authorization, allow_none=True)
+    prefetch = fields.Dict(allow_none=True)
+
+
+# What to send, by member: the sentences of a 400, which never repeat what was sent.
+WANTED = {
+    "hook": "the name of a hook that GET /cds-services lists",
+    "hookInstance": "a UUID of this call",
+    "context": "the object with the hook's context",
+    "context.userId": "the user as type and id, such as Practitioner/123",
+    "context.patientId": "the id of the Patient",
+    "context.encounterId": "the id of the Encounter",
+    "context.conditions": "a Bundle of Conditions",
+    "context.draftOrders": "a Bundle of the draft orders",
+    "context.diagnosticReports": "a Bundle of DiagnosticReports",
+    "fhirServer": "the base URL of a FHIR server",
+    "fhirAuthorization": "an object with access_token",
+    "fhirAuthorization.access_token": "the token as a string",
+    "fhirAuthorization.token_type": "Bearer",
+    "fhirAuthorization.expires_in": "the seconds as a whole number",
+    "fhirAuthorization.scope": "the scopes as a string",
+    "fhirAuthorization.subject": "the client id as a string",
+    "prefetch": "an object with a resource for each prefetch key",
+}
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A hook that we answer: its context, and when it fires in words."""
+
+    context: Schema
+    when: str
+    has_encounter: bool = False
+
+
+ENVELOPE = Envelope()
+HOOKS = {
+    "patient-view": Hook(PatientContext(), "when a chart is opened"),
+    "problem-list-item-create": Hook(ConditionsContext(), "when a problem is added to the problem list"),
+    "encounter-discharge": Hook(EncounterContext(), "when an encounter ends", has_encounter=True),
+    "order-sign": Hook(OrdersContext(), "when orders are signed"),
+}
+OWN_HOOKS = {
+    "condition-sign": Hook(ConditionsContext(), "before a diagnosis is signed"),
+    "diagnosticreport-view": Hook(ReportsContext(), "when a report is viewed"),
+}
+
+
+def listed_hooks(domain: str) -> dict[str, Hook]:
+    """The hooks of the library, and ours under the operator's reverse domain (CDS Hooks, "Hook name")."""
+    return HOOKS | ({f"{domain}.{name}": hook for name, hook in OWN_HOOKS.items()} if domain else {})
+
+
+# --- the routes ---------------------------------------------------------------------------------------------------
+
+
+@cds_hooks.get("")
+def discovery() -> Response:
+    """One service under several hooks: its newer answer replaces the older one."""
+    hooks = listed_hooks(current_app.config["HOOK_DOMAIN"])
+    return _json({"services": [_service(name, hook) for name, hook in hooks.items()]})
+
+
+@cds_hooks.post(f"/{SERVICE_ID}")
+def coding_assist() -> Response:
+    """The cards that the record earns; none where there is nothing to say."""
+    assist: Assist = current_app.extensions["assist"]
+    call = open_call(parse_json(request.get_data()), listed_hooks(current_app.config["HOOK_DOMAIN"]))
+    cards = Cards(call, assist.terminology, current_app.config["BASE_URL"])
+    return _json({"cards": cards.of(assist.answer(call.request)) if call.request.conditions else []})
+
+
+@cds_hooks.post("/<service_id>")
+def unknown_service(service_id: str) -> NoReturn:
+    raise Refusal(404, [Issue("error", "not-found", "There is no service with this id; GET /cds-services lists them.")])
+
+
+def _service(name: str, hook: Hook) -> Json:
+    prefetch = {
+        "patient": "Patient/{{context.patientId}}",
+        "conditions": "Condition?patient={{context.patientId}}",
+        "reports": "DiagnosticReport?patient={{context.patientId}}&_sort=-date&_count=20",
+    }
+    if hook.has_encounter:  # elsewhere encounterId is optional, and a token without value cannot be resolved
+        prefetch["encounter"] = "Encounter/{{context.encounterId}}"
+    return {
+        "hook": name,
+        "id": SERVICE_ID,
+        "title": f"Coding assist, {hook.when}",
+        "description": "Offers the ICD-10-CM code that the documentation supports, or asks for what the "
+        f"documentation lacks, {hook.when}. For stenosis of the neural canal and of intervertebral foramina.",
+        "version": SPEC_VERSION,
+        "prefetch": prefetch,
+    }
+
+
+def _json(content: Json) -> Response:
+    return Response(dump_json(content), content_type="application/json; charset=utf-8")
+
+
+# --- opening a call -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a hook: the record that came with it, and the Conditions that its cards may be about."""
+
+    hook: str
+    instance: UUID
+    patient_id: str
+    encounter_id: str
+    request: Request
+    concerned: frozenset[str]
+
+    @property
+    def is_final(self) -> bool:
+        """The problem is already on the list: cards recommend, "in lieu of suggesting modifications" to it."""
+        return self.hook == "problem-list-item-create"
+
+
+def open_call(body: object, hooks: Mapping[str, Hook]) -> Call:
+    """The call in a body; Refusal 400 or 422 where it is wrong, 412 where the Conditions cannot be had."""
+    if not isinstance(body, dict):
+        raise Refusal(400, [Issue("error", "structure", "The body is not a JSON object; send a CDS Hooks request.")])
+    envelope = _load(ENVELOPE, body)
+    if envelope["hook"] not in hooks:
+        _refuse("hook", "not-supported")
+    context = _load(hooks[envelope["hook"]].context, envelope["context"], "context.")
+    prefetch = envelope.get("prefetch") or {}
+    patient_id = _bare_id(context["patientId"])
+    fresh = _given(context, "context.conditions", "Condition")
+    known = _given(prefetch, "prefetch.conditions", "Condition")
+    about_patient = [_about(patient_id, sent) for sent in (fresh, known)]
+    reports = [*(_given(context, "context.diagnosticReports", "DiagnosticReport") or ())]
+    reports += _given(prefetch, "prefetch.reports", "DiagnosticReport") or ()
+    orders = _about(patient_id, _given(context, "context.draftOrders", "ServiceRequest"))
+    encounter = _encounter(context, patient_id, _given(prefetch, "prefetch.encounter", "Encounter"))
+    patient = _patient(patient_id, _given(prefetch, "prefetch.patient", "Patient"))
+    _refuse_without_conditions(fresh, known, about_patient)
+    conditions = _entries([*about_patient[0], *about_patient[1]])
+    record = Request("charting", conditions, _entries(reports), encounter=encounter, patient=patient,
+                     orders=_entries(orders), hook=envelope["hook"])  # fmt: skip
+    concerned = conditions[: len(about_patient[0])] or conditions
+    return Call(envelope["hook"], envelope["hookInstance"], patient_id, encounter.resource["id"] if encounter else "",
+                record, frozenset(entry.reference for entry in concerned))  # fmt: skip
+
+
+def _load(schema: Schema, sent: Json, at: str = "") -> Json:
+    try:
+        loaded: Json = schema.load(sent)
+    except ValidationError as error:
+        paths = [f"{at}{path}" for path in _paths(error.normalized_messages())]
+        raise Refusal(400, [_wrong_member(path) for path in paths]) from None
+    return loaded
+
+
+def _paths(messages: Mapping[str, Any]) -> Iterator[str]:
+    """The members that marshmallow finds wrong; a list under a name is that member's own messages."""
+    for name, found in messages.items():
+        if isinstance(found, Mapping):
+            yield from (f"{name}.{path}" for path in _paths(found))
+        else:
+            yield "" if name == "_schema" else name
+
+
+def _wrong_member(path: str, code: str = "value") -> Issue:
+    member = path.rstrip(".").removesuffix("._schema")
+    return Issue("error", code, f"The member {member} is missing or wrong; send {WANTED[member]}.", member)
+
+
+def _refuse(member: str, code: str) -> NoReturn:
+    raise Refusal(400, [_wrong_member(member, code)])
+
+
+Sent = tuple[Json, str]  # a resource, and the fullUrl that its Bundle gave it
+
+
+def _given(holder: Json, member: str, wanted: str) -> list[Sent] | None:
+    """The resources of one type under a member; None where the client could not give them.
+
+    null and an empty searchset mean that the client has no data; an OperationOutcome is its own fetch error
+    (CDS Hooks, "Prefetch Template"). Epic's empty answer is a searchset that holds an OperationOutcome.
+    """
+    key = member.rpartition(".")[2]
+    if key not in holder:
+        return None
+    value = holder[key]
+    if value is None:
+        return []
+    kind = value.get("resourceType") if isinstance(value, dict) else None
+    if kind == "OperationOutcome":
+        return None
+    if kind == "Bundle":
+        return list(_in_bundle(value, member, wanted))
+    if kind != wanted:
+        raise Refusal(400, [Issue("error", "structure", f"{member} holds no {wanted}; send a Bundle or a {wanted}.", member)])
+    return [_checked(value, wanted, member)]
+
+
+def _in_bundle(bundle: Json, member: str, wanted: str) -> Iterator[Sent]:
+    entries = bundle.get("entry", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        at = f"{member}.entry"
+        raise Refusal(400, [Issue("error", "structure", f"{at} is not a list of objects; send a Bundle as FHIR has it.", at)])
+    for index, entry in enumerate(entries):
+        resource = entry.get("resource")
+        if isinstance(resource, dict) and resource.get("resourceType") == wanted:
+            yield _checked(resource, wanted, f"{member}.entry[{index}].resource", entry.get("fullUrl"))
+
+
+def _checked(resource: Json, wanted: str, at: str, full_url: object = None) -> Sent:
+    refuse_errors(validate_resource(resource, allowed=frozenset({wanted}), at=at))
+    return resource, full_url if isinstance(full_url, str) else ""
+
+
+def _about(patient_id: str, sent: list[Sent] | None) -> list[Sent]:
+    """Those whose subject is the patient in context; the rest is another person's record."""
+    return [one for one in sent or () if _refers_to("Patient", patient_id, one[0].get("subject"))]
+
+
+def _refers_to(kind: str, resource_id: str, reference: object) -> bool:
+    """'Patient/p1', 'https://ehr.example/fhir/Patient/p1' and 'Patient/p1/_history/2' are the same patient."""
+    named = reference.get("reference") if isinstance(reference, Mapping) else None
+    return isinstance(named, str) and named.split("/_history/")[0].split("/")[-2:] == [kind, resource_id]
+
+
+def _bare_id(written: str) -> str:
+    return written.rpartition("/")[2]
+
+
+def _entries(sent: Iterable[Sent]) -> list[Entry]:
+    """Each resource once, under the reference that names it."""
+    named = [Entry(one, reference_of(one, full_url, f"#{index}")) for index, (one, full_url) in enumerate(sent)]
+    return list({entry.reference: entry for entry in reversed(named)}.values())[::-1]
+
+
+def _patient(patient_id: str, sent: list[Sent] | None) -> Entry:
+    """The patient in context, by id alone where no resource came: so that every subject is compared with it."""
+    found = [one for one, _ in sent or () if one.get("id") == patient_id]
+    return Entry(found[0] if found else {"resourceType": "Patient", "id": patient_id}, f"Patient/{patient_id}")
+
+
+def _encounter(context: Json, patient_id: str, sent: list[Sent] | None) -> Entry | None:
+    """The encounter in context, by id alone where its resource did not come: other encounters then are earlier ones."""
+    named = _bare_id(context.get("encounterId") or "")
+    theirs = [one for one, _ in _about(patient_id, sent) if one.get("id") and named in ("", one["id"])]
+    if theirs:
+        return Entry(theirs[0], f"Encounter/{theirs[0]['id']}")
+    return Entry({"resourceType": "Encounter", "id": named}, f"Encounter/{named}") if named else None
+
+
+def _refuse_without_conditions(fresh: list[Sent] | None, known: list[Sent] | None, about: list[list[Sent]]) -> None:
+    """412 only where the Conditions cannot be had; that there are none is an answer (CDS Hooks, "Prefetch")."""
+    if fresh is None and known is None:
+        sentence = "The Conditions of the patient did not come; send them under prefetch `conditions`."
+    elif (fresh or known) and not any(about):
+        sentence = "No Condition sent is about context.patientId; send those of this patient."
+    else:
+        return
+    raise Refusal(412, [Issue("error", "incomplete", sentence, "prefetch.conditions")])
+
+
+# --- the record's words in a card ---------------------------------------------------------------------------------
+
+_MARKUP = re.compile(r"[\\`*_\[\]|~$]|:(?=//)|(?<=\bwww)\.", re.I)
+_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+_ADDRESS = re.compile(r"(?<=\S)@(?=\S)")  # GFM makes a mail link of it even where it is escaped
+
+
+def markdown(text: str, limit: int = MAX_QUOTE) -> str:
+    """Words as GitHub-flavoured Markdown that can only ever be words: no markup, no link, no HTML, nothing invisible."""
+    shown = _visible(text)
+    if len(shown) > limit:
+        shown = shown[: limit - 1].rstrip() + "…"
+    return _MARKUP.sub(lambda found: "\\" + found[0], _ADDRESS.sub(" @ ", shown).translate(_HTML))
+
+
+def _visible(text: str) -> str:
+    """Without control, bidi and other invisible characters; a line break or a run of blanks is one blank."""
+    kept = [char for char in " ".join(text.split()) if unicodedata.category(char)[0] != "C"]
+    return " ".join("".join(kept).split())
+
+
+def _quotes(evidence: Iterable[Evidence]) -> list[str]:
+    shown = [f"- “{markdown(e.quote)}” — {markdown(source_label(e))}" for e in evidence if _visible(e.quote)]
+    return list(dict.fromkeys(shown))[:MAX_QUOTES]
+
+
+def _section(title: str, lines: Sequence[str]) -> list[str]:
+    return [f"**{title}**\n\n" + "\n".join(lines)] if lines else []
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_SUMMARY else text[: MAX_SUMMARY - 1].rstrip() + "…"
+
+
+# --- the cards ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Phrases the answer to one call: per Condition at most one code card, one query card and one safety card."""
+
+    call: Call
+    terminology: Terminology
+    base_url: str
+
+    def of(self, answer: Answer) -> list[Json]:
+        judged = [one for one in answer.judged if one.assessment.documentation.condition in self.call.concerned]
+        cards = list(self._safety_cards(answer.issues, judged))
+        for one in judged:
+            cards += self._code_card(one.assessment, _codes_beside(one, answer.judged))
+            if one.query and earns_query(one.assessment, one.query, self.terminology):
+                cards.append(self._query_card(one.assessment, one.query))
+        return cards
+
+    def _card(self, kind: str, assessment: Assessment, rule: str, **content: Any) -> Json:
+        uuid = self._uuid(assessment, kind)
+        topic = {"system": TOPIC_SYSTEM, "code": kind, "display": TOPICS[kind]}
+        card: Json = {"uuid": uuid, "indicator": "info", **content}
+        card["source"] = {"label": LABEL, "url": f"{self.base_url}/rules/{rule}", "topic": topic}
+        reasons = OVERRIDES[kind].items()
+        card["overrideReasons"] = [{"system": OVERRIDE_SYSTEM, "code": c, "display": d} for c, d in reasons]
+        return card
+
+    def _uuid(self, assessment: Assessment, kind: str) -> str:
+        """The same for a retry of the same call, and for nothing else."""
+        return str(uuid5(NAMESPACE_URL, f"{CANONICAL}|{self.call.instance}|{assessment.documentation.condition}|{kind}"))
+
+    def _title(self, assessment: Assessment, code: str) -> str:
+        title: str = concept(code, self.terminology, self._on(assessment))["text"]
+        return f"{code} {title}" if title != code else code
+
+    def _on(self, assessment: Assessment) -> str:
+        return assessment.documentation.date_of_service or self.terminology.icd10cm.newest.in_force_from
+
+    # -- the code card
+
+    def _code_card(self, assessment: Assessment, beside: frozenset[str]) -> list[Json]:
+        offered = offered_codes(assessment, beside)
+        if not offered:
+            return []
+        replaced = self._replaced(assessment, offered[0])
+        content: Json = {
+            "summary": self._code_summary(assessment, offered),
+            "detail": self._code_detail(assessment, offered),
+            "indicator": "warning" if replaced else "info",
+        }
+        if not self.call.is_final:
+            content["suggestions"] = self._code_suggestions(assessment, offered)
+            content["selectionBehavior"] = "any" if len(offered) > 1 else "at-most-one"
+        rules = (self.terminology.rule(rule_id) for rule_id in offered[0].rules)
+        names = next((rule.id for rule in rules if rule and rule.kind == "names-code"), offered[0].rules[0])
+        return [self._card("code", assessment, names, **content)]
+
+    def _code_summary(self, assessment: Assessment, offered: Sequence[CodingSuggestion]) -> str:
+        if len(offered) == 1:
+            return _cut(f"The documentation supports {self._title(assessment, offered[0].code)}")
+        return _cut(f"The documentation supports {' and '.join(s.code for s in offered)}")
+
+    def _code_detail(self, assessment: Assessment, offered: Sequence[CodingSuggestion]) -> str:
+        sections = _section("From the record", _quotes(e for s in offered for e in s.evidence))
+        for suggestion in offered:
+            why = [f"- {markdown(says)}" for says in self._why(suggestion)]
+            sections += _section(f"Why {markdown(self._title(assessment, suggestion.code))}", why)
+            sections += _section("Note", [f"- {markdown(note, 400)}" for note in suggestion.notes])
+        codes = sorted(codes_on(assessment))
+        if codes:
+            sections.append(f"The problem is now coded {', '.join(markdown(code, 20) for code in codes)}.")
+        return "\n\n".join(sections)
+
+    def _why(self, suggestion: CodingSuggestion) -> Iterator[str]:
+        """What settles the framing and what names the code; that the elements are stated, the quotes show."""
+        rules = [rule for rule_id in suggestion.rules if (rule := self.terminology.rule(rule_id))]
+        return (rule.says for rule in rules if rule.kind in ("settles", "names-code"))
+
+    def _code_suggestions(self, assessment: Assessment, offered: Sequence[CodingSuggestion]) -> list[Json]:
+        condition = self._condition(assessment)
+        suggestions = []
+        for number, suggestion in enumerate(offered):
+            title = self._title(assessment, suggestion.code)
+            replaced = self._replaced(assessment, suggestion) if number == 0 else None
+            if replaced is None or "id" not in condition:
+                label, kind, resource = f"Add {title}", "create", self._own_condition(assessment, suggestion)
+            else:
+                label, kind = f"Code this problem as {title}", "update"
+                resource = _recoded(condition, self._coding(assessment, suggestion.code), replaced)
+            action = {"type": kind, "description": label, "resource": resource}
+            uuid = self._uuid(assessment, f"code|{suggestion.code}")
+            suggestions.append({"label": label, "uuid": uuid, "actions": [action]})
+        return suggestions
+
+    def _condition(self, assessment: Assessment) -> Json:
+        reference = assessment.documentation.condition
+        return dict(next(e.resource for e in self.call.request.conditions if e.reference == reference))
+
+    def _coding(self, assessment: Assessment, code: str) -> Json:
+        coding: Json = concept(code, self.terminology, self._on(assessment))["coding"][0]
+        return coding
+
+    def _replaced(self, assessment: Assessment, suggestion: CodingSuggestion) -> frozenset[int] | None:
+        """The positions of the wrong ICD-10-CM codings; None where the Condition keeps the code that it has."""
+        recorded = [code for code in assessment.documentation.codes if code.system == "icd-10-cm"]
+        if codes_on(assessment) & {s.code for s in assessment.suggestions}:
+            return None
+        wrong = [code for code in recorded if self._is_wrong(code, assessment, suggestion)]
+        return None if recorded and not wrong else frozenset(_position(code) for code in wrong)
+
+    def _is_wrong(self, recorded: RecordedCode, assessment: Assessment, suggestion: CodingSuggestion) -> bool:
+        """Of these families, or gone against by the words; a code of its own right stays (M54.1- beside, I10 above a note)."""
+        contradicted = any(
+            issue.flag == "doc.code-text-mismatch" and issue.expression == recorded.expression
+            for issue in assessment.issues
+        )
+        if contradicted or self.terminology.pack_of(recorded.code):
+            return True
+        return _said_in_code(assessment, suggestion) and not self._is_companion(recorded.code, assessment)
+
+    def _is_companion(self, code: str, assessment: Assessment) -> bool:
+        rules = self.terminology.main.of_kind("companions", self._on(assessment))
+        targets = [target for rule in rules if isinstance(to := rule.settings["to"], list | tuple) for target in to]
+        return any(code.startswith(str(target).rstrip("-")) for target in targets)
+
+    def _own_condition(self, assessment: Assessment, suggestion: CodingSuggestion) -> Json:
+        """A further Condition with the code: what the client sent without what identifies that one."""
+        condition = self._condition(assessment)
+        copy = {key: value for key, value in condition.items() if key not in ("id", "meta", "identifier", "text")}
+        if not _said_in_code(assessment, suggestion):
+            return {**copy, "code": concept(suggestion.code, self.terminology, self._on(assessment))}
+        recorded = [code for code in assessment.documentation.codes if code.system == "icd-10-cm"]
+        replaced = frozenset(_position(code) for code in recorded)
+        return _recoded(copy, self._coding(assessment, suggestion.code), replaced)
+
+    # -- the query card
+
+    def _query_card(self, assessment: Assessment, query: Query) -> Json:
+        """Asks, and names neither a code nor a diagnosis (QUERIES Q1, Q11)."""
+        count = len(query.questions)
+        what = "A question" if count == 1 else f"{count} questions"
+        rule = self._rule_asking(assessment, query)
+        return self._card(
+            "query",
+            assessment,
+            rule,
+            summary=f"{what} on the documentation of a problem",
+            detail=_query_detail(query),
+            suggestions=[self._task_suggestion(assessment, query)],
+            selectionBehavior="at-most-one",
+        )
+
+    def _rule_asking(self, assessment: Assessment, query: Query) -> str:
+        """The rule of the first element asked for."""
+        open_hits = [hit.rule for hit in assessment.hits if hit.outcome != "met"]
+        fitting = [rule for rule in open_hits if rule.element == query.ask[0]]
+        return (fitting or open_hits or list(self.terminology.main.rules))[0].id
+
+    def _task_suggestion(self, assessment: Assessment, query: Query) -> Json:
+        """Request Form Completion as Da Vinci CRD has it: a Task for the form, and the form."""
+        card = self._uuid(assessment, "query")
+        version = self.terminology.main.version
+        # The form quotes this record, so its address belongs to this call and not to the elements asked for.
+        form = {
+            **questionnaire_of(query, assessment),
+            "url": f"{CANONICAL}/Questionnaire/{card}",
+            "version": version,
+        }
+        label = "Put the questions on the task list"
+        task = self._task(assessment, f"{form['url']}|{version}")
+        actions = [
+            {"type": "create", "description": label, "resource": task},
+            {"type": "create", "description": "Add the form with the questions", "resource": form},
+        ]
+        return {"label": label, "uuid": self._uuid(assessment, "query|task"), "actions": actions}
+
+    def _task(self, assessment: Assessment, canonical: str) -> Json:
+        task: Json = {
+            "resourceType": "Task",
+            "status": "ready",
+            "intent": "order",
+            "code": {"coding": [{"system": SDC_TEMP, "code": "complete-questionnaire"}]},
+            "description": "Answer the questions on the documentation",
+            "for": {"reference": f"Patient/{self.call.patient_id}"},
+            "authoredOn": datetime.now(UTC).isoformat(timespec="seconds"),
+            "requester": {"display": LABEL},
+            "reasonCode": {"text": "Documentation query"},
+            "input": [{"type": {"text": "questionnaire"}, "valueCanonical": canonical}],
+        }
+        if "id" in self._condition(assessment):
+            task["focus"] = {"reference": assessment.documentation.condition}
+        if self.call.encounter_id:
+            task["encounter"] = {"reference": f"Encounter/{self.call.encounter_id}"}
+        return task
+
+    # -- the safety card
+
+    def _safety_cards(self, issues: Iterable[Flagged], judged: Sequence[Judged]) -> Iterator[Json]:
+        """A danger that an order and the record make together, on the Condition whose words show it."""
+        for issue in issues:
+            rule = self.terminology.rule(issue.rule)
+            if rule is None or rule.kind != "safeguards":
+                continue
+            for one in judged:
+                signs = danger_signs(one.assessment, rule)
+                if signs:
+                    detail = "\n\n".join([*_section("From the record", _quotes(signs)), markdown(rule.says)])
+                    summary = _cut(issue.says)
+                    yield self._card("safety", one.assessment, rule.id, summary=summary, detail=detail, indicator="warning")
+                    return
+
+
+def _codes_beside(one: Judged, judged: Iterable[Judged]) -> frozenset[str]:
+    return frozenset(code for other in judged if other is not one for code in codes_on(other.assessment))
+
+
+def _said_in_code(assessment: Assessment, suggestion: CodingSuggestion) -> bool:
+    """The words that the code rests on are those of Condition.code, not of a note beside it."""
+    passages = [evidence.passage for evidence in suggestion.evidence]
+    own = assessment.documentation.condition
+    return any(passage.source == own and passage.expression.startswith("Condition.code") for passage in passages)
+
+
+def _position(recorded: RecordedCode) -> int:
+    return int(recorded.expression.rpartition("[")[2].rstrip("]"))
+
+
+def _recoded(condition: Json, coding: Json, replaced: frozenset[int]) -> Json:
+    """The Condition with the coding in the place of those replaced, or behind all others; the rest as it was sent."""
+    code = condition.get("code") or {}
+    codings: list[Json] = list(code.get("coding") or ())
+    place = min(replaced, default=len(codings))
+    kept = [(index, other) for index, other in enumerate(codings) if index not in replaced]
+    before, after = [o for i, o in kept if i < place], [o for i, o in kept if i > place]
+    return {**condition, "code": {**code, "coding": [*before, coding, *after]}}
+
+
+def _query_detail(query: Query) -> str:
+    questions = [f"{number}. {_asked(question)}" for number, question in enumerate(query.questions, 1)]
+    sections = _section("From the record", _quotes(query.indicators)) + _section("Questions", questions)
+    return "\n\n".join([*sections, "Answering is optional; “unable to determine” is an answer."])
+
+
+def _asked(question: Question) -> str:
+    if not question.options:
+        return markdown(question.text)
+    options = [*(option.text for option in question.options), "Other", "Unable to determine"]
+    return f"{markdown(question.text)} ({markdown('; '.join(options), 600)})"

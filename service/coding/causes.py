@@ -1,0 +1,308 @@
+"""Which tissues and processes of a sentence cause the narrowing, and which merely stand beside it (POLICY section 2.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from service.coding.assertions import hedges_cause_only, is_negated
+from service.coding.events import Event, is_verb, passive
+from service.coding.lexicon import Mention
+from service.coding.model import Evidence, Finding, Passage
+from service.coding.scene import FILLERS, JOINERS, Place, Scene
+
+_LINK_GAP = frozenset(
+    (
+        "a an the of his her its both some any combination combined bulky more mild moderate severe marked "
+        "hypertrophic thickened redundant buckled localized chronic known with - : ( , and or & / also underlying "
+        "associated concomitant diffuse broad based"
+    ).split()
+)
+
+
+_STOPS = frozenset("with associated accompanied along alongside beside besides adjacent without plus".split())
+
+
+def tissues_of(
+    scene: Scene, passage: Passage, event: Event, events: Sequence[Event]
+) -> tuple[tuple[Finding, ...], tuple[Finding, ...], bool]:
+    """(causes, listed, cause uncertain) of one event: linked by words, or merely beside it (POLICY section 2.6)."""
+    if event.adequate:
+        return (), (), False
+    named = [
+        t
+        for t in scene.of("tissue")
+        if scene.same_clause(t.first, event.trigger.first)
+        and not _named_away(scene, t)
+        and not is_negated(scene, t.first, t.last)
+    ]
+    linked = [t for t in named if _is_cause(scene, t, event, events)]
+    linked += [t for t in named if t not in linked and any(_joined_to(scene, t, cause) for cause in linked)]
+    others = [
+        t
+        for t in named
+        if t not in linked and (not t.concept.is_("anatomy") or abnormal(scene, t) or not t.concept.is_("own-words"))
+    ]
+    uncertain = any(hedges_cause_only(scene, event.last, t.first, t.last) for t in linked)
+    return tissue_findings(linked, passage), tissue_findings(others, passage), uncertain
+
+
+def _named_away(scene: Scene, tissue: Mention) -> bool:
+    """'disc space narrowing', 'extraforaminal disc': part of a structure that is not the cause."""
+    other = scene.at(tissue.first, ("other-organ",))
+    return bool(other and other.last > tissue.last) or bool(
+        scene.at(tissue.first, ("framing",)) and framing_covers(scene, tissue)
+    )
+
+
+def framing_covers(scene: Scene, tissue: Mention) -> bool:
+    """'ossification of the posterior longitudinal ligament' is a framing of its own, not a thick ligament."""
+    return any(
+        m.first <= tissue.first and tissue.last <= m.last and (m.last - m.first) > (tissue.last - tissue.first)
+        for m in scene.of("framing")
+    )
+
+
+def tissue_findings(mentions: Iterable[Mention], passage: Passage) -> tuple[Finding, ...]:
+    found: dict[tuple[str, str], Finding] = {}
+    for mention in mentions:
+        for value in mention.value.split("+"):
+            detail = mention.concept.says("elsewhere") or ("own-words" if mention.concept.is_("own-words") else "")
+            found.setdefault(
+                (value, detail), Finding("tissue", value, Evidence(passage, mention.start, mention.end), detail=detail)
+            )
+    return tuple(found.values())
+
+
+def abnormal(scene: Scene, tissue: Mention) -> bool:
+    """A normal structure with a word of disease close by and no other tissue between."""
+    for word in scene.of("pathology"):
+        gap = (
+            scene.between(tissue.last, word.first)
+            if word.first > tissue.last
+            else scene.between(word.last, tissue.first)
+        )
+        if (
+            len(gap) <= 4
+            and not any(t.first in gap for t in scene.of("tissue"))
+            and scene.same_clause(word.first, tissue.first)
+        ):
+            return True
+    return False
+
+
+def _is_cause(scene: Scene, tissue: Mention, event: Event, events: Sequence[Event]) -> bool:
+    return (
+        _acts(scene, tissue, event, events)
+        or _follows_because(scene, tissue, event)
+        or _modifies_event(scene, tissue, event)
+    )
+
+
+def _acts(scene: Scene, tissue: Mention, event: Event, events: Sequence[Event]) -> bool:
+    """The tissue is the subject of the narrowing: 'thick ligament narrows the canal', '... causing stenosis'."""
+    start = event.trigger.first
+    if tissue.last >= start:
+        return False
+    causing = [m for m in scene.of("link") if m.value == "causing" and tissue.last < m.first and m.last < start]
+    verb = is_verb(scene, event.trigger) and not passive(scene, event.trigger)
+    if not verb and not causing:
+        return False
+    if _because_before(scene, tissue, start) and not causing:
+        return False
+    between = [
+        e
+        for e in events
+        if e is not event
+        and tissue.last < e.trigger.first
+        and e.trigger.last < start
+        and e.trigger is not event.trigger
+    ]
+    if not between:
+        return True
+    nearest = max(between, key=lambda e: e.trigger.last)
+    return not any(t.first > nearest.trigger.last and t.last < start for t in scene.of("tissue")) and _is_cause(
+        scene, tissue, nearest, [e for e in events if e is not event]
+    )
+
+
+def _because_before(scene: Scene, tissue: Mention, start: int) -> bool:
+    """The tissue answers an earlier 'due to' of another narrowing."""
+    earlier = [m for m in scene.of("link") if m.value == "because" and m.last < tissue.first]
+    return bool(earlier) and any(n.last < earlier[-1].first for n in scene.of("narrowing") if n.first < start)
+
+
+def _follows_because(scene: Scene, tissue: Mention, event: Event) -> bool:
+    """'stenosis due to X and Y', 'narrowed by X', 'because of X the canal is narrow'."""
+    for link in scene.of("link"):
+        if link.value != "because" or link.last >= tissue.first or not scene.same_clause(link.first, tissue.first):
+            continue
+        if not _link_governs(scene, link, tissue):
+            continue
+        if link.first > event.trigger.last:
+            later = [m for m in scene.of("narrowing", "mass-effect") if event.trigger.last < m.first < link.first]
+            if all(_coordinated(scene, event, m) for m in later):
+                return True
+        elif tissue.last < event.trigger.first and not any(m.last < link.first for m in scene.of("narrowing")):
+            return True
+    return False
+
+
+def _link_governs(scene: Scene, link: Mention, tissue: Mention) -> bool:
+    """Between 'due to' and the tissue stand only modifiers and tissues that are joined to it."""
+    position = link.last + 1
+    while position < tissue.first:
+        inner = scene.at(position, ("tissue", "pathology", "severity", "laterality", "framing", "hedge"))
+        word, place = scene.tokens[position].word, scene.place_at(position)
+        if not inner and word not in _LINK_GAP and not word.endswith("ed") and not place:
+            return False
+        if word in _STOPS - {"plus"} and not _together(scene, position):
+            return False
+        if (
+            place
+            and not scene.covered(link.last + 1, position, "tissue")
+            and not _names_the_tissue(scene, place, tissue)
+        ):
+            return False
+        position = (inner.last if inner else place.last if place else position) + 1
+    return True
+
+
+def _names_the_tissue(scene: Scene, place: Place, tissue: Mention) -> bool:
+    """'from T7-8 disc extrusion': the level is the tissue's own."""
+    return all(
+        scene.at(p, ("severity", "laterality", "pathology")) or scene.tokens[p].word in ("level",)
+        for p in range(place.last + 1, tissue.first)
+    )
+
+
+def _together(scene: Scene, position: int) -> bool:
+    return any(
+        scene.tokens[p].word in ("together", "combined", "along")
+        for p in range(max(0, position - 1), min(len(scene.tokens), position + 2))
+    )
+
+
+def _coordinated(scene: Scene, event: Event, other: Mention) -> bool:
+    gap = {scene.tokens[p].word for p in scene.between(event.trigger.last, other.first)}
+    return not gap & {"but", "without", "no", "with"} or "and" in gap
+
+
+def _modifies_event(scene: Scene, tissue: Mention, event: Event) -> bool:
+    """'ligamentous stenosis', 'stenosis of the neural canal, connective tissue', '(fibrous)'."""
+    if not tissue.concept.is_("modifier") or event.trigger.kind != "narrowing":
+        return False
+    if tissue.concept.is_("own-words") and scene.covered(tissue.last + 1, tissue.last + 1, "pathology"):
+        return False
+    if tissue.last < event.trigger.first:
+        return all(_light(scene, p, event) for p in range(tissue.last + 1, event.trigger.first))
+    gap = list(range(event.trigger.last + 1, tissue.first))
+    if [scene.tokens[p].word for p in gap] == ["of"] and tissue.concept.is_("own-words"):
+        return True
+    end = scene.tokens[tissue.last + 1].word if tissue.last + 1 < len(scene.tokens) else "."
+    closes = (
+        end
+        in (
+            ",",
+            ")",
+            ".",
+            ";",
+            "-",
+            "/",
+            "and",
+            "or",
+            "origin",
+            "type",
+            "etiology",
+            "in",
+            "nature",
+            "cause",
+            ":",
+            "+",
+            "related",
+            "mediated",
+        )
+        or scene.place_at(tissue.last + 1) is not None
+    )
+    comma = any(scene.tokens[p].word in (",", "(", "-", ":", "–") for p in gap) or end in (
+        "origin",
+        "type",
+        "etiology",
+        "related",
+        "mediated",
+    )
+    return (
+        closes
+        and comma
+        and all(_light(scene, p, event) or scene.tokens[p].word in (",", "(", "-", ":", ")", "–") for p in gap)
+    )
+
+
+def _light(scene: Scene, position: int, event: Event) -> bool:
+    if scene.at(
+        position, ("severity", "laterality", "region", "level", "space", "tissue", "framing", "modality", "pathology")
+    ):
+        return not (scene.at(position, ("pathology",)) and position < event.trigger.first)
+    return scene.tokens[position].word in FILLERS | JOINERS | {"-", "neural", "(", ")"} and scene.tokens[
+        position
+    ].word not in ("with", "seen", "noted", "there")
+
+
+def _joined_to(scene: Scene, tissue: Mention, cause: Mention) -> bool:
+    """Listed together with a cause: 'X, Y and Z narrow the canal'."""
+    low, high = sorted((tissue, cause), key=lambda m: m.first)
+    gap = range(low.last + 1, high.first)
+    if any(scene.covered(p, p, "narrowing", "mass-effect") for p in gap):
+        return False
+    words = [scene.tokens[p].word for p in gap]
+    tied = set(words) & {"and", "&", "/", "+", "or", "plus", "together", "combined", "alongside"} or words == [","]
+    return bool(tied) and all(
+        word in JOINERS | {"with", "combined", "alongside", "a", "an", "the"}
+        or bool(scene.at(p, ("tissue", "pathology", "severity", "laterality")))
+        for p, word in zip(gap, words, strict=True)
+    )
+
+
+def framings_of(scene: Scene, passage: Passage, event: Event, causes: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Processes named in the clause of the statement, and the category's own words (POLICY section 2.2)."""
+    found = []
+    for mention in scene.of("framing"):
+        if mention.value in ("biomechanical", "dysfunction") or is_negated(scene, mention.first, mention.last):
+            continue
+        value = surgery_value(scene, mention) if mention.value == "after-surgery" else mention.value
+        if value and _of_this_clause(scene, mention, event) and not _long_ago(scene, mention):
+            found.append(Finding("framing", value, Evidence(passage, mention.start, mention.end)))
+    own = [f for f in causes if f.detail == "own-words"]
+    if own and event.trigger.value == "stenosis" and event.space_value:
+        found.append(replace(own[0], element="framing", value="category-words", detail=_space_words(scene, event)))
+    return tuple(found)
+
+
+def _space_words(scene: Scene, event: Event) -> str:
+    return " ".join(scene.words(event.space.first, event.space.last)) if event.space else ""
+
+
+def _of_this_clause(scene: Scene, mention: Mention, event: Event) -> bool:
+    """In the clause of the statement, or in a clause that states nothing else ('DISH; flowing ossification narrows ...')."""
+    if scene.same_clause(mention.first, event.trigger.first):
+        return True
+    clause = scene.clauses[mention.first]
+    return clause < scene.clauses[event.trigger.first] and not any(
+        scene.clauses[m.first] == clause for m in scene.of("narrowing", "mass-effect", "contrast")
+    )
+
+
+def _long_ago(scene: Scene, mention: Mention) -> bool:
+    """Only a current injury is classified to chapter 19 (Guidelines I.C.13.b)."""
+    words = set(scene.words(max(0, mention.first - 4), min(len(scene.tokens) - 1, mention.last + 5)))
+    return mention.value == "traumatic" and bool(
+        words & {"old", "remote", "healed", "chronic", "prior", "previous", "ago", "history", "past", "childhood"}
+    )
+
+
+def surgery_value(scene: Scene, surgery: Mention) -> str:
+    """'post-surgical' where the text ties the finding to the operation, 'after-surgery' where it only comes later."""
+    for link in scene.of("link"):
+        if link.value == "because" and 0 < surgery.first - link.last <= 6:
+            return "post-surgical"
+    return "after-surgery" if any(0 <= surgery.first - cue.last <= 6 for cue in scene.of("after")) else ""

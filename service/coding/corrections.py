@@ -1,0 +1,107 @@
+"""What a sentence takes back: spoken and typed corrections, unticked boxes, places that are named only to be set aside."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+from service.coding.assertions import is_hedged
+from service.coding.scene import FILLERS, JOINERS, Place, Scene
+
+
+def correct(scene: Scene) -> Scene:
+    """What a spoken or typed correction takes back is left out ("lumbar, correction, cervical")."""
+    gone: set[int] = set()
+    for cue in scene.of("correction"):
+        after = [m for m in scene.mentions if cue.last < m.first <= cue.last + 10 and m.kind in _GROUPS]
+        if after:
+            group = _GROUPS[after[0].kind]
+            before = [m for m in scene.mentions if m.last < cue.first and _GROUPS.get(m.kind) == group]
+            if before:
+                gone.update(range(before[-1].first, before[-1].last + 1))
+    for place in scene.places:
+        if _beside_the_spine(scene, place) or _rejected(scene, place) or _hedged_apart(scene, place):
+            gone.update(range(place.first, place.last + 1))
+    gone |= _unticked(scene)
+    if not gone:
+        return scene
+    keep = [
+        m
+        for m in scene.mentions
+        if not (m.first in gone and (m.kind in _GROUPS or m.kind in ("narrowing", "function", "framing", "modality")))
+    ]
+    return replace(scene, mentions=keep, places=[p for p in scene.places if p.first not in gone])
+
+
+_GROUPS = {"region": "place", "level": "place", "tissue": "tissue", "space": "space", "laterality": "laterality"}
+
+
+SPINAL = frozenset({"head", "cervical", "thoracic", "lumbar", "sacral", "head-or-cervical"})
+
+
+def _beside_the_spine(scene: Scene, place: Place) -> bool:
+    """A limb or the trunk named beside a spinal place is where it hurts, unless the two are a list."""
+    if any(value in SPINAL for value, _ in place.values):
+        return False
+    spinal = [other for other in scene.places if any(value in SPINAL for value, _ in other.values)]
+    return bool(spinal) and not any(_listed_with(scene, place, other) for other in spinal)
+
+
+def _listed_with(scene: Scene, one: Place, other: Place) -> bool:
+    words = {scene.tokens[p].word for p in scene.between(one.first, other.first) if not scene.place_at(p)}
+    return bool(words & {"and", "&", ";"}) and words <= JOINERS | FILLERS | {";"}
+
+
+_TICKS = frozenset({"x", "✓", "✔", "☑"})
+
+
+def _unticked(scene: Scene) -> set[int]:
+    """'[ ] cervical [x] thoracic': what stands behind an empty box is not chosen."""
+    words = [token.word for token in scene.tokens]
+    boxes = [
+        p
+        for p, word in enumerate(words[:-1])
+        if word in ("[", "(")
+        and (words[p + 1] in ("]", ")") or (words[p + 1] in _TICKS | {"_"} and words[p + 2 : p + 3] in (["]"], [")"])))
+    ]
+    gone: set[int] = set()
+    for box, following in pairwise([*boxes, len(words)]):
+        if words[box + 1] not in _TICKS:
+            gone.update(range(box, following))
+    return gone
+
+
+def _hedged_apart(scene: Scene, place: Place) -> bool:
+    """'..., lumbar involvement suspected': a hedge of its own part of the sentence."""
+    start = next((p for p in range(place.first - 1, -1, -1) if scene.tokens[p].word in (",", ";")), -1)
+    end = next(
+        (p for p in range(place.last + 1, len(scene.tokens)) if scene.tokens[p].word in (",", ";", ".")),
+        len(scene.tokens),
+    )
+    if (
+        start < 0
+        or scene.covered(start + 1, end - 1, "narrowing", "mass-effect", "space")
+        or not any(p.last < start for p in scene.places)
+    ):
+        return False
+    return is_hedged(scene, place.first, place.last) and any(start < m.first < end for m in scene.of("hedge"))
+
+
+def _rejected(scene: Scene, place: Place) -> bool:
+    """'cervical, not lumbar', 'rather than lumbar', 'cannot exclude cervical involvement'."""
+    for cue in scene.of("negation", "hedge"):
+        if cue.concept.says("scope") != "after" or not 0 <= place.first - cue.last - 1 <= 2:
+            continue
+        gap = scene.words(cue.last + 1, place.first - 1)
+        earlier = any(p.last < cue.first for p in scene.places)
+        ends = scene.tokens[place.last + 1].word if place.last + 1 < len(scene.tokens) else "."
+        if (
+            earlier
+            and all(word in FILLERS for word in gap)
+            and (
+                ends in (".", ",", ")", ";", "involvement", "region", "spine", "extension", "area", "level")
+                and not scene.covered(place.last + 1, place.last + 3, "narrowing")
+            )
+        ):
+            return True
+    return False

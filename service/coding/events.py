@@ -1,0 +1,377 @@
+"""Finds what a sentence says of a space: a narrowing, a pressure, or that it is open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from service.coding.corrections import SPINAL
+from service.coding.lexicon import Mention
+from service.coding.model import Narrowing
+from service.coding.scene import FILLERS, JOINERS, Scene
+
+_NOT_OURS = ("al", "ar", "ic", "ary", "ous", "eal", "ian", "ine")
+
+
+_PLAIN_ADJECTIVES = frozenset(
+    (
+        "focal global general typical additional clinical local initial final overall several critical "
+        "significant minimal usual possible total partial surgical radiographic radiologic symptomatic anatomic "
+        "anatomical dynamic chronic physical neurologic neurological structural functional obvious serious "
+        "continuous previous previously similar particular medical historical individual real actual early "
+        "necessary primary secondary multiple biomechanical mechanical central spinal neural regular circular "
+        "linear angular tubular"
+    ).split()
+)
+
+
+_PASSIVE = frozenset({"is", "are", "was", "were", "being", "been"})
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A narrowing, a pressure or an open space: the word that says so and the space that it is said of."""
+
+    trigger: Mention
+    space: Mention | None
+    space_value: str
+    narrowing: Narrowing
+    adequate: bool = False
+    spine_only: bool = False
+
+    @property
+    def first(self) -> int:
+        return min(self.trigger.first, self.space.first) if self.space else self.trigger.first
+
+    @property
+    def last(self) -> int:
+        return max(self.trigger.last, self.space.last) if self.space else self.trigger.last
+
+
+def find_events(scene: Scene) -> list[Event]:
+    """Every narrowing, pressure and open space of the sentence, each with one space, in order of place."""
+    triggers = [m for m in scene.of("narrowing", "mass-effect") if not _inside_other(scene, m)]
+    events: list[Event] = []
+    for trigger in triggers:
+        events.extend(_narrowed(scene, trigger, triggers))
+    taken = {event.space.first for event in events if event.space}
+    for opening in scene.of("adequate"):
+        events.extend(
+            e for e in _open_spaces(scene, opening, triggers) if e.space is None or e.space.first not in taken
+        )
+    return _shared_space(scene, sorted(events, key=lambda event: (event.trigger.first, event.first)))
+
+
+def _shared_space(scene: Scene, events: list[Event]) -> list[Event]:
+    """'stenosis narrowing the neural canal', 'the canal is free at L3-4; at L4-5 it is narrowed': one space for both."""
+    named = [event for event in events if event.space_value]
+    values = {event.space_value for event in named}
+    if len(values) != 1 or len(named) == len(events):
+        return events
+    space = named[0]
+    return [
+        replace(e, space=space.space, space_value=space.space_value, spine_only=False) if not e.space_value else e
+        for e in events
+        if e is not space or not _doubled(e, events)
+    ]
+
+
+def _doubled(verb: Event, events: Sequence[Event]) -> bool:
+    """The verb of a stenosis that is said already: 'stenosis narrowing the canal'."""
+    return not verb.adequate and any(not e.space_value and 0 < verb.trigger.first - e.trigger.last <= 2 for e in events)
+
+
+def _inside_other(scene: Scene, trigger: Mention) -> bool:
+    """Part of a longer word of another kind: 'thickening' of a name, 'impression' as a heading."""
+    return any(
+        m.first <= trigger.first and trigger.last <= m.last and m.last - m.first > trigger.last - trigger.first
+        for m in scene.of(
+            "historical", "not-negation", "severity", *(("framing",) if trigger.kind == "mass-effect" else ())
+        )
+    )
+
+
+def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> list[Event]:
+    own = trigger.concept.says("space")
+    spaces = _spaces_of(scene, trigger, triggers)
+    if _either_space(scene, trigger):
+        return [Event(trigger, None, "", "stated", spine_only=False)]
+    if own and not any(s.kind == "space" for s in spaces):
+        return [Event(trigger, None, own, "stated")]
+    ours = [
+        space
+        for space in spaces
+        if space.kind in ("space", "target") and space.value in ("canal", "foramen") and not _of_an_organ(scene, space)
+    ]
+    if spaces and not ours:
+        return []
+    if ours:
+        return [Event(trigger, space, space.value, _strength(trigger, space)) for space in ours]
+    if trigger.kind == "narrowing" and trigger.value == "stenosis" and not _of_something_else(scene, trigger):
+        return [Event(trigger, None, "", "stated", spine_only=_spinal_place(scene, trigger))]
+    return []
+
+
+def _either_space(scene: Scene, trigger: Mention) -> bool:
+    """'canal versus foramen': the space is left open."""
+    spaces = [s for s in scene.of("space") if scene.same_clause(s.first, trigger.first)]
+    return any(
+        one.value != other.value
+        and {scene.tokens[p].word for p in scene.between(one.last, other.first)} & {"versus", "vs"}
+        for one, other in pairwise(spaces)
+    )
+
+
+def _of_an_organ(scene: Scene, space: Mention) -> bool:
+    """'femoral medullary canal': the canal of something else."""
+    before = scene.at(space.first - 1, ("other-organ",)) if space.first else None
+    return before is not None and before.last < space.first
+
+
+def _strength(trigger: Mention, space: Mention) -> Narrowing:
+    """Pressure on the thecal sac or the cord implies a narrow canal; narrowing of them states it (POLICY section 2.7)."""
+    states = trigger.kind == "narrowing" and trigger.value != "encroachment"
+    return "stated" if space.kind == "space" or states else "implied"
+
+
+def _spaces_of(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> list[Mention]:
+    left = _np_left(scene, trigger)
+    right = _np_right(scene, trigger)
+    acted_on = right or (left if passive(scene, trigger) else [])
+    found = acted_on if is_verb(scene, trigger) else left or right
+    return found or _nearest_space(scene, trigger, triggers)
+
+
+def is_verb(scene: Scene, trigger: Mention) -> bool:
+    """'narrows the canal', 'narrowing both foramina': the word has a subject and an object."""
+    if trigger.value == "verb":
+        return True
+    if scene.tokens[trigger.last].word not in ("narrowing", "narrow") or trigger.first != trigger.last:
+        return False
+    for p in range(trigger.last + 1, min(trigger.last + 6, len(scene.tokens))):
+        space = _space_at(scene, p)
+        if space:
+            return space.kind != "other-organ" and not _np_left(scene, trigger)
+        if scene.tokens[p].word not in ("the", "both", "his", "her", "its", "a", "their") and not scene.at(
+            p, ("severity", "laterality", "region", "level")
+        ):
+            return False
+    return False
+
+
+def _space_at(scene: Scene, position: int) -> Mention | None:
+    return scene.at(position, ("space", "target", "other-organ"))
+
+
+def _np_left(scene: Scene, trigger: Mention) -> list[Mention]:
+    """Spaces directly before the word: 'central canal and neural foraminal stenosis'."""
+    found: list[Mention] = []
+    position = trigger.first - 1
+    while position >= 0 and scene.same_clause(position, trigger.first):
+        space = _space_at(scene, position)
+        word = scene.tokens[position].word
+        if space:
+            found.insert(0, space)
+            position = space.first - 1
+            continue
+        modifier = scene.at(position, ("severity", "laterality", "region", "level", "tissue"))
+        if (
+            not modifier
+            and not (word in JOINERS and _space_behind(scene, position))
+            and word not in ("high", "grade", "neural", "-")
+        ):
+            break
+        if modifier and modifier.kind == "tissue" and not modifier.concept.is_("modifier"):
+            break
+        position = (modifier.first if modifier else position) - 1
+    return found
+
+
+def _space_behind(scene: Scene, position: int) -> bool:
+    """A joiner counts only where another space (after adjectives) stands before it: 'canal, lateral recess or foraminal'."""
+    for p in range(position - 1, max(-1, position - 5), -1):
+        if _space_at(scene, p) or scene.tokens[p].word in JOINERS:
+            return True
+        if not scene.at(p, ("severity", "laterality", "region", "level")):
+            return False
+    return False
+
+
+_COMPLEMENT = frozenset(
+    (
+        "of the in within at to on upon both its into this a an around along bilateral across for - any one each "
+        "either onto over his her aspect portion part surface side anterior posterior ventral dorsal lumen width "
+        "diameter exiting central inferior"
+    ).split()
+)
+
+
+def _np_right(scene: Scene, trigger: Mention) -> list[Mention]:
+    """Spaces in the complement: 'narrowing of the neural canal', 'narrows the canal and both foramina'."""
+    found: list[Mention] = []
+    position = trigger.last + 1
+    while position < len(scene.tokens) and scene.same_clause(position, trigger.first):
+        space = _space_at(scene, position)
+        word = scene.tokens[position].word
+        if space:
+            found.append(space)
+            position = space.last + 1
+            continue
+        modifier = scene.at(position, ("severity", "laterality", "region", "level"))
+        listed = bool(found) and word in JOINERS
+        apposed = word == "," and not found and trigger.value == "stenosis"
+        if not (modifier or word in _COMPLEMENT or ((listed or apposed) and _space_ahead(scene, position))):
+            break
+        position = (modifier.last if modifier else position) + 1
+    return found
+
+
+def _space_ahead(scene: Scene, position: int) -> bool:
+    for p in range(position + 1, min(len(scene.tokens), position + 6)):
+        if _space_at(scene, p):
+            return True
+        if not (
+            scene.at(p, ("severity", "laterality", "region", "level")) or scene.tokens[p].word in _COMPLEMENT | JOINERS
+        ):
+            return False
+    return False
+
+
+def passive(scene: Scene, trigger: Mention) -> bool:
+    return any(scene.tokens[p].word in _PASSIVE for p in range(max(0, trigger.first - 4), trigger.first))
+
+
+def _nearest_space(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> list[Mention]:
+    """'the canal is moderately narrowed', 'Central canal: severe stenosis', 'in the foramen, which is narrowed'."""
+    best: tuple[int, Mention] | None = None
+    for space in scene.of("space", "target", "other-organ"):
+        if (
+            not scene.same_clause(space.first, trigger.first)
+            or (space.kind == "target" and space.value == "root")
+            or scene.tokens[space.last].word == "central"
+        ):
+            continue
+        gap = (
+            scene.between(space.last, trigger.first)
+            if space.last < trigger.first
+            else scene.between(trigger.last, space.first)
+        )
+        if any(other.first in gap for other in triggers) or any(m.first in gap for m in scene.of("adequate")):
+            continue
+        after = space.first > trigger.last
+        if after and (len(gap) > 8 or (trigger.kind == "mass-effect" and len(gap) > 6)):
+            continue
+        if after and _belongs_to_next(scene, space, triggers, trigger):
+            continue
+        distance = len(gap) + (4 if after and trigger.value != "verb" else 0)
+        if distance <= 14 and (best is None or distance < best[0]):
+            best = (distance, space)
+    return [best[1]] if best else []
+
+
+def _belongs_to_next(scene: Scene, space: Mention, triggers: Sequence[Mention], trigger: Mention) -> bool:
+    """The space is the left neighbour of another narrowing word or is called open."""
+    nearby = [m for m in [*triggers, *scene.of("adequate")] if m is not trigger and 0 < m.first - space.last <= 3]
+    return bool(nearby)
+
+
+def _of_something_else(scene: Scene, trigger: Mention) -> bool:
+    """'esophageal stenosis', 'narrowing of the airway': an organ that the lexicon does not know is not the neural canal."""
+    position = trigger.first - 1
+    while position >= 0 and scene.at(position, ("severity", "laterality", "region", "level")):
+        position -= 1
+    if position >= 0:
+        word = scene.tokens[position].word
+        known = [m for m in scene.mentions if m.first <= position <= m.last]
+        if (
+            not known
+            and word.isalpha()
+            and len(word) > 4
+            and word.endswith(_NOT_OURS)
+            and word not in _PLAIN_ADJECTIVES
+        ):
+            return True
+        if any(
+            m.kind == "tissue" and m.value == "disc" and m.concept.is_("anatomy") for m in known
+        ) and not scene.covered(0, len(scene.tokens), "space"):
+            return scene.tokens[trigger.first].word == "narrowing"
+    return _unknown_complement(scene, trigger)
+
+
+def _unknown_complement(scene: Scene, trigger: Mention) -> bool:
+    position = trigger.last + 1
+    if position >= len(scene.tokens) or scene.tokens[position].word not in ("of", "in"):
+        return False
+    for p in range(position + 1, min(position + 5, len(scene.tokens))):
+        if scene.at(p, ("region", "level", "space", "target", "narrowing")):
+            return False
+        word = scene.tokens[p].word
+        if (
+            word.isalpha()
+            and word not in FILLERS
+            and not scene.at(p, ("severity", "laterality", "tissue", "hedge", "framing"))
+        ):
+            return True
+    return False
+
+
+def _spinal_place(scene: Scene, trigger: Mention) -> bool:
+    """'cervical stenosis' without canal or spinal: the place is the spine, the space is taken for granted."""
+    return any(
+        value in SPINAL
+        for place in scene.places
+        if not place.labels and scene.same_clause(place.first, trigger.first)
+        for value, _ in place.values
+    )
+
+
+def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) -> list[Event]:
+    """'adequate spinal canal', 'the canal and foramina are widely patent'."""
+    loose = scene.tokens[opening.first].word in (
+        "normal",
+        "preserved",
+        "maintained",
+        "clear",
+        "intact",
+        "free",
+        "good",
+        "unremarkable",
+        "satisfactory",
+        "sufficient",
+    )
+    found = []
+    for space in scene.of("space", "target"):
+        if not scene.same_clause(space.first, opening.first) or space.value == "root":
+            continue
+        if space.kind == "target" and scene.tokens[space.first].word not in (
+            "thecal",
+            "dural",
+            "theca",
+            "csf",
+            "subarachnoid",
+        ):
+            continue
+        gap = (
+            scene.between(space.last, opening.first)
+            if space.last < opening.first
+            else scene.between(opening.last, space.first)
+        )
+        blocked = any(t.first in gap for t in triggers) or any(
+            scene.tokens[p].word == "," for p in gap if space.first > opening.last
+        )
+        if blocked or len(gap) > (3 if loose and space.first > opening.last else 7):
+            continue
+        if space.first > opening.last and any(not _modifies(scene, p) for p in gap):
+            continue
+        found.append(Event(opening, space, space.value, "stated", adequate=True))
+    return found
+
+
+def _modifies(scene: Scene, position: int) -> bool:
+    word = scene.tokens[position].word
+    return (
+        bool(scene.at(position, ("region", "level", "laterality", "severity", "space", "target")))
+        or word in FILLERS
+        or word in JOINERS
+    )

@@ -1,0 +1,206 @@
+"""Which regions and levels of a sentence belong to which narrowing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from service.coding.events import Event
+from service.coding.model import Evidence, Finding, Passage
+from service.coding.scene import FILLERS, JOINERS, Place, Scene
+
+
+def place_findings(places: Iterable[Place], passage: Passage) -> tuple[Finding, ...]:
+    found: dict[tuple[str, str], Finding] = {}
+    for place in places:
+        for region, junction in place.values:
+            found.setdefault(
+                (region, junction),
+                Finding("region", region, Evidence(passage, place.start, place.end), detail=junction),
+            )
+    return tuple(found.values())
+
+
+def places_of(scene: Scene, event: Event, events: Sequence[Event]) -> list[Place]:
+    """The places of this narrowing: its own part of the sentence, else what the sentence shares out."""
+    free = [place for place in scene.places if _next_to(scene, place, event) or not taken(scene, place)]
+    named = [place for place in free if not place.root]
+    free = named or free
+    groups = _shares(scene, events)
+    mine = [
+        place
+        for place in free
+        if _share_at(groups, place.first) == groups[id(event)][2]
+        and scene.same_clause(place.first, event.trigger.first)
+    ]
+    if mine:
+        return mine + _listed_after(scene, free, event)
+    in_clause = [place for place in free if scene.same_clause(place.first, event.trigger.first)]
+    if in_clause:
+        nearest = min(in_clause, key=lambda place: min(abs(place.first - event.last), abs(place.last - event.first)))
+        share = _share_at(groups, nearest.first)
+        return [place for place in in_clause if _share_at(groups, place.first) == share]
+    return _trailing(scene, free, event)
+
+
+def _next_to(scene: Scene, place: Place, event: Event) -> bool:
+    """Directly behind the narrowed space ('neural canal cerv'), so no part of an exam's name."""
+    gap = range(event.last + 1, place.first)
+    return place.first > event.last and len(gap) <= 2 and all(scene.tokens[p].word in FILLERS for p in gap)
+
+
+def _listed_after(scene: Scene, free: Sequence[Place], event: Event) -> list[Place]:
+    """'...of head region; cervical region': a clause of places alone goes on with the list."""
+    following = scene.clauses[event.trigger.first] + 1
+    inside = [p for p, clause in enumerate(scene.clauses) if clause == following]
+    plain = inside and all(scene.place_at(p) or scene.tokens[p].word in FILLERS | JOINERS | {";", "."} for p in inside)
+    return (
+        [place for place in free if scene.clauses[place.first] == following]
+        if plain and scene.tokens[inside[0]].word == ";"
+        else []
+    )
+
+
+def _trailing(scene: Scene, free: Sequence[Place], event: Event) -> list[Place]:
+    """A clause of places only ('...of head region; cervical region') belongs to the clause before."""
+    before = [place for place in free if scene.clauses[place.first] < scene.clauses[event.trigger.first]]
+    return (
+        before
+        if before
+        else [place for place in free if scene.clauses[place.first] == scene.clauses[event.trigger.first] + 1]
+    )
+
+
+def _shares(scene: Scene, events: Sequence[Event]) -> dict[int, tuple[int, int, int]]:
+    """Cuts the sentence at the joiner between one event and the next; (start, end, share number) for each event."""
+    ordered = sorted(events, key=lambda e: e.trigger.first)
+    shares: dict[int, tuple[int, int, int]] = {}
+    start = number = 0
+    for index, event in enumerate(ordered):
+        end = len(scene.tokens)
+        if index + 1 < len(ordered):
+            following = ordered[index + 1]
+            if following.trigger is event.trigger:
+                end = start
+            else:
+                cuts = [
+                    p
+                    for p in range(event.last + 1, following.first)
+                    if scene.tokens[p].word in ("and", ",", "with", ";", "but", "&", "/", ".", "or", "plus", "while")
+                ]
+                end = (
+                    (cuts[-1] if not cuts or not _places_between(scene, cuts[0], following.first) else cuts[0])
+                    if cuts
+                    else event.last + 1
+                )
+        shares[id(event)] = (start, end, number)
+        if end > start:
+            start, number = end, number + 1
+    return shares
+
+
+def _places_between(scene: Scene, first: int, last: int) -> bool:
+    """Places stand before the next event's words: 'at L3-4, and at L4-5 foraminal stenosis'."""
+    return any(first < place.first < last for place in scene.places) and scene.tokens[last - 1].word not in JOINERS
+
+
+def _share_at(shares: dict[int, tuple[int, int, int]], position: int) -> int:
+    for start, end, number in shares.values():
+        if start <= position < end:
+            return number
+    return -1
+
+
+def _chunk(scene: Scene, position: int) -> tuple[int, int]:
+    """The part between commas that holds a token."""
+    start = next((p + 1 for p in range(position - 1, -1, -1) if scene.tokens[p].word in (",", ";")), 0)
+    end = next(
+        (p for p in range(position + 1, len(scene.tokens)) if scene.tokens[p].word in (",", ";")), len(scene.tokens)
+    )
+    return start, end
+
+
+def taken(scene: Scene, place: Place) -> bool:
+    """The place belongs to an exam, a symptom, an operation, another organ: no site of the narrowing."""
+    if place.root:
+        return False
+    start, end = _chunk(scene, place.first)
+    if scene.covered(start, end - 1, "function", "modality", "care", "root-word") and not scene.covered(
+        start, end - 1, "narrowing", "mass-effect", "space", "target", "tissue", "adequate"
+    ):
+        return True
+    if place.labels and place.last + 1 < len(scene.tokens) and scene.at(place.last + 1, ("modality",)):
+        return False
+    before = [
+        m
+        for m in scene.mentions
+        if m.first >= 0 and 0 < place.first - m.last <= 2 and m.kind in ("modality", "care", "other-organ")
+    ]
+    if any(all(scene.tokens[p].word in FILLERS for p in range(m.last + 1, place.first)) for m in before):
+        return True
+    after = place.last + 1
+    while after < len(scene.tokens) and scene.tokens[after].word in (
+        "spine",
+        "region",
+        "nerve",
+        "root",
+        "(",
+        "muscle",
+        "-",
+    ):
+        after += 1
+    if after >= len(scene.tokens):
+        return False
+    word = scene.tokens[after].word
+    if scene.at(after, ("modality", "root-word")) or word in _SYMPTOMS:
+        return True
+    hit = scene.at(after, ("function", "care", "framing"))
+    return hit is not None and (hit.kind != "framing" or hit.value in ("after-surgery",))
+
+
+_SYMPTOMS = frozenset(
+    (
+        "pain ache aching headache strain sprain surgery fusion laminectomy lordosis kyphosis scoliosis curvature "
+        "curve flexion extension rotation rom paraspinal muscles muscle spasm musculature adjustment adjusted "
+        "adjustments exam radicular radiculopathy myelopathy discectomy decompression puncture plexus discomfort "
+        "tenderness facets mri ct xray lesion symptoms involvement stiffness vertebrae"
+    ).split()
+) - {"vertebrae", "involvement", "lesion"}
+
+
+def regions_joined(scene: Scene, places: Sequence[Place]) -> bool:
+    """Several regions are meant together only where joiners tie each to the next."""
+    distinct: list[Place] = []
+    for place in sorted(places, key=lambda p: p.first):
+        if distinct and _same_region(distinct[-1], place):
+            distinct[-1] = place
+            continue
+        if distinct:
+            gap = [t.word for t in scene.tokens[distinct[-1].last + 1 : place.first]]
+            if any(place_values & set(place.values) for place_values in (set(distinct[-1].values),)):
+                continue
+            if bool(distinct[-1].labels) != bool(place.labels) and not set(gap) & {
+                "and",
+                "&",
+                ";",
+                "or",
+                "both",
+                "to",
+                "through",
+            }:
+                return False
+            if (
+                not gap
+                or not set(gap) & (JOINERS | {";", "to", "through", "both", "-", "–"})
+                or not set(gap)
+                <= JOINERS
+                | FILLERS
+                | {";", "through", "-", "–", "(", ")", "both", "respectively", "lower", "upper", "mid"}
+            ):
+                return False
+        distinct.append(place)
+    return True
+
+
+def _same_region(one: Place, other: Place) -> bool:
+    regions = {value for value, _ in one.values} | {value for value, _ in other.values}
+    return len(regions) == 1

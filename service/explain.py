@@ -1,0 +1,303 @@
+"""One record in the terminal: its words with the evidence marked, the elements, the rules that fired, what is asked."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.rule import Rule as HeadLine
+from rich.table import Table
+from rich.text import Text
+
+from service.assist import Answer, Judged
+from service.coding.model import (
+    REQUIRED,
+    Alternative,
+    Assessment,
+    Citation,
+    Element,
+    Evidence,
+    Issue,
+    Option,
+    Passage,
+    Query,
+    Question,
+    RuleHit,
+)
+from service.coding.packs import Terminology
+
+WIDTH = 100
+# One colour for each element; a narrowing is underlined, because the words for space and region lie within it.
+ELEMENT_STYLES = {
+    "narrowing": "underline",
+    "space": "bold cyan",
+    "tissue": "bold magenta",
+    "region": "bold yellow",
+    "framing": "bold blue",
+    "certainty": "bold red",
+    "imaging.modality": "green",
+    "imaging.date": "green",
+    "imaging.finding": "green",
+    "function": "bold green",
+    "care": "cyan",
+}
+_WORD_STYLES = {
+    "documented": "green", "met": "green", "code-supported": "bold green",
+    "missing": "yellow", "gap": "yellow", "query": "bold yellow", "uncertain": "yellow", "warning": "yellow",
+    "conflicting": "red", "conflict": "red", "error": "bold red",
+    "negated": "dim", "information": "dim", "not-applicable": "bold", "not-assessed": "bold", "out-of-scope": "bold",
+}  # fmt: skip
+# POLICY section 6
+_DISPOSITIONS = {
+    "code-supported": "The documentation supports a code.",
+    "query": "A code needs more than is documented, so the provider is asked.",
+    "not-applicable": "Negated, historical, refuted or complete elsewhere: no code of these families.",
+    "not-assessed": "The code is of a family without a pack; only its validity was checked.",
+    "out-of-scope": "No stenosis, canal or family code is in the record.",
+}
+_SETTINGS = {"charting": "while charting", "claim": "before a claim"}
+_BLANKS, _BLANK_LINES = re.compile(r"\s+"), re.compile(r"\n\s*\n\s*")
+# Words of a record must not steer the terminal: escape sequences, carriage returns, right-to-left overrides.
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+Mark = tuple[int, int, str]
+PassageKey = tuple[str, str]
+
+
+def explain(answer: Answer, terminology: Terminology, console: Console) -> None:
+    """Print the record once, then what each Condition came to, then what concerns the claim as a whole."""
+    print_block(console, "The record", [_legend(), *_passages(answer)])
+    for judged in answer.judged:
+        _explain_condition(judged, terminology, console)
+    if answer.issues:
+        print_block(console, "The claim as a whole", [_flags(answer.issues)])
+
+
+def print_block(console: Console, title: str, content: Iterable[RenderableType], *, indent: int = 2) -> None:
+    """A title and what stands under it; nothing when there is nothing."""
+    shown = list(content)
+    if shown:
+        console.print(Text(title, style="bold"))
+        console.print(Padding(Group(*shown), (0, 0, 1, indent)))
+
+
+def clean(words: str) -> str:
+    """Words of the record without characters that would steer the terminal."""
+    return _STEERING.sub("\N{REPLACEMENT CHARACTER}", words.replace("\r\n", "\n"))
+
+
+def _explain_condition(judged: Judged, terminology: Terminology, console: Console) -> None:
+    assessment = judged.assessment
+    _print_verdict(assessment, console)
+    print_block(console, "Suggestion", _suggestions(assessment, terminology))
+    print_block(console, "Candidates", _candidates(assessment, terminology))
+    print_block(console, "Elements", _elements(assessment.elements))
+    print_block(console, "Questions to the provider", _questions(judged.query) if judged.query else ())
+    print_block(console, "Rules that fired", _rules(assessment.hits))
+    print_block(console, "Not these codes", _alternatives(assessment.alternatives))
+    print_block(console, "Flags", [_flags(assessment.issues)] if assessment.issues else ())
+
+
+def _print_verdict(assessment: Assessment, console: Console) -> None:
+    documentation, disposition = assessment.documentation, assessment.disposition
+    title = Text.assemble(clean(documentation.condition), "  ", (disposition, _WORD_STYLES[disposition]))
+    judged_on = documentation.date_of_service or "unknown"
+    console.print(HeadLine(title, align="left", characters="─", style="dim"))
+    told = f"{_DISPOSITIONS[disposition]} Date of service {judged_on}, judged {_SETTINGS[documentation.setting]}."
+    console.print(Padding(Text(told), (0, 0, 1, 0)))
+
+
+# --- the record's words -------------------------------------------------------------------------------------------
+
+
+def _legend() -> Text:
+    """The elements in their colours; the three of imaging share one."""
+    names = dict.fromkeys((name.partition(".")[0], style) for name, style in ELEMENT_STYLES.items())
+    return Text("  ").join(Text(name, style=style) for name, style in names)
+
+
+def _passages(answer: Answer) -> Iterator[RenderableType]:
+    """Each text of the record once, whichever Condition reads it."""
+    assessments = [judged.assessment for judged in answer.judged]
+    marks = _marks(assessments)
+    for key, passage in _texts(assessments).items():
+        about = [passage.author, passage.date or "undated", *([passage.status] if passage.status else [])]
+        yield Text.assemble("\n", _place(passage), ("  " + ", ".join(clean(word) for word in about), "dim"))
+        yield Padding(_marked(passage, sorted(marks.get(key, ()))), (0, 0, 0, 2))
+
+
+def _texts(assessments: Iterable[Assessment]) -> dict[PassageKey, Passage]:
+    found: dict[PassageKey, Passage] = {}
+    for documentation in (assessment.documentation for assessment in assessments):
+        places = [f.evidence.passage for f in (*documentation.sites, *documentation.exam_places) if f.evidence]
+        for passage in [*(reading.passage for reading in documentation.readings), *places]:
+            found.setdefault((passage.source, passage.expression), passage)
+    return found
+
+
+def _marks(assessments: Iterable[Assessment]) -> dict[PassageKey, set[Mark]]:
+    found: dict[PassageKey, set[Mark]] = {}
+    for assessment in assessments:
+        for element in assessment.elements:
+            _mark(found, element.evidence, ELEMENT_STYLES[element.name])
+        for hit in assessment.hits:
+            if hit.rule.kind == "redirects":  # why the framing is another one
+                _mark(found, hit.evidence, ELEMENT_STYLES["framing"])
+    return found
+
+
+def _mark(found: dict[PassageKey, set[Mark]], evidence: Iterable[Evidence], style: str) -> None:
+    for one in evidence:
+        key = one.passage.source, one.passage.expression
+        found.setdefault(key, set()).add((one.start, one.end, style))
+
+
+def _marked(passage: Passage, marks: Sequence[Mark]) -> Text:
+    """The text with its evidence in colour: where marks overlap, the shorter one gives the colour."""
+    edges = sorted({0, len(passage.text), *(edge for start, end, _ in marks for edge in (start, end))})
+    marked = Text()
+    for start, end in pairwise(edges):
+        covering = [mark for mark in marks if mark[0] <= start and end <= mark[1]]
+        longest_first = sorted(covering, key=lambda mark: mark[0] - mark[1])
+        marked.append(_readable(passage, start, end), style=" ".join(style for _, _, style in longest_first))
+    return marked
+
+
+def _readable(passage: Passage, start: int, end: int) -> str:
+    words = passage.text[start:end]
+    if passage.markup:  # its tags are blanked out, and line breaks mean nothing in HTML
+        words = html.unescape(_BLANKS.sub(" ", words))
+    return clean(_BLANK_LINES.sub("\n", words))
+
+
+def _place(passage: Passage) -> Text:
+    """`Condition/c1 code.text`: the type is not said twice."""
+    kind, _, path = passage.expression.partition(".")
+    expression = path if passage.source.startswith(f"{kind}/") else passage.expression
+    return Text(clean(f"{passage.source} {expression}"))
+
+
+def _quoted(evidence: Evidence) -> Text:
+    quote = _BLANKS.sub(" ", clean(evidence.quote)).strip()
+    return Text(f"“{quote}”")
+
+
+# --- what it came to ----------------------------------------------------------------------------------------------
+
+
+def _titled(code: str, assessment: Assessment, terminology: Terminology) -> str:
+    icd10cm = terminology.icd10cm
+    on = assessment.documentation.date_of_service or icd10cm.newest.in_force_from
+    return icd10cm.title(code, on) or icd10cm.title(code) or ""
+
+
+def _suggestions(assessment: Assessment, terminology: Terminology) -> Iterator[Text]:
+    for suggestion in assessment.suggestions:
+        title = _titled(suggestion.code, assessment, terminology)
+        yield Text.assemble((suggestion.code, "bold green"), "  ", title)
+        yield from (Text(f"  {note}", style="dim") for note in suggestion.notes)
+
+
+def _candidates(assessment: Assessment, terminology: Terminology) -> Iterator[RenderableType]:
+    if not assessment.candidates:
+        return
+    grid = _grid()
+    for candidate in assessment.candidates:
+        awaits = f"awaits {', '.join(candidate.awaits)}" if candidate.awaits else ""
+        title = _titled(candidate.code, assessment, terminology)
+        grid.add_row(Text(candidate.code, style="bold"), Text.assemble(title, ("  " + awaits, "yellow")))
+    yield grid
+
+
+def _elements(elements: Sequence[Element]) -> Iterator[RenderableType]:
+    if not elements:
+        return
+    grid = _grid(no_wrap=2)
+    for element in elements:
+        quiet = element.status == "missing" and element.name not in REQUIRED
+        status = Text(element.status, style="dim" if quiet else _WORD_STYLES[element.status])
+        name = Text(element.name, style=ELEMENT_STYLES[element.name])
+        grid.add_row(name, status, Text(clean(", ".join(element.values))), _evidence(element.evidence))
+    yield grid
+
+
+def _evidence(evidence: Iterable[Evidence]) -> Text:
+    shown = dict.fromkeys((str(_quoted(one)), str(_place(one.passage))) for one in evidence if one.quote)
+    return Text("\n").join(Text.assemble(quote, " ", (place, "dim")) for quote, place in shown)
+
+
+def _questions(query: Query) -> Iterator[RenderableType]:
+    for number, question in enumerate(query.questions, 1):
+        answer = {"choice": "", "text": "  free text", "date": "  a date"}[question.kind]
+        element = (question.element, ELEMENT_STYLES[question.element])
+        yield Text.assemble(f"{number}. {question.text}  ", element, (answer, "dim"))
+        if question.kind == "choice":
+            yield Padding(_options(question, query), (0, 0, 0, 3))
+
+
+def _options(question: Question, query: Query) -> RenderableType:
+    always = (Option("other", "Other"), Option("unable-to-determine", "Unable to determine"))
+    grid = _grid()
+    for option in (*question.options, *always):
+        rests_on = Text(", ").join(_quoted(query.indicators[number - 1]) for number in option.indicators)
+        rests_on.stylize("dim")
+        grid.add_row(Text(f"( ) {option.text}"), rests_on)
+    return grid
+
+
+def _rules(hits: Sequence[RuleHit]) -> Iterator[RenderableType]:
+    """What each rule found, with the citations numbered and listed once below."""
+    if not hits:
+        return
+    numbers = {cite: number for number, cite in enumerate(dict.fromkeys(c for hit in hits for c in hit.rule.cites), 1)}
+    grid = _grid(no_wrap=2)
+    for hit in hits:
+        cited = " ".join(f"[{numbers[cite]}]" for cite in hit.rule.cites)
+        says = Text.assemble(clean(hit.says or hit.rule.says), " ", (cited, "dim"))
+        grid.add_row(Text(hit.outcome, style=_WORD_STYLES[hit.outcome]), Text(hit.rule.id), says)
+    yield grid
+    yield Padding(_citations(numbers), (1, 0, 0, 0))
+
+
+def _citations(numbers: Mapping[Citation, int]) -> RenderableType:
+    grid = _grid()
+    for cite, number in numbers.items():
+        grid.add_row(Text(f"[{number}]", style="dim"), Text(f"{cite.title}: {cite.section}", style="dim"))
+    return grid
+
+
+def _alternatives(alternatives: Sequence[Alternative]) -> Iterator[RenderableType]:
+    """Why not: codes that one and the same word of the record parts from ours stand together."""
+    if not alternatives:
+        return
+    groups: dict[tuple[str, str], list[Alternative]] = {}
+    for alternative in alternatives:
+        axis, _, told = alternative.reason.partition(": ")
+        what_it_is, _, record_says = told.partition("; ")
+        groups.setdefault((axis, record_says or what_it_is), []).append(alternative)
+    grid = _grid()
+    for (axis, because), members in groups.items():
+        reason = members[0].reason.partition(": ")[2] if len(members) == 1 else because
+        codes = ", ".join(member.code for member in members)
+        grid.add_row(Text(axis), Text.assemble(codes, (f"  {clean(reason)}", "dim")))
+    yield grid
+
+
+def _flags(issues: Iterable[Issue]) -> RenderableType:
+    grid = _grid(no_wrap=2)
+    for issue in issues:
+        says = Text.assemble(clean(issue.says), (f" {issue.expression} ({issue.rule})", "dim"))
+        grid.add_row(Text(issue.severity, style=_WORD_STYLES[issue.severity]), Text(issue.flag), says)
+    return grid
+
+
+def _grid(*, no_wrap: int = 1) -> Table:
+    """Columns without lines; the first ones keep to one line."""
+    grid = Table.grid(padding=(0, 2))
+    for _ in range(no_wrap):
+        grid.add_column(no_wrap=True)
+    return grid
