@@ -10,26 +10,29 @@ import multiprocessing
 import os
 import re
 import signal
+import sys
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import orjson
 
-from service.assist import SOFTWARE, Assist, Judged, load_assist
+from service.assist import SOFTWARE, Answer, Assist, Judged, load_assist
 from service.coding.model import Issue
 from service.envelope import open_envelope
 from service.fhir_out import release_parts
+from service.json_body import Issue as JsonIssue
 from service.json_body import Refusal, parse_json
 from service.settings import Settings
 from service.shipped import terminology_dir
 
-MAX_RECORD = 32 * 1024 * 1024  # a Bundle of a long stay with scanned reports; what has no line end must not fill the memory
+# Room for a Bundle of a long stay with scanned reports; a file without line ends must not fill the memory.
+MAX_RECORD = 32 * 1024 * 1024
 CHUNK_RECORDS, CHUNK_BYTES = 16, 1024 * 1024
 CHUNKS_AHEAD = 3  # for each worker: enough to keep it busy, few enough to keep the file out of memory
 REASONS_SHOWN = 3
@@ -100,11 +103,12 @@ def read_records(name: str, stream: BinaryIO) -> Iterator[Record]:
     """The records of one input in order: a line each of NDJSON, or the whole of a JSON file."""
     lines = _numbered_lines(stream)
     head = _head(lines)
-    if _is_ndjson(name, [line for _, line, _ in head if line.strip()]):
+    first_lines = [line for _, line, _ in head if line.strip()]
+    if _is_ndjson(name, first_lines):
         for number, line, size in chain(head, lines):
             if line.strip():
                 yield Record(name, number, line, size, is_line=True)
-    elif head:
+    elif first_lines:
         yield _document(name, chain(head, lines))
 
 
@@ -130,7 +134,7 @@ def _head(lines: Iterator[tuple[int, bytes, int]]) -> list[tuple[int, bytes, int
 
 
 def _is_ndjson(name: str, first_lines: Sequence[bytes]) -> bool:
-    """By the name, else by the lines: a record that ends with its line; the second one may be it, if the first is broken."""
+    """By the name, else by a line that is a record of its own: the second may be the one, where the first is broken."""
     if name.lower().endswith((".ndjson", ".jsonl")):
         return True
     objects = [_json_object(line) for line in first_lines]
@@ -161,7 +165,8 @@ def _document(name: str, lines: Iterable[tuple[int, bytes, int]]) -> Record:
 def judge(record: Record, assist: Assist, *, every: bool = False) -> Findings:
     """The findings of one record; `every` also writes a line for a Condition with nothing to say."""
     try:
-        answer = assist.answer(open_envelope(_parse(record), "claim"))
+        request = open_envelope(parse_record(record), "claim")
+        answer = assist.answer(request)
         lines = [_condition_line(record, judged, assist) for judged in answer.judged]
     except Refusal as refusal:
         return _unreadable(record, sentence_of(refusal))
@@ -172,7 +177,8 @@ def judge(record: Record, assist: Assist, *, every: bool = False) -> Findings:
     tally.suggestions.update(code for line in lines for code in line["suggestions"])
     tally.issues.update((issue.flag, issue.severity) for issue in answer.all_issues)
     if answer.issues:
-        lines.append(_record_line(record, answer.issues, answer.dates[:1], assist))
+        about = request.claim.reference if request.claim else None
+        lines.append(_whole_line(record, about, answer, assist))
     return Findings(_written(line for line in lines if every or _says_something(line)), tally, record.size)
 
 
@@ -192,20 +198,22 @@ def place_of(error: BaseException) -> str:
     return f"{type(error).__name__}{where}"
 
 
-def parse_document(body: bytes) -> object:
-    """The JSON of one whole file, which may be larger than what the service takes over HTTP."""
-    return parse_json(body, max_bytes=MAX_RECORD)
-
-
-def _parse(record: Record) -> object:
+def parse_record(record: Record) -> object:
+    """The JSON of a record; its size may go beyond what the service takes over HTTP."""
+    named = "line" if record.is_line else "file"
+    if record.size > MAX_RECORD:
+        refuse(f"The {named} has {record.size} bytes and at most {MAX_RECORD} are read at once; split it.")
     try:
-        return parse_document(record.body)
+        return parse_json(record.body, max_bytes=MAX_RECORD)
     except Refusal as refusal:
-        # The parser counts from the start of what it was given, the reader of the sentence from the start of the file.
-        sentence = sentence_of(refusal).replace("The body", "The line" if record.is_line else "The file")
-        if record.is_line:
-            sentence = re.sub(r"\bline 1, column", f"line {record.line}, column", sentence)
-        raise Refusal(refusal.status, [type(refusal.issues[0])("error", "structure", sentence)]) from None
+        # The parser counts from the start of what it was given, whoever reads the sentence from the start of the file.
+        told = sentence_of(refusal).replace("The body", f"The {named}").replace("send it again", "run this again")
+        refuse(re.sub(r"\bline 1, column", f"line {record.line}, column", told) if record.is_line else told)
+
+
+def refuse(sentence: str) -> NoReturn:
+    """Raise the Refusal of an input that is no FHIR JSON at all."""
+    raise Refusal(400, [JsonIssue("error", "structure", sentence)]) from None
 
 
 def _unreadable(record: Record, sentence: str) -> Findings:
@@ -229,18 +237,18 @@ def _condition_line(record: Record, judged: Judged, assist: Assist) -> dict[str,
     }
 
 
-def _record_line(record: Record, issues: Iterable[Issue], dates: Sequence[str], assist: Assist) -> dict[str, Any]:
-    """What concerns the claim as a whole has no Condition to stand with, so it has a line of its own."""
+def _whole_line(record: Record, about: str | None, answer: Answer, assist: Assist) -> dict[str, Any]:
+    """What concerns the claim as a whole belongs to no Condition, so it has a line of its own."""
     return {
         "input": record.input,
         "line": record.line,
-        "condition": None,
+        "condition": about,
         "disposition": None,
         "suggestions": [],
         "candidates": [],
         "ask": [],
-        "issues": [_issue(issue) for issue in issues],
-        "release": _release(dates[0], assist),
+        "issues": [_issue(issue) for issue in answer.issues],
+        "release": _release(answer.dates[0], assist),
     }
 
 
@@ -311,14 +319,48 @@ def _judge_chunk(records: Sequence[Record]) -> list[Findings]:
     return [judge(record, _worker["assist"], every=_worker["every"]) for record in records]
 
 
-# --- writing ------------------------------------------------------------------------------------------------------
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def check_files(
+    paths: Sequence[str],
+    output: BinaryIO,
+    settings: Settings,
+    *,
+    workers: int = 1,
+    every: bool = False,
+    progress: Callable[[int], object] = lambda size: None,
+) -> Tally:
+    """Judge all records of these files (`-` is standard input) and write what there is to say; the figures come back."""
+    tally = Tally()
+    for findings in judge_all(_records_of(paths), settings, workers=workers, every=every):
+        output.write(findings.lines)
+        tally.add(findings.tally)
+        progress(findings.size)
+    return tally
+
+
+def _records_of(paths: Iterable[str]) -> Iterator[Record]:
+    for path in paths:
+        with open_input(path) as stream:
+            yield from read_records(path, stream)
+
+
+@contextmanager
+def open_input(path: str) -> Iterator[BinaryIO]:
+    """The bytes of a file, or of standard input for `-`."""
+    if path == "-":
+        yield sys.stdin.buffer
+        return
+    with Path(path).open("rb") as stream:
+        yield stream
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[BinaryIO]:
     """A file that appears under its name only when it is complete."""
     target = path.resolve()
-    if target.exists() and not target.is_file():  # a pipe or /dev/null cannot be replaced
+    if target.exists() and not target.is_file():  # a pipe or /dev/null is written to, never replaced
         with target.open("wb") as stream:
             yield stream
         return
@@ -329,19 +371,3 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def bytes_of(paths: Iterable[str]) -> int | None:
-    """How much there is to read; None where a pipe does not say."""
-    sizes = [None if path == "-" or not Path(path).is_file() else Path(path).stat().st_size for path in paths]
-    return None if None in sizes else sum(size for size in sizes if size is not None)
-
-
-def first_unreadable(paths: Iterable[str]) -> str | None:
-    """The first input that is not there, told before the work begins."""
-    return next((path for path in paths if path != "-" and (not Path(path).exists() or Path(path).is_dir())), None)
-
-
-def take(records: Iterator[Record], count: int) -> list[Record]:
-    """The first records of an input."""
-    return list(islice(records, count))

@@ -2,7 +2,7 @@
 
     hook ──► open_call ──► Assist.answer ──► interrupting (does it earn a card?) ──► Cards
 
-Written to CDS Hooks 2.0.1, with what the 3.0 ballot adds and 2.0 clients ignore (`version`, OperationOutcome on errors).
+Written to CDS Hooks 2.0.1, with what the 3.0 ballot adds and 2.0 clients ignore (`version`, OperationOutcome).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from flask import Blueprint, Response, current_app, request
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from service.assist import Answer, Assist, Judged
-from service.coding.model import Assessment, CodingSuggestion, Evidence, Query, Question, RecordedCode
+from service.coding.model import Assessment, CodingSuggestion, Evidence, Query, Question, RecordedCode, Rule
 from service.coding.model import Issue as Flagged
 from service.coding.packs import Terminology
 from service.envelope import reference_of
@@ -220,7 +220,6 @@ class Call:
     hook: str
     instance: UUID
     patient_id: str
-    encounter_id: str
     request: Request
     concerned: frozenset[str]
 
@@ -233,55 +232,70 @@ class Call:
 def open_call(body: object, hooks: Mapping[str, Hook]) -> Call:
     """The call in a body; Refusal 400 or 422 where it is wrong, 412 where the Conditions cannot be had."""
     if not isinstance(body, dict):
-        raise Refusal(400, [Issue("error", "structure", "The body is not a JSON object; send a CDS Hooks request.")])
+        _refuse_structure("", "The body is not a JSON object; send a CDS Hooks request.")
     envelope = _load(ENVELOPE, body)
     if envelope["hook"] not in hooks:
         _refuse("hook", "not-supported")
     context = _load(hooks[envelope["hook"]].context, envelope["context"], "context.")
-    prefetch = envelope.get("prefetch") or {}
     patient_id = _bare_id(context["patientId"])
+    record, concerned = _record(envelope["hook"], patient_id, context, envelope.get("prefetch") or {})
+    return Call(envelope["hook"], envelope["hookInstance"], patient_id, record, concerned)
+
+
+def _record(hook: str, patient_id: str, context: Json, prefetch: Json) -> tuple[Request, frozenset[str]]:
+    """What came with the call, and the Conditions concerned: those in context, else all."""
     fresh = _given(context, "context.conditions", "Condition")
     known = _given(prefetch, "prefetch.conditions", "Condition")
-    about_patient = [_about(patient_id, sent) for sent in (fresh, known)]
-    reports = [*(_given(context, "context.diagnosticReports", "DiagnosticReport") or ())]
-    reports += _given(prefetch, "prefetch.reports", "DiagnosticReport") or ()
+    reports = [
+        *(_given(context, "context.diagnosticReports", "DiagnosticReport") or ()),
+        *(_given(prefetch, "prefetch.reports", "DiagnosticReport") or ()),
+    ]
     orders = _about(patient_id, _given(context, "context.draftOrders", "ServiceRequest"))
     encounter = _encounter(context, patient_id, _given(prefetch, "prefetch.encounter", "Encounter"))
     patient = _patient(patient_id, _given(prefetch, "prefetch.patient", "Patient"))
-    _refuse_without_conditions(fresh, known, about_patient)
-    conditions = _entries([*about_patient[0], *about_patient[1]])
-    record = Request("charting", conditions, _entries(reports), encounter=encounter, patient=patient,
-                     orders=_entries(orders), hook=envelope["hook"])  # fmt: skip
-    concerned = conditions[: len(about_patient[0])] or conditions
-    return Call(envelope["hook"], envelope["hookInstance"], patient_id, encounter.resource["id"] if encounter else "",
-                record, frozenset(entry.reference for entry in concerned))  # fmt: skip
+    in_context = _about(patient_id, fresh)
+    conditions = _entries([*in_context, *_about(patient_id, known)])
+    _refuse_without_conditions(fresh, known, conditions)
+    record = Request(
+        "charting",
+        conditions,
+        reports=_entries(reports),
+        encounter=encounter,
+        patient=patient,
+        orders=_entries(orders),
+        hook=hook,
+    )
+    return record, frozenset(entry.reference for entry in _entries(in_context) or conditions)
 
 
 def _load(schema: Schema, sent: Json, at: str = "") -> Json:
     try:
         loaded: Json = schema.load(sent)
     except ValidationError as error:
-        paths = [f"{at}{path}" for path in _paths(error.normalized_messages())]
+        paths = [f"{at}{path}" for path in _paths(error.messages_dict)]
         raise Refusal(400, [_wrong_member(path) for path in paths]) from None
     return loaded
 
 
 def _paths(messages: Mapping[str, Any]) -> Iterator[str]:
-    """The members that marshmallow finds wrong; a list under a name is that member's own messages."""
+    """The members that marshmallow finds wrong; `_schema` stands for the object itself."""
     for name, found in messages.items():
-        if isinstance(found, Mapping):
+        if isinstance(found, Mapping) and "_schema" not in found:
             yield from (f"{name}.{path}" for path in _paths(found))
         else:
-            yield "" if name == "_schema" else name
+            yield name
 
 
-def _wrong_member(path: str, code: str = "value") -> Issue:
-    member = path.rstrip(".").removesuffix("._schema")
+def _wrong_member(member: str, code: str = "value") -> Issue:
     return Issue("error", code, f"The member {member} is missing or wrong; send {WANTED[member]}.", member)
 
 
 def _refuse(member: str, code: str) -> NoReturn:
     raise Refusal(400, [_wrong_member(member, code)])
+
+
+def _refuse_structure(member: str, sentence: str) -> NoReturn:
+    raise Refusal(400, [Issue("error", "structure", sentence, member)])
 
 
 Sent = tuple[Json, str]  # a resource, and the fullUrl that its Bundle gave it
@@ -305,15 +319,14 @@ def _given(holder: Json, member: str, wanted: str) -> list[Sent] | None:
     if kind == "Bundle":
         return list(_in_bundle(value, member, wanted))
     if kind != wanted:
-        raise Refusal(400, [Issue("error", "structure", f"{member} holds no {wanted}; send a Bundle or a {wanted}.", member)])
+        _refuse_structure(member, f"{member} holds no {wanted}; send a Bundle or a {wanted}.")
     return [_checked(value, wanted, member)]
 
 
 def _in_bundle(bundle: Json, member: str, wanted: str) -> Iterator[Sent]:
     entries = bundle.get("entry", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        at = f"{member}.entry"
-        raise Refusal(400, [Issue("error", "structure", f"{at} is not a list of objects; send a Bundle as FHIR has it.", at)])
+        _refuse_structure(f"{member}.entry", f"{member}.entry is not a list of objects; send a Bundle as FHIR has it.")
     for index, entry in enumerate(entries):
         resource = entry.get("resource")
         if isinstance(resource, dict) and resource.get("resourceType") == wanted:
@@ -361,11 +374,13 @@ def _encounter(context: Json, patient_id: str, sent: list[Sent] | None) -> Entry
     return Entry({"resourceType": "Encounter", "id": named}, f"Encounter/{named}") if named else None
 
 
-def _refuse_without_conditions(fresh: list[Sent] | None, known: list[Sent] | None, about: list[list[Sent]]) -> None:
+def _refuse_without_conditions(
+    fresh: list[Sent] | None, known: list[Sent] | None, about_patient: Sequence[Entry]
+) -> None:
     """412 only where the Conditions cannot be had; that there are none is an answer (CDS Hooks, "Prefetch")."""
     if fresh is None and known is None:
         sentence = "The Conditions of the patient did not come; send them under prefetch `conditions`."
-    elif (fresh or known) and not any(about):
+    elif (fresh or known) and not about_patient:
         sentence = "No Condition sent is about context.patientId; send those of this patient."
     else:
         return
@@ -380,7 +395,7 @@ _ADDRESS = re.compile(r"(?<=\S)@(?=\S)")  # GFM makes a mail link of it even whe
 
 
 def markdown(text: str, limit: int = MAX_QUOTE) -> str:
-    """Words as GitHub-flavoured Markdown that can only ever be words: no markup, no link, no HTML, nothing invisible."""
+    """Words as GitHub-flavoured Markdown that can only be words: no markup, no link, no HTML, nothing invisible."""
     shown = _visible(text)
     if len(shown) > limit:
         shown = shown[: limit - 1].rstrip() + "…"
@@ -437,7 +452,8 @@ class Cards:
 
     def _uuid(self, assessment: Assessment, kind: str) -> str:
         """The same for a retry of the same call, and for nothing else."""
-        return str(uuid5(NAMESPACE_URL, f"{CANONICAL}|{self.call.instance}|{assessment.documentation.condition}|{kind}"))
+        condition = assessment.documentation.condition
+        return str(uuid5(NAMESPACE_URL, f"{CANONICAL}|{self.call.instance}|{condition}|{kind}"))
 
     def _title(self, assessment: Assessment, code: str) -> str:
         title: str = concept(code, self.terminology, self._on(assessment))["text"]
@@ -519,7 +535,7 @@ class Cards:
         return None if recorded and not wrong else frozenset(_position(code) for code in wrong)
 
     def _is_wrong(self, recorded: RecordedCode, assessment: Assessment, suggestion: CodingSuggestion) -> bool:
-        """Of these families, or gone against by the words; a code of its own right stays (M54.1- beside, I10 above a note)."""
+        """Of these families, or contradicted by the words. A code in its own right stays (M54.1-; I10 above a note)."""
         contradicted = any(
             issue.flag == "doc.code-text-mismatch" and issue.expression == recorded.expression
             for issue in assessment.issues
@@ -599,25 +615,28 @@ class Cards:
         }
         if "id" in self._condition(assessment):
             task["focus"] = {"reference": assessment.documentation.condition}
-        if self.call.encounter_id:
-            task["encounter"] = {"reference": f"Encounter/{self.call.encounter_id}"}
+        if self.call.request.encounter:
+            task["encounter"] = {"reference": self.call.request.encounter.reference}
         return task
 
     # -- the safety card
 
     def _safety_cards(self, issues: Iterable[Flagged], judged: Sequence[Judged]) -> Iterator[Json]:
         """A danger that an order and the record make together, on the Condition whose words show it."""
-        for issue in issues:
-            rule = self.terminology.rule(issue.rule)
-            if rule is None or rule.kind != "safeguards":
-                continue
-            for one in judged:
-                signs = danger_signs(one.assessment, rule)
-                if signs:
-                    detail = "\n\n".join([*_section("From the record", _quotes(signs)), markdown(rule.says)])
-                    summary = _cut(issue.says)
-                    yield self._card("safety", one.assessment, rule.id, summary=summary, detail=detail, indicator="warning")
-                    return
+        dangers = [(issue, rule) for issue in issues if (rule := self.terminology.rule(issue.rule))]
+        for issue, rule in dangers:
+            if rule.kind == "safeguards":
+                yield from self._safety_card(issue, rule, judged)
+
+    def _safety_card(self, issue: Flagged, rule: Rule, judged: Sequence[Judged]) -> Iterator[Json]:
+        in_scope = [one.assessment for one in judged if one.assessment.disposition != "out-of-scope"]
+        for assessment in in_scope:
+            signs = danger_signs(assessment, rule)
+            if signs:
+                detail = "\n\n".join([*_section("From the record", _quotes(signs)), markdown(rule.says)])
+                summary = _cut(issue.says)
+                yield self._card("safety", assessment, rule.id, summary=summary, detail=detail, indicator="warning")
+                return
 
 
 def _codes_beside(one: Judged, judged: Iterable[Judged]) -> frozenset[str]:

@@ -26,9 +26,10 @@ from service.coding.model import (
     Passage,
     Query,
     Question,
+    Rule,
     RuleHit,
 )
-from service.coding.packs import Terminology
+from service.coding.packs import FOREVER, Terminology
 
 WIDTH = 100
 # One colour for each element; a narrowing is underlined, because the words for space and region lie within it.
@@ -301,3 +302,68 @@ def _grid(*, no_wrap: int = 1) -> Table:
     for _ in range(no_wrap):
         grid.add_column(no_wrap=True)
     return grid
+
+
+# --- the rules themselves -----------------------------------------------------------------------------------------
+
+
+def print_rules(terminology: Terminology, console: Console) -> None:
+    """All rules in a table."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("rule", "kind", "strength", "flag", "in force"):
+        table.add_column(column)
+    for rule in terminology.rules():
+        table.add_row(rule.id, rule.kind, rule.strength, rule.flag, _in_force(rule))
+    console.print(table)
+
+
+def print_rule(rule_id: str, terminology: Terminology, console: Console) -> None:
+    """One rule whole: as each pack and each span of time has it, with what it rests on."""
+    versions: dict[tuple[object, ...], list[Rule]] = {}
+    for rule in (rule for pack in terminology.packs for rule in pack.rules if rule.id == rule_id):
+        version = rule.says, rule.kind, rule.flag, _settings(rule), rule.cites, rule.in_force_from, rule.in_force_until
+        versions.setdefault(version, []).append(rule)
+    for same in versions.values():
+        _print_rule(same[0], [rule.pack for rule in same], console)
+
+
+def _print_rule(rule: Rule, packs: Sequence[str], console: Console) -> None:
+    facts = {
+        "packs": ", ".join(packs),
+        "kind": rule.kind,
+        **_settings_of(rule),
+        "flag": rule.flag,
+        "in force": _in_force(rule),
+    }
+    grid = _grid()
+    for name, value in facts.items():
+        if value:
+            grid.add_row(Text(name, style="dim"), Text(value))
+    print_block(console, rule.id, [Text(rule.says), Padding(grid, (1, 0, 0, 0)), *map(_citation, rule.cites)])
+
+
+def _settings_of(rule: Rule) -> dict[str, str]:
+    return {name: _spelled(value) for name, value in rule.settings.items()}
+
+
+def _settings(rule: Rule) -> tuple[tuple[str, str], ...]:
+    return tuple(_settings_of(rule).items())
+
+
+def _spelled(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_spelled(one)}" for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_spelled, value))
+    return str(value)
+
+
+def _citation(cite: Citation) -> RenderableType:
+    told = Text.assemble(f"{cite.title}: {cite.section}", (f", read {cite.read}\n", "dim"), (cite.url, "dim"))
+    if cite.quote:
+        told.append(f"\n“{cite.quote}”", style="italic")
+    return Padding(told, (1, 0, 0, 0))
+
+
+def _in_force(rule: Rule) -> str:
+    return f"{rule.in_force_from} to {rule.in_force_until}" if rule.in_force_until != FOREVER else f"from {rule.in_force_from}"

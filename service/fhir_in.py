@@ -35,7 +35,8 @@ Resource = Mapping[str, Any]
 COUNTED_REPORTS = frozenset({"final", "amended", "corrected", "appended"})
 INPATIENT = frozenset({"IMP", "ACUTE", "NONAC"})
 _NOT_PROVIDER = re.compile(
-    r"\b(?:nurse|nursing|rn|lpn|lvn|cna|physical therap\w*|occupational therap\w*|therapist|medical assistant|dietit\w*|technologist|student|patient|social work\w*|pta|scribe)\b",
+    r"\b(?:nurse|nursing|rn|lpn|lvn|cna|physical therap\w*|occupational therap\w*|therapist|medical assistant|dietit\w*"
+    r"|technologist|student|patient|social work\w*|pta|scribe)\b",
     re.I,
 )
 _DENIED = re.compile(r"\b(?:no|none|absent|negative|denie[sd]|not|normal|without|nil)\b", re.I)
@@ -513,7 +514,7 @@ class _Record:
 
 
 def date_of_service(request: Request, condition: Resource) -> str | None:
-    """Before a claim: given, claim, encounter. While charting also recordedDate. Dates as written (POLICY section 5)."""
+    """Before a claim: given, claim, encounter. While charting also recordedDate. As written (POLICY section 5)."""
     encounter = request.encounter.resource if request.encounter else {}
     period = encounter.get("period") or {}
     inpatient = _class(request.encounter) in INPATIENT
@@ -675,7 +676,7 @@ def _dotted(code: str) -> str:
 
 
 def _duplicates(conditions: Iterable[Entry]) -> set[int]:
-    """Later Conditions with the same code and the same category; a problem-list item beside an encounter diagnosis is none."""
+    """Later Conditions with the same code and category; a problem-list item beside an encounter diagnosis is none."""
     seen: set[tuple[str, tuple[str, ...]]] = set()
     found = set()
     for index, entry in enumerate(conditions):

@@ -76,4 +76,3 @@ def danger_signs(assessment: Assessment, rule: Rule) -> tuple[Evidence, ...]:
     signs = when.get("safety", ()) if isinstance(when, Mapping) else ()
     found = assessment.documentation.findings("function", "provider", "report", "ancillary")
     return tuple(f.evidence for f in found if f.assertion == "affirmed" and f.detail in signs and f.evidence)
-

@@ -1,4 +1,4 @@
-"""What a coder expects of whole statements and records, written apart from the code by people who did not look at it."""
+"""What a coder expects of statements and records, written apart from the code by people who did not see it."""
 
 from __future__ import annotations
 

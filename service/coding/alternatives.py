@@ -74,7 +74,8 @@ def _why_not_family(weighed: Weighed, pack: RulePack, region: str) -> str:
     if weighed.barred:
         return _elsewhere(weighed)
     if weighed.space and weighed.space != pack.space:
-        return f"Space: {pack.family}- is {SPACE_NAMES[pack.space]}; the record says {_quotes(weighed.elements['space'].evidence)}."
+        said = _quotes(weighed.elements["space"].evidence)
+        return f"Space: {pack.family}- is {SPACE_NAMES[pack.space]}; the record says {said}."
     tissues = " or ".join(TISSUE_NAMES[t] for t in sorted(pack.tissues))
     evidence = weighed.elements["tissue"].evidence
     said = f"the record says {_quotes(evidence)}" if evidence else "the record names no tissue"
@@ -98,7 +99,8 @@ def _usual(weighed: Weighed, terminology: Terminology, on: str, *, selected: boo
             evidence = (*weighed.elements["tissue"].evidence[:1], *weighed.elements["framing"].evidence[:1])
             yield Alternative(
                 code,
-                f"Tissue and framing: {code} is stenosis without a stated tissue or classified as degenerative; the record says {_quotes(evidence)}.",
+                f"Tissue and framing: {code} is stenosis without a stated tissue, or a degenerative one; "
+                f"the record says {_quotes(evidence)}.",
             )
 
 

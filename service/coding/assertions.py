@@ -171,7 +171,7 @@ def _answers(scene: Scene, cue: Mention, last: int, *, commas: bool = False) -> 
 
 
 def _stands_alone(scene: Scene, last: int, cue: Mention) -> bool:
-    """Behind the last comma stands the cue and nothing that it could govern instead ('..., lumbar involvement suspected')."""
+    """Behind the last comma stands the cue and nothing that it could govern instead ('..., lumbar pain suspected')."""
     comma = max(p for p in range(last + 1, cue.first) if scene.tokens[p].word in (",", ":", "-", "–"))
     return all(
         scene.tokens[p].word in ("is", "still", "remains", "diagnosis", "dx", "as", "yet", "this", "currently")

@@ -88,7 +88,7 @@ def _functions(scene: Scene, passage: Passage) -> Iterator[Finding]:
 
 
 def _companions(scene: Scene, passage: Passage) -> Iterator[Finding]:
-    """A neurological condition that the text attributes to the narrowing ("causing radiculopathy", "myelopathy due to the stenosis")."""
+    """A neurological condition attributed to the narrowing ("causing radiculopathy", "myelopathy due to stenosis")."""
     for mention in scene.of("function"):
         if (
             mention.value in ("radiculopathy", "myelopathy", "cauda-equina")

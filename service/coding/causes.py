@@ -1,4 +1,4 @@
-"""Which tissues and processes of a sentence cause the narrowing, and which merely stand beside it (POLICY section 2.6)."""
+"""Which tissues and processes of a sentence cause the narrowing, and which merely stand beside it (POLICY 2.6)."""
 
 from __future__ import annotations
 
@@ -283,7 +283,7 @@ def _space_words(scene: Scene, event: Event) -> str:
 
 
 def _of_this_clause(scene: Scene, mention: Mention, event: Event) -> bool:
-    """In the clause of the statement, or in a clause that states nothing else ('DISH; flowing ossification narrows ...')."""
+    """In the clause of the statement, or in one that states nothing else ('DISH; flowing bone narrows ...')."""
     if scene.same_clause(mention.first, event.trigger.first):
         return True
     clause = scene.clauses[mention.first]

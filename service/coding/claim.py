@@ -22,7 +22,7 @@ class ClaimDiagnosis:
 
 @dataclass(frozen=True, slots=True)
 class ServiceLine:
-    """A claim line or an order: what is done, and the diagnoses that it points to (None: an order, nothing to point at)."""
+    """A claim line or an order: what is done, and the diagnoses that it points to (None: an order)."""
 
     expression: str
     words: str = field(repr=False)
@@ -103,7 +103,8 @@ def _pairs(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
                     (),
                     other.expression,
                     grade="unrelated" if _unrelated(one, other) else "",
-                    says=f"{one.code} and {other.code}: the Excludes1 note at {note.at} ({note.note}) parts them unless the conditions are unrelated.",
+                    says=f"{one.code} and {other.code}: the Excludes1 note at {note.at} ({note.note}) parts them "
+                    "unless the conditions are unrelated.",
                 )
         for rule in _rules(terminology, "excludes", "category-note", billing.on):
             pair = _beside(one, other, str(rule.settings["with"]), terminology)

@@ -1,4 +1,4 @@
-"""What a sentence takes back: spoken and typed corrections, unticked boxes, places that are named only to be set aside."""
+"""What a sentence takes back: corrections, unticked boxes, places that are named only to be set aside."""
 
 from __future__ import annotations
 

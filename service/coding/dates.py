@@ -1,4 +1,4 @@
-"""Dates as clinicians write them, as ISO 8601 of the precision given: 2026-11-03, 11/3/26, Nov 2026, 3 November 2026, 2026."""
+"""Dates as clinicians write them, as ISO 8601 of the precision given: 11/3/26, Nov 2026, 3 November 2026."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def find_events(scene: Scene) -> list[Event]:
 
 
 def _shared_space(scene: Scene, events: list[Event]) -> list[Event]:
-    """'stenosis narrowing the neural canal', 'the canal is free at L3-4; at L4-5 it is narrowed': one space for both."""
+    """'stenosis narrowing the canal', 'the canal is free at L3-4; at L4-5 it is narrowed': one space for both."""
     named = [event for event in events if event.space_value]
     values = {event.space_value for event in named}
     if len(values) != 1 or len(named) == len(events):
@@ -130,7 +130,7 @@ def _of_an_organ(scene: Scene, space: Mention) -> bool:
 
 
 def _strength(trigger: Mention, space: Mention) -> Narrowing:
-    """Pressure on the thecal sac or the cord implies a narrow canal; narrowing of them states it (POLICY section 2.7)."""
+    """Pressure on the thecal sac or the cord implies a narrow canal; narrowing of them states it (POLICY 2.7)."""
     states = trigger.kind == "narrowing" and trigger.value != "encroachment"
     return "stated" if space.kind == "space" or states else "implied"
 
@@ -189,7 +189,7 @@ def _np_left(scene: Scene, trigger: Mention) -> list[Mention]:
 
 
 def _space_behind(scene: Scene, position: int) -> bool:
-    """A joiner counts only where another space (after adjectives) stands before it: 'canal, lateral recess or foraminal'."""
+    """A joiner counts only where another space stands before it: 'canal, lateral recess or foraminal'."""
     for p in range(position - 1, max(-1, position - 5), -1):
         if _space_at(scene, p) or scene.tokens[p].word in JOINERS:
             return True
@@ -277,7 +277,7 @@ def _belongs_to_next(scene: Scene, space: Mention, triggers: Sequence[Mention], 
 
 
 def _of_something_else(scene: Scene, trigger: Mention) -> bool:
-    """'esophageal stenosis', 'narrowing of the airway': an organ that the lexicon does not know is not the neural canal."""
+    """'esophageal stenosis', 'narrowing of the airway': an organ unknown to the lexicon is not the canal."""
     position = trigger.first - 1
     while position >= 0 and scene.at(position, ("severity", "laterality", "region", "level")):
         position -= 1

@@ -47,7 +47,7 @@ _LETTER = r"[CcTtDdLlSs]"
 _SEPARATOR = r"(?:\s?[-–—/]\s?|\s?&\s?|\s+(?:to|through|thru|on|upon|over|down to)\s+)"
 LEVEL = re.compile(
     rf"(?<![A-Za-z0-9.])(?:"
-    rf"(?P<whole>(?:[Oo]cciput|[Oo]cc|[Oo]c|O|C ?0))(?P<joined>\s?[-–—/]\s?|\s+(?:to|on)\s+)(?P<first>[Cc] ?-?1|[Aa]tlas)"
+    rf"(?P<whole>(?:[Oo]cciput|[Oo]cc|[Oo]c|O|C ?0))(?:\s?[-–—/]\s?|\s+(?:to|on)\s+)(?:[Cc] ?-?1|[Aa]tlas)"
     rf"|(?P<letter>{_LETTER})[ -]?(?P<upper>{_NUMBER})"
     rf"(?:(?P<separator>{_SEPARATOR}|\s(?=(?:[CcTtDdLlSs]\s)?(?i:{'|'.join(_SPOKEN)})))(?P<lowerletter>{_LETTER}?)\s?-?(?P<lower>{_NUMBER})|(?P<glued>[LlSsTtDd])(?P<gluednumber>[0-9]{{1,2}}))?"
     rf")(?:(?=[,;:.)\]\s/&+<>→=-]|$)|(?![0-9A-Za-z]))"

@@ -167,7 +167,7 @@ class Lexicon:
         return [Token(written, word, start, start + len(written), stem)]
 
     def _run_together(self, word: str) -> int:
-        """Where 'ligamentumflavum' or 'neuralcanal' falls into two words that the lexicon knows; 0 where it does not."""
+        """Where 'ligamentumflavum' falls into two words that the lexicon knows; 0 where it does not."""
         if len(word) < 9 or not word.isalpha() or word in self._ordinary:
             return 0
         return next(
@@ -267,7 +267,7 @@ def _same_stem(one: str, other: str) -> bool:
 
 
 def load_lexicon(folder: Path, ordinary: Iterable[str] = (), site: Path | None = None) -> Lexicon:
-    """Read every YAML file of the folder (and a site's own file); a wrong entry raises PackError with file and remedy."""
+    """Read every YAML file of the folder (and a site's own); a wrong entry raises PackError with file and remedy."""
     concepts: list[tuple[Concept, Sequence[str]]] = []
     sections: dict[str, str] = {}
     plain, spelled = list(ordinary), list[str]()
@@ -290,7 +290,8 @@ def _concept(path: Path, entry: Mapping[str, Any]) -> tuple[Concept, Sequence[st
     unknown = set(entry) - CONCEPT_KEYS
     if unknown:
         raise PackError(
-            f"{path}, concept '{label}': unknown key {sorted(unknown)[0]!r}. Allowed: {', '.join(sorted(CONCEPT_KEYS))}."
+            f"{path}, concept '{label}': unknown key {sorted(unknown)[0]!r}. "
+            f"Allowed: {', '.join(sorted(CONCEPT_KEYS))}."
         )
     if entry.get("kind") not in CHANNELS:
         raise PackError(f"{path}, concept '{label}': unknown kind. Allowed: {', '.join(sorted(CHANNELS))}.")

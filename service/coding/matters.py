@@ -11,7 +11,7 @@ _EITHER = "head-or-cervical"
 
 
 def put_together(statements: Iterable[Statement]) -> list[Statement]:
-    """One statement for each narrowing: restatements are united, a denial elsewhere does not undo what is affirmed here."""
+    """One statement for each narrowing: restatements are united; a denial elsewhere undoes nothing here."""
     spoken = [s for s in statements if s.assertion in ("affirmed", "uncertain")]
     matters: list[Statement] = []
     for statement in sorted(spoken, key=_fullness):

@@ -2,7 +2,7 @@
 
     read(passage, lexicon) -> Reading
 
-What a statement means is linked by grammar: which space is narrow, at which level, by which tissue (POLICY section 2.6),
+What a statement means is linked by grammar: which space is narrow, at which level, by which tissue (POLICY 2.6),
 denied, hedged, past or somebody else's (section 4). A level heading ("L4-5: ...") holds for the sentences below it.
 """
 
@@ -156,25 +156,19 @@ def _same_matter(one: Statement, other: Statement) -> bool:
     )
 
 
-def _shared_block_tissues(statements: Iterable[Statement]) -> list[Statement]:
+def _shared_block_tissues(statements: Sequence[Statement]) -> list[Statement]:
     """Tissue statements ("mild flavum thickening") are indicators of the narrowing stated at the same level."""
-    statements = list(statements)
     bare = [s for s in statements if s.narrowing == "unstated"]
-    merged = []
-    for statement in statements:
-        if statement.narrowing == "unstated" and any(
-            s is not statement and s.narrowing != "unstated" and _beside(s, statement) for s in statements
-        ):
-            continue
-        if (
-            statement.narrowing != "unstated"
-            and statement.assertion != "negated"
-            and not statement.causes
-            and not statement.listed
-        ):
-            statement = replace(statement, listed=tuple(f for b in bare if _beside(statement, b) for f in b.listed))
-        merged.append(statement)
-    return merged
+    narrow = [s for s in statements if s.narrowing != "unstated"]
+    alone = [s for s in bare if not any(_beside(n, s) for n in narrow)]
+    kept = {id(s) for s in (*narrow, *alone)}
+    return [_with_indicators(s, bare) for s in statements if id(s) in kept]
+
+
+def _with_indicators(statement: Statement, bare: Sequence[Statement]) -> Statement:
+    if statement.causes or statement.listed or statement.narrowing == "unstated" or statement.assertion == "negated":
+        return statement
+    return replace(statement, listed=tuple(f for b in bare if _beside(statement, b) for f in b.listed))
 
 
 def _beside(narrow: Statement, bare: Statement) -> bool:

@@ -1,16 +1,24 @@
-"""Reads `terminology/` into rule packs, strictly: a wrong pack stops the service at start-up with file, rule and remedy.
+"""Reads `terminology/` into rule packs, strictly: a wrong pack stops the start with file, rule and remedy.
 
 A pack is one code family. A sibling family `extends` another and replaces only what differs; it needs no Python.
 The kinds of rule are closed. Why each exists:
 
-    requires      an element must be documented, else it is asked for        settles    what settles the framing
-    names-code    the value of an element names the code                     redirects  classified elsewhere: the other code
-    default       the code where no tissue is stated                         conflicts  two parts of the record disagree
-    certainty     an uncertain diagnosis, by class of encounter              statement  only the provider's words are coded
-    notes         travels with every suggestion                              companions a further code the provider states
-    validates     the recorded code itself                                   excludes   two codes that do not go together
-    sequences     the order on a claim                                       records    the state of the resources
-    safeguards    a danger to the patient                                    policies   a payer's order, before a claim only
+    requires      an element must be documented, else it is asked for
+    settles       what settles the framing
+    names-code    the value of an element names the code
+    redirects     classified elsewhere: the other code
+    default       the code where no tissue is stated
+    conflicts     two parts of the record disagree
+    certainty     an uncertain diagnosis, by class of encounter
+    statement     only the provider's words are coded
+    notes         travels with every suggestion
+    companions    a further code that the provider states
+    validates     the recorded code itself
+    excludes      two codes that do not go together
+    sequences     the order on a claim
+    records       the state of the resources
+    safeguards    a danger to the patient
+    policies      a payer's order, before a claim only
 """
 
 from __future__ import annotations
@@ -45,8 +53,7 @@ REGIONS = (
 FRAMINGS = frozenset(
     (
         "opll ossified-flavum degenerative spondylosis spondylolisthesis post-surgical after-surgery congenital "
-        "neoplastic infectious traumatic entrapment lipomatosis synovial-cyst dish chiari rheumatoid other- "
-        "disease"
+        "neoplastic infectious traumatic entrapment lipomatosis synovial-cyst dish chiari rheumatoid other-disease "
     ).split()
 )
 SETTINGS: dict[str, frozenset[str]] = {
@@ -243,7 +250,8 @@ def _extended(path: Path, page: Mapping[str, Any], ids: Mapping[str, Mapping[str
     base = ids.get(str(page["extends"]))
     if base is None or "extends" in base:
         raise PackError(
-            f"{path}: extends {page['extends']!r}, which is no pack of its own here. Name one of: {', '.join(sorted(ids))}."
+            f"{path}: extends {page['extends']!r}, which is no pack of its own here. "
+            f"Name one of: {', '.join(sorted(ids))}."
         )
     own = {rule.get("id"): rule for rule in page.get("rules", [])}
     shared = [own.pop(rule["id"], rule) for rule in base["rules"]]
@@ -259,7 +267,8 @@ def _pack(path: Path, page: Mapping[str, Any], flags: Mapping[str, Flag], icd10c
             raise PackError(f"{path}: `{key}` is missing. Add it.")
     if page["space"] not in SPACES or not set(page["tissues"]) <= TISSUES:
         raise PackError(
-            f"{path}: space is one of {', '.join(sorted(SPACES))}, tissues are of {', '.join(sorted(TISSUES))}. Correct them."
+            f"{path}: space is one of {', '.join(sorted(SPACES))}, tissues are of {', '.join(sorted(TISSUES))}. "
+            "Correct them."
         )
     citations = {key: _citation(path, key, entry) for key, entry in page["citations"].items()}
     tables = {key: _table(path, key, entry, icd10cm) for key, entry in page.get("tables", {}).items()}
@@ -370,7 +379,8 @@ def _check_values(path: Path, label: str, entry: Mapping[str, Any]) -> None:
     for key in ("element", "asks"):
         if key in entry and entry[key] not in ELEMENTS:
             raise PackError(
-                f"{path}{label}: `{key}` names {entry[key]!r}, which is no documentation element. Allowed: {', '.join(ELEMENTS)}."
+                f"{path}{label}: `{key}` names {entry[key]!r}, which is no documentation element. "
+                f"Allowed: {', '.join(ELEMENTS)}."
             )
     for key in ("in_force_from", "in_force_until"):
         if key in entry and not (isinstance(entry[key], str) and _DATE.fullmatch(entry[key])):
@@ -410,7 +420,8 @@ def _codes(path: Path, page: Mapping[str, Any], rules: Iterable[Rule]) -> Mappin
     strange = [code for code in codes.values() if not str(code).startswith(page["family"])]
     if not codes or strange:
         raise PackError(
-            f"{path}: the names-code rule gives {strange[0] if strange else 'no code'}, which is not of family {page['family']}. Correct it."
+            f"{path}: the names-code rule gives {strange[0] if strange else 'no code'}, which is not of family "
+            f"{page['family']}. Correct it."
         )
     return dict(codes)
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 _HEADING = re.compile(
-    r"(?:^|(?<=[\n.;:!?\])])|(?<=\s\s)|(?<=[\n.] ))[ \t]*[-*•#]*[ \t]*(?P<name>[A-Za-z][A-Za-z/&' ,-]{0,48}?)(?:[ \t]+\(?\d[\d/.-]{3,9}\)?)?[ \t]*:(?!\d)"
+    r"(?:^|(?<=[\n.;:!?\])])|(?<=\s\s)|(?<=[\n.] ))[ \t]*[-*•#]*[ \t]*(?P<name>[A-Za-z][A-Za-z/&' ,-]{0,48}?)"
+    r"(?:[ \t]+\(?\d[\d/.-]{3,9}\)?)?[ \t]*:(?!\d)"
 )
 _BARE_HEADING = re.compile(r"^[ \t]*(?P<name>[A-Za-z][A-Za-z/&' ]{1,40}?)[ \t]*[-–—]?[ \t]*$", re.M)
 _BREAK = re.compile(r"(?<=[.!])(?=[\s\"')\]]|[A-Z])|(?<=\?)(?=\s|$)|\n|(?<=/)(?=/(?:/|\s))")

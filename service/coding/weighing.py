@@ -82,7 +82,7 @@ def _reported(documentation: Documentation) -> list[Statement]:
 
 
 def _silent(weighed: Weighed, documentation: Documentation, terminology: Terminology) -> bool:
-    """Tumour, infection, entrapment ... raise the flag only where the record claims the canal or carries a code (section 3)."""
+    """Tumour, infection ... raise the flag only where the record claims the canal or carries a code (section 3)."""
     if not any(rule.settings.get("only_where_canal_is_claimed") for rule in weighed.redirects):
         return False
     claimed = weighed.statement.narrowing == "stated" and weighed.statement.space is not None

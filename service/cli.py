@@ -1,0 +1,412 @@
+"""The commands: serve, check, explain, rules, add-release. What goes wrong is one sentence and exit status 2."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import gc
+import ipaddress
+import logging
+import os
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from flask import Flask
+from gunicorn.app.base import Application
+from gunicorn.errors import ConfigError
+from rich.columns import Columns
+from rich.console import Console
+from rich.padding import Padding
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from service import __version__
+from service.app import create_app
+from service.assist import Assist
+from service.batch import (
+    Record,
+    Tally,
+    check_files,
+    open_assist,
+    open_input,
+    parse_record,
+    place_of,
+    read_records,
+    sentence_of,
+    written_whole,
+)
+from service.coding.errors import PackError
+from service.coding.model import Setting
+from service.envelope import open_envelope
+from service.explain import WIDTH, explain, print_block, print_rule, print_rules
+from service.json_body import Refusal
+from service.releases import AddedRelease, ReleaseRefused, add_release
+from service.settings import PREFIX, SettingError, Settings, read_settings
+from service.shipped import terminology_dir
+
+HOST, PORT = "127.0.0.1", 8080
+CODES_SHOWN = 12
+
+
+class CommandError(Exception):
+    """Why a command was not carried out, and what to do."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command and return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+        sys.stdout.flush()
+    except (CommandError, SettingError, PackError, ReleaseRefused) as error:
+        return _fail(str(error))
+    except Refusal as refusal:
+        return _fail(sentence_of(refusal))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python must not find that out once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        return _fail(f"{error.filename or 'A file'}: {error.strerror}. Check the path and the permissions.")
+    except Exception as error:  # noqa: BLE001  # a trace could show the patient's words on the terminal
+        return _fail(f"The command failed ({place_of(error)}); report it with this place.")
+    return status
+
+
+def _fail(sentence: str) -> int:
+    print(sentence, file=sys.stderr)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="coding-assist", description="FHIR Coding Assist")
+    parser.add_argument("--version", action="version", version=f"coding-assist {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], told: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=told, description=told)
+        added.set_defaults(run=run)
+        return added
+
+    serving = command("serve", _serve, "Start the service.")
+    serving.add_argument("--host", help=f"address to listen on ({HOST})")
+    serving.add_argument("--port", type=_port, help=f"port to listen on ({PORT}); 0 takes a free one")
+    serving.add_argument("--workers", type=_positive, help="processes (2, or 1 on a single core)")
+    checking = command("check", _check, "Judge the records of files as before a claim; findings as NDJSON.")
+    checking.add_argument("inputs", nargs="+", metavar="INPUT", help="NDJSON, Bundle or resource file; - is stdin")
+    checking.add_argument("--output", type=Path, metavar="F", help="file for the findings (standard output)")
+    checking.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes (1)")
+    checking.add_argument("--all", action="store_true", dest="every", help="a line for each Condition")
+    explaining = command("explain", _explain, "Show one record with its evidence, elements, rules and questions.")
+    explaining.add_argument("file", metavar="FILE", help="a Condition, Bundle or Parameters; - is stdin")
+    explaining.add_argument("--claim", action="store_true", help="judge as before a claim")
+    listing = command("rules", _rules, "List the rules, or show one whole.")
+    listing.add_argument("rule_id", nargs="?", metavar="RULE-ID")
+    adding = command("add-release", _add_release, "Add an official ICD-10-CM release to the terminology.")
+    adding.add_argument("file", type=Path, metavar="FILE", help="order file, code list or tabular XML, unzipped")
+    adding.add_argument("--fiscal-year", required=True, metavar="YEAR")
+    adding.add_argument("--in-force-from", required=True, metavar="DATE")
+    adding.add_argument("--in-force-until", metavar="DATE", help="end of the fiscal year where not given")
+    adding.add_argument("--terminology", type=Path, metavar="DIR", help="folder to change (the one in use)")
+    return parser
+
+
+def _positive(written: str) -> int:
+    if not written.isascii() or not written.isdigit() or not 1 <= int(written) <= 256:
+        raise argparse.ArgumentTypeError("give a number from 1 to 256")
+    return int(written)
+
+
+def _port(written: str) -> int:
+    if not written.isascii() or not written.isdigit() or int(written) > 65535:
+        raise argparse.ArgumentTypeError("give a number from 0 to 65535")
+    return int(written)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """At most 100 columns wide; piped just as wide, without colour."""
+    console = Console(stderr=stderr, highlight=False, emoji=False, markup=False)
+    console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+    return console
+
+
+# --- serve --------------------------------------------------------------------------------------------------------
+
+
+def _serve(options: argparse.Namespace) -> int:
+    settings = read_settings(os.environ)
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s")
+    server = _configured(options)
+    for address in server.cfg.address:
+        _refuse_unprotected(address, settings)
+        _refuse_taken(address)
+    server.settings = _with_base_url(settings, server.cfg.address[0])
+    server.assist = open_assist(settings)  # in the main process: wrong knowledge is told before any port is open
+    gc.collect()
+    gc.freeze()
+    server.run()
+    return 0
+
+
+class Server(Application):
+    """gunicorn with our defaults; GUNICORN_CMD_ARGS goes before them, and the command line before both."""
+
+    settings: Settings
+    assist: Assist
+
+    def __init__(self, command_line: dict[str, Any]) -> None:
+        self.command_line = command_line
+        super().__init__(prog="GUNICORN_CMD_ARGS")
+
+    def do_load_config(self) -> None:
+        """As gunicorn does, but errors go up to `main`, which knows how to tell them."""
+        self.load_default_config()
+        self.load_config()
+
+    def load_config(self) -> None:
+        """Our defaults, then the operator's GUNICORN_CMD_ARGS, then the command line."""
+        for name, value in _server_defaults().items():
+            if name in self.cfg.settings:  # the control socket came with gunicorn 25
+                self.cfg.set(name, value)
+        given = vars(self.cfg.parser().parse_args(self.cfg.get_cmd_args_from_env()))
+        if given["config"]:
+            self.load_config_from_file(given["config"])
+        for name, value in (given | self.command_line).items():
+            if value is not None and name != "args":
+                self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """The application of one worker: what it opens is its own, the knowledge it shares."""
+        return create_app(self.settings, self.assist)
+
+
+def _server_defaults() -> dict[str, Any]:
+    return {
+        "bind": f"{HOST}:{PORT}",
+        "workers": min(2, os.cpu_count() or 1),
+        "worker_class": "gthread",
+        "threads": 4,
+        "loglevel": "warning",
+        "access_log_format": "%(t)s %(m)s %(s)s %(b)s %(M)sms",  # no address of a request: it may name a patient
+        "control_socket_disable": True,  # it would lie in the home folder
+        "when_ready": _say_ready,
+        "post_worker_init": _freeze,
+    }
+
+
+def _configured(options: argparse.Namespace) -> Server:
+    bind = None
+    if options.host is not None or options.port is not None:
+        bind = _authority(options.host or HOST, PORT if options.port is None else options.port)
+    try:
+        return Server({"bind": bind, "workers": options.workers})
+    except (ConfigError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise CommandError(f"GUNICORN_CMD_ARGS is not accepted: {error}. Correct it.") from None
+
+
+def _authority(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _refuse_unprotected(address: object, settings: Settings) -> None:
+    if not settings.allow_insecure and not _is_own_machine(address):
+        shown = address[0] if isinstance(address, tuple) else address
+        raise CommandError(
+            f"Without authentication ({PREFIX}AUTH=none) the service does not listen on {shown}, where others reach it."
+            f" Listen on {HOST}, or set {PREFIX}ALLOW_INSECURE=1 where something in front of it decides who may call."
+        )
+
+
+def _is_own_machine(address: object) -> bool:
+    """A loopback address or a Unix socket; an inherited socket could be anything."""
+    if not isinstance(address, tuple):
+        return isinstance(address, str)
+    try:
+        return ipaddress.ip_address(address[0]).is_loopback
+    except ValueError:
+        return address[0] == "localhost"
+
+
+def _refuse_taken(address: object) -> None:
+    if not isinstance(address, tuple):
+        return
+    host, port = address[:2]
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            told = error.strerror or "no such address"
+            raise CommandError(f"Cannot listen on {_authority(host, port)}: {told}. Choose --host or --port.") from None
+
+
+def _with_base_url(settings: Settings, address: object) -> Settings:
+    """Where nobody says how the outside reaches us, the address that we listen on."""
+    if f"{PREFIX}BASE_URL" in os.environ or not isinstance(address, tuple) or address[1] == 0:
+        return settings
+    host = HOST if address[0] in ("0.0.0.0", "::") else address[0]  # noqa: S104  # compared, not bound
+    return replace(settings, base_url=f"http://{_authority(host, address[1])}")
+
+
+def _say_ready(server: Any) -> None:
+    print("Serving on " + ", ".join(str(listener) for listener in server.LISTENERS), flush=True)
+
+
+def _freeze(_worker: object) -> None:
+    # What was loaded stays: the collector need not walk it for each large request (measured: four times as fast).
+    gc.collect()
+    gc.freeze()
+
+
+# --- check --------------------------------------------------------------------------------------------------------
+
+
+def _check(options: argparse.Namespace) -> int:
+    for path in options.inputs:
+        _refuse_missing(path)
+    settings, begun = read_settings(os.environ), time.perf_counter()
+    with _output(options.output) as output, _progress(options) as progress:
+        tally = check_files(
+            options.inputs, output, settings, workers=options.workers, every=options.every, progress=progress
+        )
+        output.flush()
+    _summarise(tally, time.perf_counter() - begun)
+    return tally.exit_status
+
+
+def _refuse_missing(path: str) -> None:
+    if path != "-" and not Path(path).exists():
+        raise CommandError(f"{path} does not exist. Give the path of a file, or - for standard input.")
+    if Path(path).is_dir():
+        raise CommandError(f"{path} is a folder. Give the files in it, such as {path.rstrip('/')}/*.ndjson.")
+
+
+@contextmanager
+def _output(path: Path | None) -> Iterator[BinaryIO]:
+    with nullcontext(sys.stdout.buffer) if path is None else written_whole(path) as stream:
+        yield stream
+
+
+@contextmanager
+def _progress(options: argparse.Namespace) -> Iterator[Callable[[int], object]]:
+    """A bar on a terminal that the findings do not go to as well; else nothing is shown."""
+    console = _console(stderr=True)
+    if not console.is_terminal or (options.output is None and sys.stdout.isatty()):
+        yield lambda size: None
+        return
+    columns = TextColumn("checking"), BarColumn(), TaskProgressColumn(show_speed=False), TimeRemainingColumn()
+    with Progress(*columns, TextColumn("{task.fields[records]} records"), console=console, transient=True) as bar:
+        task = bar.add_task("", total=_bytes_of(options.inputs), records=0)
+        records = iter(range(1, sys.maxsize))
+        yield lambda size: bar.update(task, advance=size, records=next(records))
+
+
+def _bytes_of(paths: Sequence[str]) -> int | None:
+    """How much there is to read; None where a pipe does not say."""
+    if all(Path(path).is_file() for path in paths):
+        return sum(Path(path).stat().st_size for path in paths)
+    return None
+
+
+def _summarise(tally: Tally, seconds: float) -> None:
+    console = _console(stderr=True)
+    tables = [
+        _counts("disposition", ["conditions"], [[name, n] for name, n in tally.dispositions.most_common()]),
+        _counts("suggestion", ["conditions"], [[code, n] for code, n in tally.suggestions.most_common(CODES_SHOWN)]),
+        _counts("flag", ["error", "warning", "information"], _rows_by_flag(tally.issues)),
+    ]
+    console.print(Columns([Padding(table, (0, 2, 1, 0)) for table in tables if table.row_count]))
+    unreadable = Text(f"{tally.unreadable} unreadable", style="bold red" if tally.unreadable else "")
+    rate = tally.records / seconds if seconds else 0.0
+    told = f"{tally.records} records, {tally.conditions} conditions, "
+    console.print(Text.assemble(told, unreadable, f", {seconds:.1f} s, {rate:.0f} rows/s"))
+
+
+def _counts(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column(title)
+    for column in columns:
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(*(str(cell) if cell else "" for cell in row))
+    return table
+
+
+def _rows_by_flag(issues: Counter[tuple[str, str]]) -> list[list[object]]:
+    flags = Counter[str]()
+    for (flag, _), count in issues.items():
+        flags[flag] += count
+    severities = ("error", "warning", "information")
+    return [[flag, *(issues[flag, severity] for severity in severities)] for flag, _ in flags.most_common()]
+
+
+# --- explain, rules, add-release ----------------------------------------------------------------------------------
+
+
+def _explain(options: argparse.Namespace) -> int:
+    _refuse_missing(options.file)
+    setting: Setting = "claim" if options.claim else "charting"
+    request = open_envelope(parse_record(_only_record(options.file)), setting)
+    assist = open_assist(read_settings(os.environ))
+    explain(assist.answer(request), assist.terminology, _console())
+    return 0
+
+
+def _only_record(path: str) -> Record:
+    with open_input(path) as stream:
+        records = list(islice(read_records(path, stream), 2))
+    if len(records) != 1:
+        held = "several records" if records else "nothing"
+        raise CommandError(f"{path} holds {held}. Give a file with one Condition, Bundle or Parameters.")
+    return records[0]
+
+
+def _rules(options: argparse.Namespace) -> int:
+    terminology = open_assist(read_settings(os.environ)).terminology
+    if options.rule_id is None:
+        print_rules(terminology, _console())
+    elif options.rule_id not in (known := [rule.id for rule in terminology.rules()]):
+        raise CommandError(f"There is no rule {options.rule_id!r}. {_nearest(options.rule_id, known)}")
+    else:
+        print_rule(options.rule_id, terminology, _console())
+    return 0
+
+
+def _nearest(rule_id: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(rule_id, known, n=3, cutoff=0.4)
+    return f"Nearest: {', '.join(close)}." if close else "`coding-assist rules` lists all."
+
+
+def _add_release(options: argparse.Namespace) -> int:
+    folder = options.terminology or read_settings(os.environ).terminology or terminology_dir()
+    added = add_release(folder, options.file, options.fiscal_year, options.in_force_from, options.in_force_until)
+    _print_added(added, folder)
+    return 0
+
+
+def _print_added(added: AddedRelease, folder: Path) -> None:
+    console = _console()
+    console.print(
+        f"Added ICD-10-CM {added.fiscal_year}, in force {added.in_force_from} to {added.in_force_until}, to {folder}:"
+        f" {added.codes} codes, {added.billable} of them billable. Restart the service to use it.\n",
+        soft_wrap=True,
+    )
+    for named, codes in (("New", added.new_codes), ("Dropped", added.dropped_codes)):
+        more = f" and {len(codes) - CODES_SHOWN} more" if len(codes) > CODES_SHOWN else ""
+        told = Text(", ".join(codes[:CODES_SHOWN]) + more if codes else "none")
+        print_block(console, f"{named} codes: {len(codes)}", [told])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
