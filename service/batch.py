@@ -331,7 +331,7 @@ def check_files(
     every: bool = False,
     progress: Callable[[int], object] = lambda size: None,
 ) -> Tally:
-    """Judge all records of these files (`-` is standard input) and write what there is to say; the figures come back."""
+    """Judge all records of these files (`-` is standard input), write what there is to say, return the figures."""
     tally = Tally()
     for findings in judge_all(_records_of(paths), settings, workers=workers, every=every):
         output.write(findings.lines)

@@ -39,7 +39,11 @@ MAX_QUOTES = 6
 SDC_TEMP = "http://hl7.org/fhir/uv/sdc/CodeSystem/temp"
 TOPIC_SYSTEM = f"{CANONICAL}/CodeSystem/card-topic"
 OVERRIDE_SYSTEM = f"{CANONICAL}/CodeSystem/override-reason"
-TOPICS = {"code": "Code suggestion", "query": "Documentation query", "safety": "Patient safety"}
+TOPICS = {
+    "code": {"code": "code-suggestion", "display": "Code suggestion"},
+    "query": {"code": "documentation-query", "display": "Documentation query"},
+    "safety": {"code": "patient-safety", "display": "Patient safety"},
+}
 OVERRIDES = {
     "code": {
         "other-code-fits-better": "Another code fits better",
@@ -409,8 +413,10 @@ def _visible(text: str) -> str:
 
 
 def _quotes(evidence: Iterable[Evidence]) -> list[str]:
-    shown = [f"- “{markdown(e.quote)}” — {markdown(source_label(e))}" for e in evidence if _visible(e.quote)]
-    return list(dict.fromkeys(shown))[:MAX_QUOTES]
+    """Each quote with its source, date and status; one inside a longer one says nothing new."""
+    shown = {_visible(one.quote): one for one in evidence if _visible(one.quote)}
+    longest = [words for words in shown if not any(words != other and words in other for other in shown)]
+    return [f"- “{markdown(words)}” — {markdown(source_label(shown[words]))}" for words in longest][:MAX_QUOTES]
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:
@@ -442,9 +448,8 @@ class Cards:
         return cards
 
     def _card(self, kind: str, assessment: Assessment, rule: str, **content: Any) -> Json:
-        uuid = self._uuid(assessment, kind)
-        topic = {"system": TOPIC_SYSTEM, "code": kind, "display": TOPICS[kind]}
-        card: Json = {"uuid": uuid, "indicator": "info", **content}
+        topic = {"system": TOPIC_SYSTEM, **TOPICS[kind]}
+        card: Json = {"uuid": self._uuid(assessment, kind), "indicator": "info", **content}
         card["source"] = {"label": LABEL, "url": f"{self.base_url}/rules/{rule}", "topic": topic}
         reasons = OVERRIDES[kind].items()
         card["overrideReasons"] = [{"system": OVERRIDE_SYSTEM, "code": c, "display": d} for c, d in reasons]

@@ -19,11 +19,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from flask import Flask
 from gunicorn.app.base import Application
 from gunicorn.errors import ConfigError
-from rich.columns import Columns
-from rich.console import Console
+from rich.console import Console, Group
 from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -53,8 +51,10 @@ from service.releases import AddedRelease, ReleaseRefused, add_release
 from service.settings import PREFIX, SettingError, Settings, read_settings
 from service.shipped import terminology_dir
 
+SEVERITIES = ("error", "warning", "information")
 HOST, PORT = "127.0.0.1", 8080
 CODES_SHOWN = 12
+RULES_WIDTH = 140  # a rule id is never cut where a program may read it
 
 
 class CommandError(Exception):
@@ -134,11 +134,20 @@ def _port(written: str) -> int:
     return int(written)
 
 
-def _console(*, stderr: bool = False) -> Console:
-    """At most 100 columns wide; piped just as wide, without colour."""
+def _console(*, stderr: bool = False, piped_width: int = WIDTH) -> Console:
+    """As wide as the terminal, at most WIDTH; piped as wide as asked, without colour."""
     console = Console(stderr=stderr, highlight=False, emoji=False, markup=False)
-    console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+    console.width = min(console.width, WIDTH) if console.is_terminal else piped_width
     return console
+
+
+def _show(print_on: Callable[[Console], None], console: Console | None = None) -> None:
+    """Print without the blanks that fill each line up: they spoil what is piped or copied."""
+    console = console or _console()
+    with console.capture() as captured:
+        print_on(console)
+    for line in captured.get().splitlines():
+        print(line.rstrip(), file=console.file)
 
 
 # --- serve --------------------------------------------------------------------------------------------------------
@@ -186,7 +195,7 @@ class Server(Application):
             if value is not None and name != "args":
                 self.cfg.set(name, value)
 
-    def load(self) -> Flask:
+    def load(self) -> Any:  # a Flask application, which gunicorn's types do not see as one
         """The application of one worker: what it opens is its own, the knowledge it shares."""
         return create_app(self.settings, self.assist)
 
@@ -235,7 +244,7 @@ def _is_own_machine(address: object) -> bool:
     try:
         return ipaddress.ip_address(address[0]).is_loopback
     except ValueError:
-        return address[0] == "localhost"
+        return bool(address[0] == "localhost")
 
 
 def _refuse_taken(address: object) -> None:
@@ -320,17 +329,19 @@ def _bytes_of(paths: Sequence[str]) -> int | None:
 
 
 def _summarise(tally: Tally, seconds: float) -> None:
-    console = _console(stderr=True)
-    tables = [
-        _counts("disposition", ["conditions"], [[name, n] for name, n in tally.dispositions.most_common()]),
-        _counts("suggestion", ["conditions"], [[code, n] for code, n in tally.suggestions.most_common(CODES_SHOWN)]),
-        _counts("flag", ["error", "warning", "information"], _rows_by_flag(tally.issues)),
+    suggestions = tally.suggestions.most_common(CODES_SHOWN)
+    by_condition = [
+        _counts("disposition", ["conditions"], tally.dispositions.most_common()),
+        *([_counts("\nsuggestion", [""], suggestions)] if suggestions else []),
     ]
-    console.print(Columns([Padding(table, (0, 2, 1, 0)) for table in tables if table.row_count]))
-    unreadable = Text(f"{tally.unreadable} unreadable", style="bold red" if tally.unreadable else "")
+    tables = Table.grid(padding=(0, 4))
+    tables.add_row(Group(*by_condition), _counts("flag", SEVERITIES, _rows_by_flag(tally.issues)))
     rate = tally.records / seconds if seconds else 0.0
-    told = f"{tally.records} records, {tally.conditions} conditions, "
-    console.print(Text.assemble(told, unreadable, f", {seconds:.1f} s, {rate:.0f} rows/s"))
+    unreadable = Text(f"{tally.unreadable} unreadable", style="bold red" if tally.unreadable else "")
+    told = Text.assemble(f"{tally.records} records, {tally.conditions} conditions, ", unreadable)
+    told.append(f", {seconds:.1f} s, {rate:.0f} rows/s")
+    shown = Group(Padding(tables, (0, 0, 1, 0)), told) if tally.conditions else told
+    _show(lambda console: console.print(shown), _console(stderr=True))
 
 
 def _counts(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
@@ -347,8 +358,7 @@ def _rows_by_flag(issues: Counter[tuple[str, str]]) -> list[list[object]]:
     flags = Counter[str]()
     for (flag, _), count in issues.items():
         flags[flag] += count
-    severities = ("error", "warning", "information")
-    return [[flag, *(issues[flag, severity] for severity in severities)] for flag, _ in flags.most_common()]
+    return [[flag, *(issues[flag, severity] for severity in SEVERITIES)] for flag, _ in flags.most_common()]
 
 
 # --- explain, rules, add-release ----------------------------------------------------------------------------------
@@ -359,7 +369,8 @@ def _explain(options: argparse.Namespace) -> int:
     setting: Setting = "claim" if options.claim else "charting"
     request = open_envelope(parse_record(_only_record(options.file)), setting)
     assist = open_assist(read_settings(os.environ))
-    explain(assist.answer(request), assist.terminology, _console())
+    answer = assist.answer(request)
+    _show(lambda console: explain(answer, assist.terminology, console))
     return 0
 
 
@@ -375,11 +386,11 @@ def _only_record(path: str) -> Record:
 def _rules(options: argparse.Namespace) -> int:
     terminology = open_assist(read_settings(os.environ)).terminology
     if options.rule_id is None:
-        print_rules(terminology, _console())
+        _show(lambda console: print_rules(terminology, console), _console(piped_width=RULES_WIDTH))
     elif options.rule_id not in (known := [rule.id for rule in terminology.rules()]):
         raise CommandError(f"There is no rule {options.rule_id!r}. {_nearest(options.rule_id, known)}")
     else:
-        print_rule(options.rule_id, terminology, _console())
+        _show(lambda console: print_rule(options.rule_id, terminology, console))
     return 0
 
 
@@ -391,12 +402,11 @@ def _nearest(rule_id: str, known: Sequence[str]) -> str:
 def _add_release(options: argparse.Namespace) -> int:
     folder = options.terminology or read_settings(os.environ).terminology or terminology_dir()
     added = add_release(folder, options.file, options.fiscal_year, options.in_force_from, options.in_force_until)
-    _print_added(added, folder)
+    _show(lambda console: _print_added(added, folder, console))
     return 0
 
 
-def _print_added(added: AddedRelease, folder: Path) -> None:
-    console = _console()
+def _print_added(added: AddedRelease, folder: Path, console: Console) -> None:
     console.print(
         f"Added ICD-10-CM {added.fiscal_year}, in force {added.in_force_from} to {added.in_force_until}, to {folder}:"
         f" {added.codes} codes, {added.billable} of them billable. Restart the service to use it.\n",

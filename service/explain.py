@@ -67,13 +67,17 @@ _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 
 Mark = tuple[int, int, str]
 PassageKey = tuple[str, str]
+Letters = Mapping[PassageKey, str]
 
 
 def explain(answer: Answer, terminology: Terminology, console: Console) -> None:
     """Print the record once, then what each Condition came to, then what concerns the claim as a whole."""
-    print_block(console, "The record", [_legend(), *_passages(answer)])
+    assessments = [judged.assessment for judged in answer.judged]
+    texts = _texts(assessments)
+    letters = {key: _letter(number) for number, key in enumerate(texts)}
+    print_block(console, "The record", _record(texts, letters, _marks(assessments)))
     for judged in answer.judged:
-        _explain_condition(judged, terminology, console)
+        _explain_condition(judged, letters, terminology, console)
     if answer.issues:
         print_block(console, "The claim as a whole", [_flags(answer.issues)])
 
@@ -91,12 +95,12 @@ def clean(words: str) -> str:
     return _STEERING.sub("\N{REPLACEMENT CHARACTER}", words.replace("\r\n", "\n"))
 
 
-def _explain_condition(judged: Judged, terminology: Terminology, console: Console) -> None:
+def _explain_condition(judged: Judged, letters: Letters, terminology: Terminology, console: Console) -> None:
     assessment = judged.assessment
     _print_verdict(assessment, console)
     print_block(console, "Suggestion", _suggestions(assessment, terminology))
     print_block(console, "Candidates", _candidates(assessment, terminology))
-    print_block(console, "Elements", _elements(assessment.elements))
+    print_block(console, "Elements", _elements(assessment.elements, letters))
     print_block(console, "Questions to the provider", _questions(judged.query) if judged.query else ())
     print_block(console, "Rules that fired", _rules(assessment.hits))
     print_block(console, "Not these codes", _alternatives(assessment.alternatives))
@@ -106,10 +110,9 @@ def _explain_condition(judged: Judged, terminology: Terminology, console: Consol
 def _print_verdict(assessment: Assessment, console: Console) -> None:
     documentation, disposition = assessment.documentation, assessment.disposition
     title = Text.assemble(clean(documentation.condition), "  ", (disposition, _WORD_STYLES[disposition]))
-    judged_on = documentation.date_of_service or "unknown"
     console.print(HeadLine(title, align="left", characters="─", style="dim"))
-    told = f"{_DISPOSITIONS[disposition]} Date of service {judged_on}, judged {_SETTINGS[documentation.setting]}."
-    console.print(Padding(Text(told), (0, 0, 1, 0)))
+    judged = f"Date of service {documentation.date_of_service or 'unknown'}, judged {_SETTINGS[documentation.setting]}."
+    console.print(Padding(Text.assemble(_DISPOSITIONS[disposition], (f"\n{judged}", "dim")), (0, 0, 1, 0)))
 
 
 # --- the record's words -------------------------------------------------------------------------------------------
@@ -121,23 +124,38 @@ def _legend() -> Text:
     return Text("  ").join(Text(name, style=style) for name, style in names)
 
 
-def _passages(answer: Answer) -> Iterator[RenderableType]:
-    """Each text of the record once, whichever Condition reads it."""
-    assessments = [judged.assessment for judged in answer.judged]
-    marks = _marks(assessments)
-    for key, passage in _texts(assessments).items():
-        about = [passage.author, passage.date or "undated", *([passage.status] if passage.status else [])]
-        yield Text.assemble("\n", _place(passage), ("  " + ", ".join(clean(word) for word in about), "dim"))
-        yield Padding(_marked(passage, sorted(marks.get(key, ()))), (0, 0, 0, 2))
-
-
 def _texts(assessments: Iterable[Assessment]) -> dict[PassageKey, Passage]:
+    """Each text of the record once, whichever Condition reads it; then what else was quoted, such as a date."""
     found: dict[PassageKey, Passage] = {}
-    for documentation in (assessment.documentation for assessment in assessments):
+    for assessment in assessments:
+        documentation = assessment.documentation
         places = [f.evidence.passage for f in (*documentation.sites, *documentation.exam_places) if f.evidence]
-        for passage in [*(reading.passage for reading in documentation.readings), *places]:
-            found.setdefault((passage.source, passage.expression), passage)
+        quoted = [evidence.passage for element in assessment.elements for evidence in element.evidence]
+        for passage in [*(reading.passage for reading in documentation.readings), *places, *quoted]:
+            found.setdefault(_key(passage), passage)
     return found
+
+
+def _key(passage: Passage) -> PassageKey:
+    return passage.source, passage.expression
+
+
+def _letter(number: int) -> str:
+    """A, B, ... Z, AA, AB, ..."""
+    return (_letter(number // 26 - 1) if number > 25 else "") + chr(ord("A") + number % 26)
+
+
+def _record(
+    texts: Mapping[PassageKey, Passage], letters: Letters, marks: Mapping[PassageKey, set[Mark]]
+) -> Iterator[RenderableType]:
+    if not texts:
+        yield Text("It has no text.")
+        return
+    yield _legend()
+    for key, passage in texts.items():
+        about = [passage.author, passage.date or "undated", *([passage.status] if passage.status else [])]
+        yield Text.assemble("\n", (letters[key], "bold"), (f"  {_place(passage)}, {clean(', '.join(about))}", "dim"))
+        yield Padding(_marked(passage, sorted(marks.get(key, ()))), (0, 0, 0, 3))
 
 
 def _marks(assessments: Iterable[Assessment]) -> dict[PassageKey, set[Mark]]:
@@ -153,8 +171,7 @@ def _marks(assessments: Iterable[Assessment]) -> dict[PassageKey, set[Mark]]:
 
 def _mark(found: dict[PassageKey, set[Mark]], evidence: Iterable[Evidence], style: str) -> None:
     for one in evidence:
-        key = one.passage.source, one.passage.expression
-        found.setdefault(key, set()).add((one.start, one.end, style))
+        found.setdefault(_key(one.passage), set()).add((one.start, one.end, style))
 
 
 def _marked(passage: Passage, marks: Sequence[Mark]) -> Text:
@@ -175,11 +192,11 @@ def _readable(passage: Passage, start: int, end: int) -> str:
     return clean(_BLANK_LINES.sub("\n", words))
 
 
-def _place(passage: Passage) -> Text:
+def _place(passage: Passage) -> str:
     """`Condition/c1 code.text`: the type is not said twice."""
     kind, _, path = passage.expression.partition(".")
     expression = path if passage.source.startswith(f"{kind}/") else passage.expression
-    return Text(clean(f"{passage.source} {expression}"))
+    return clean(f"{passage.source} {expression}")
 
 
 def _quoted(evidence: Evidence) -> Text:
@@ -196,11 +213,15 @@ def _titled(code: str, assessment: Assessment, terminology: Terminology) -> str:
     return icd10cm.title(code, on) or icd10cm.title(code) or ""
 
 
-def _suggestions(assessment: Assessment, terminology: Terminology) -> Iterator[Text]:
+def _suggestions(assessment: Assessment, terminology: Terminology) -> Iterator[RenderableType]:
+    if not assessment.suggestions:
+        return
+    grid = _grid()
     for suggestion in assessment.suggestions:
         title = _titled(suggestion.code, assessment, terminology)
-        yield Text.assemble((suggestion.code, "bold green"), "  ", title)
-        yield from (Text(f"  {note}", style="dim") for note in suggestion.notes)
+        notes = "".join(f"\n{note}" for note in suggestion.notes)
+        grid.add_row(Text(suggestion.code, style="bold green"), Text.assemble(title, (clean(notes), "dim")))
+    yield grid
 
 
 def _candidates(assessment: Assessment, terminology: Terminology) -> Iterator[RenderableType]:
@@ -214,7 +235,7 @@ def _candidates(assessment: Assessment, terminology: Terminology) -> Iterator[Re
     yield grid
 
 
-def _elements(elements: Sequence[Element]) -> Iterator[RenderableType]:
+def _elements(elements: Sequence[Element], letters: Letters) -> Iterator[RenderableType]:
     if not elements:
         return
     grid = _grid(no_wrap=2)
@@ -222,13 +243,14 @@ def _elements(elements: Sequence[Element]) -> Iterator[RenderableType]:
         quiet = element.status == "missing" and element.name not in REQUIRED
         status = Text(element.status, style="dim" if quiet else _WORD_STYLES[element.status])
         name = Text(element.name, style=ELEMENT_STYLES[element.name])
-        grid.add_row(name, status, Text(clean(", ".join(element.values))), _evidence(element.evidence))
+        grid.add_row(name, status, Text(clean(", ".join(element.values))), _evidence(element.evidence, letters))
     yield grid
 
 
-def _evidence(evidence: Iterable[Evidence]) -> Text:
-    shown = dict.fromkeys((str(_quoted(one)), str(_place(one.passage))) for one in evidence if one.quote)
-    return Text("\n").join(Text.assemble(quote, " ", (place, "dim")) for quote, place in shown)
+def _evidence(evidence: Iterable[Evidence], letters: Letters) -> Text:
+    """The quotes, each with the letter of its text."""
+    shown = dict.fromkeys((str(_quoted(one)), letters[_key(one.passage)]) for one in evidence if one.quote)
+    return Text("\n").join(Text.assemble(quote, (f" {letter}", "dim")) for quote, letter in shown)
 
 
 def _questions(query: Query) -> Iterator[RenderableType]:
@@ -278,13 +300,14 @@ def _alternatives(alternatives: Sequence[Alternative]) -> Iterator[RenderableTyp
     groups: dict[tuple[str, str], list[Alternative]] = {}
     for alternative in alternatives:
         axis, _, told = alternative.reason.partition(": ")
-        what_it_is, _, record_says = told.partition("; ")
-        groups.setdefault((axis, record_says or what_it_is), []).append(alternative)
+        _, comma, record_says = told.partition("; the record says")
+        groups.setdefault((axis, f"The record says{record_says}" if comma else told), []).append(alternative)
     grid = _grid()
     for (axis, because), members in groups.items():
         reason = members[0].reason.partition(": ")[2] if len(members) == 1 else because
+        reason = reason[:1].upper() + reason[1:]
         codes = ", ".join(member.code for member in members)
-        grid.add_row(Text(axis), Text.assemble(codes, (f"  {clean(reason)}", "dim")))
+        grid.add_row(Text(axis), Text.assemble(clean(reason), (f"\n{codes}", "dim")))
     yield grid
 
 
@@ -310,44 +333,36 @@ def _grid(*, no_wrap: int = 1) -> Table:
 def print_rules(terminology: Terminology, console: Console) -> None:
     """All rules in a table."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in ("rule", "kind", "strength", "flag", "in force"):
-        table.add_column(column)
+    table.add_column("rule", no_wrap=True)
+    for column in ("kind", "strength", "flag", "in force"):
+        table.add_column(column, overflow="fold")
     for rule in terminology.rules():
         table.add_row(rule.id, rule.kind, rule.strength, rule.flag, _in_force(rule))
     console.print(table)
 
 
 def print_rule(rule_id: str, terminology: Terminology, console: Console) -> None:
-    """One rule whole: as each pack and each span of time has it, with what it rests on."""
-    versions: dict[tuple[object, ...], list[Rule]] = {}
-    for rule in (rule for pack in terminology.packs for rule in pack.rules if rule.id == rule_id):
-        version = rule.says, rule.kind, rule.flag, _settings(rule), rule.cites, rule.in_force_from, rule.in_force_until
-        versions.setdefault(version, []).append(rule)
-    for same in versions.values():
-        _print_rule(same[0], [rule.pack for rule in same], console)
+    """One rule whole: as each pack and each span of time has it, and what it rests on."""
+    rules = [rule for pack in terminology.packs for rule in pack.rules if rule.id == rule_id]
+    versions: dict[tuple[str, ...], list[Rule]] = {}
+    for rule in rules:
+        versions.setdefault(tuple(_facts(rule).values()), []).append(rule)
+    print_block(console, rule_id, [_version(same) for same in versions.values()])
+    cites = dict.fromkeys(cite for rule in rules for cite in rule.cites)
+    print_block(console, "It rests on", [Text("\n\n").join(map(_citation, cites))])
 
 
-def _print_rule(rule: Rule, packs: Sequence[str], console: Console) -> None:
-    facts = {
-        "packs": ", ".join(packs),
-        "kind": rule.kind,
-        **_settings_of(rule),
-        "flag": rule.flag,
-        "in force": _in_force(rule),
-    }
+def _version(same: Sequence[Rule]) -> RenderableType:
     grid = _grid()
-    for name, value in facts.items():
+    for name, value in {"packs": ", ".join(rule.pack for rule in same), **_facts(same[0])}.items():
         if value:
             grid.add_row(Text(name, style="dim"), Text(value))
-    print_block(console, rule.id, [Text(rule.says), Padding(grid, (1, 0, 0, 0)), *map(_citation, rule.cites)])
+    return Padding(grid, (0, 0, 1, 0))
 
 
-def _settings_of(rule: Rule) -> dict[str, str]:
-    return {name: _spelled(value) for name, value in rule.settings.items()}
-
-
-def _settings(rule: Rule) -> tuple[tuple[str, str], ...]:
-    return tuple(_settings_of(rule).items())
+def _facts(rule: Rule) -> dict[str, str]:
+    settings = {name: _spelled(value) for name, value in rule.settings.items()}
+    return {"says": rule.says, "kind": rule.kind, **settings, "flag": rule.flag, "in force": _in_force(rule)}
 
 
 def _spelled(value: object) -> str:
@@ -358,12 +373,11 @@ def _spelled(value: object) -> str:
     return str(value)
 
 
-def _citation(cite: Citation) -> RenderableType:
+def _citation(cite: Citation) -> Text:
     told = Text.assemble(f"{cite.title}: {cite.section}", (f", read {cite.read}\n", "dim"), (cite.url, "dim"))
-    if cite.quote:
-        told.append(f"\n“{cite.quote}”", style="italic")
-    return Padding(told, (1, 0, 0, 0))
+    return told.append(f"\n“{cite.quote}”", style="italic") if cite.quote else told
 
 
 def _in_force(rule: Rule) -> str:
-    return f"{rule.in_force_from} to {rule.in_force_until}" if rule.in_force_until != FOREVER else f"from {rule.in_force_from}"
+    until = f" to {rule.in_force_until}" if rule.in_force_until != FOREVER else ""
+    return f"{rule.in_force_from}{until}" if until else f"from {rule.in_force_from}"

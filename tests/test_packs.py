@@ -6,6 +6,7 @@ with the rule: `pytest -k tissue-is-stated` runs what proves that rule.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from service.coding.claim import PayerPolicy
 from service.coding.errors import PackError
 from service.coding.lexicon import load_lexicon
 from service.coding.model import Evidence, Rule
-from service.coding.packs import Terminology, load_packs
+from service.coding.packs import SETTINGS, Terminology, load_packs
 from service.coding.yaml_strict import load_yaml
 from service.envelope import open_envelope
 from service.fhir_in import Entry, Request
@@ -143,6 +144,15 @@ def test_every_rule_has_a_case_where_it_holds_and_one_where_it_does_not() -> Non
 def test_every_case_file_proves_a_rule_of_its_pack(assist: Assist) -> None:
     rules = {pack.id: {rule.id for rule in pack.rules} for pack in assist.terminology.packs}
     assert [path for path in case_files() if path.stem not in rules[path.parent.parent.name]] == []
+
+
+WORDS = [*SETTINGS, *RECORD_KEYS, *EXPECTATION_KEYS, *REPORT_KEYS]
+
+
+@pytest.mark.parametrize("word", dict.fromkeys(sorted(WORDS)))
+def test_the_readme_tells_each_kind_of_rule_and_each_key_of_a_case(word: str) -> None:
+    told = (terminology_dir() / "README.md").read_text("utf-8")
+    assert re.search(rf"`[^`\n]*\b{re.escape(word)}\b[^`\n]*`", told), f"terminology/README.md does not tell `{word}`"
 
 
 # --- a rule at work -----------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from service.coding.assertions import said_of
 from service.coding.causes import abnormal, surgery_value, tissue_findings
 from service.coding.dates import find_dates
+from service.coding.events import spaces_of
 from service.coding.lexicon import Mention
 from service.coding.model import Assertion, Evidence, Finding, Passage
 from service.coding.scene import Scene
@@ -19,6 +20,7 @@ def findings(scene: Scene, passage: Passage, counts: str) -> Iterator[Finding]:
     if counts in ("findings", "anatomy"):
         yield from _framing(scene, passage)
         yield from _functions(scene, passage)
+        yield from _pressures(scene, passage)
         yield from _companions(scene, passage)
         for mention in scene.of("undetermined"):
             yield _finding("undetermined", "undetermined", mention, passage)
@@ -85,6 +87,23 @@ def _functions(scene: Scene, passage: Passage) -> Iterator[Finding]:
                 said,
                 mention.concept.says("safety"),
             )
+
+
+def _pressures(scene: Scene, passage: Passage) -> Iterator[Finding]:
+    """A nerve root or the cord that something presses on is a neurological finding of the report."""
+    triggers = scene.of("mass-effect", "narrowing")
+    for trigger in triggers:
+        if trigger.value == "stenosis" or said_of(scene, trigger.first, trigger.last) != "affirmed":
+            continue
+        for target in spaces_of(scene, trigger, triggers):
+            if target.kind == "target" and target.value == "root":
+                yield _finding("function", "root-compression", target, passage)
+            elif (
+                target.kind == "target"
+                and trigger.kind == "mass-effect"
+                and "cord" in scene.words(target.first, target.last)
+            ):
+                yield _finding("function", "cord-compression", target, passage)
 
 
 def _companions(scene: Scene, passage: Passage) -> Iterator[Finding]:

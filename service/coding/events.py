@@ -94,7 +94,7 @@ def _inside_other(scene: Scene, trigger: Mention) -> bool:
 
 def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> list[Event]:
     own = trigger.concept.says("space")
-    spaces = _spaces_of(scene, trigger, triggers)
+    spaces = spaces_of(scene, trigger, triggers)
     if _either_space(scene, trigger):
         return [Event(trigger, None, "", "stated", spine_only=False)]
     if own and not any(s.kind == "space" for s in spaces):
@@ -135,7 +135,7 @@ def _strength(trigger: Mention, space: Mention) -> Narrowing:
     return "stated" if space.kind == "space" or states else "implied"
 
 
-def _spaces_of(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> list[Mention]:
+def spaces_of(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> list[Mention]:
     left = _np_left(scene, trigger)
     right = _np_right(scene, trigger)
     acted_on = right or (left if passive(scene, trigger) else [])

@@ -8,7 +8,7 @@ denied, hedged, past or somebody else's (section 4). A level heading ("L4-5: ...
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from service.coding import beside

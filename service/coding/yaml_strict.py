@@ -38,7 +38,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """One YAML file as a mapping; PackError with file, line and remedy when it is none."""
     try:
         with path.open("rb") as stream:
-            page = yaml.load(stream, Loader=_StrictLoader)
+            page = yaml.load(stream, Loader=_StrictLoader)  # noqa: S506 - safe underneath
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
