@@ -14,16 +14,20 @@ from service.coding.claim import Billing, ClaimDiagnosis, PayerPolicy, ServiceLi
 from service.coding.model import SUPPORTING, Assessment, Issue, Query
 from service.coding.packs import Terminology, load_terminology
 from service.coding.query import build_query
+from service.coding.query_check import QueryFault, QueryRules, load_query_rules, query_faults
 from service.concepts import load_concepts
 from service.fhir_in import Entry, Reader, Request, date_of_service
+from service.fhir_out import prepopulated, questionnaire_of
 
 SOFTWARE = f"fhir-coding-assist {__version__}"
 LOG = logging.getLogger("coding_assist")
+QUERY_RULES = "queries/ahima-acdis-2022.yaml"
+WITHHELD = "query.withheld"
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One condition assessed, with the query where something is asked."""
+    """One condition assessed, with the query where something is asked and the form may be sent."""
 
     assessment: Assessment
     query: Query | None
@@ -48,6 +52,7 @@ class Assist:
 
     terminology: Terminology
     reader: Reader
+    query_rules: QueryRules
     policies: tuple[PayerPolicy, ...] = ()
     manipulation_codes: frozenset[str] = frozenset()
     wants_care: bool = False
@@ -57,11 +62,24 @@ class Assist:
         """Assess every Condition of a request and the claim around them."""
         request = replace(with_inline_diagnoses(request), wants_care=self.wants_care)
         assessments = _asked_once([assess(documentation, self.terminology) for documentation in self.reader.documentations(request)])
-        judged = tuple(Judged(assessment, build_query(assessment, self.terminology)) for assessment in assessments)
+        judged = tuple(self._with_query(assessment) for assessment in assessments)
         newest = self.terminology.icd10cm.newest.in_force_from
         dates = [a.documentation.date_of_service or newest for a in assessments] or [date_of_service(request, {}) or newest]
         issues = assess_billing(self._billing(request, assessments, dates[0]), assessments, self.terminology)
         return Answer(judged, issues, tuple(dict.fromkeys(dates)))
+
+    def _with_query(self, assessment: Assessment) -> Judged:
+        """The query goes out only where its form keeps every rule (QUERIES Q0); else that it is withheld is said."""
+        query = build_query(assessment, self.terminology)
+        faults = form_faults(query, assessment, self.query_rules) if query else []
+        if not query or not faults:
+            return Judged(assessment, query)
+        self.withheld_forms += 1
+        LOG.error("a query is withheld: %s", ", ".join(f"{fault.id} at {fault.link_id}" for fault in faults))
+        flag = self.terminology.flags[WITHHELD]
+        severity = flag.severity(assessment.documentation.setting)
+        issue = Issue(WITHHELD, severity or "information", self.query_rules.id, flag.says)
+        return Judged(replace(assessment, ask=query.ask, issues=(*assessment.issues, issue)), None)
 
     def _billing(self, request: Request, assessments: Sequence[Assessment], on: str) -> Billing:
         claim = request.claim.resource if request.claim else None
@@ -74,7 +92,16 @@ def load_assist(folder: Path, **options: Any) -> Assist:
     """Everything an answer rests on, from the terminology folder; PackError when something in it is wrong."""
     site_lexicon = options.pop("site_lexicon", None)
     terminology = load_terminology(folder, site_lexicon)
-    return Assist(terminology, Reader(terminology.lexicon, load_concepts(folder / "concepts")), **options)
+    reader = Reader(terminology.lexicon, load_concepts(folder / "concepts"))
+    return Assist(terminology, reader, load_query_rules(folder / QUERY_RULES), **options)
+
+
+def form_faults(query: Query, assessment: Assessment, rules: QueryRules) -> list[QueryFault]:
+    """What speaks against sending the form of a query, judged on what would be sent."""
+    form = questionnaire_of(query, assessment)
+    passages = [evidence.passage for evidence in query.indicators]
+    texts = {(passage.source, passage.expression): passage.markup or passage.text for passage in passages}
+    return query_faults(form, rules, texts=texts, ask=assessment.ask, response=prepopulated(form, assessment))
 
 
 def with_inline_diagnoses(request: Request) -> Request:

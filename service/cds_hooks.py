@@ -348,9 +348,14 @@ def _about(patient_id: str, sent: list[Sent] | None) -> list[Sent]:
 
 
 def _refers_to(kind: str, resource_id: str, reference: object) -> bool:
-    """'Patient/p1', 'https://ehr.example/fhir/Patient/p1' and 'Patient/p1/_history/2' are the same patient."""
+    """'Patient/p1', 'https://ehr.example/fhir/Patient/p1' and 'Patient/p1/_history/2' are the same patient.
+
+    So is 'urn:uuid:p1', as a client sends it that has not stored its Bundle yet.
+    """
     named = reference.get("reference") if isinstance(reference, Mapping) else None
-    return isinstance(named, str) and named.split("/_history/")[0].split("/")[-2:] == [kind, resource_id]
+    if not isinstance(named, str):
+        return False
+    return named == f"urn:uuid:{resource_id}" or named.split("/_history/")[0].split("/")[-2:] == [kind, resource_id]
 
 
 def _bare_id(written: str) -> str:
@@ -413,10 +418,16 @@ def _visible(text: str) -> str:
 
 
 def _quotes(evidence: Iterable[Evidence]) -> list[str]:
-    """Each quote with its source, date and status; one inside a longer one says nothing new."""
-    shown = {_visible(one.quote): one for one in evidence if _visible(one.quote)}
-    longest = [words for words in shown if not any(words != other and words in other for other in shown)]
-    return [f"- “{markdown(words)}” — {markdown(source_label(shown[words]))}" for words in longest][:MAX_QUOTES]
+    """Each quote with its source, date and status; one inside a longer one of the same text says nothing new."""
+    worded = [one for one in evidence if _visible(one.quote)]
+    longest = [one for one in worded if not any(_is_within(one, other) for other in worded)]
+    lines = [f"- “{markdown(one.quote)}” — {markdown(source_label(one))}" for one in longest]
+    return list(dict.fromkeys(lines))[:MAX_QUOTES]
+
+
+def _is_within(one: Evidence, other: Evidence) -> bool:
+    shorter = one.end - one.start < other.end - other.start
+    return shorter and one.passage == other.passage and other.start <= one.start and one.end <= other.end
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

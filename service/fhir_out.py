@@ -50,7 +50,7 @@ def assessment_part(assessment: Assessment, query: Query | None, terminology: Te
     for alternative in assessment.alternatives:
         parts.append(part("alternative", part=[part("concept", valueCodeableConcept=concept(alternative.code, terminology, on)), part("reason", valueString=alternative.reason)]))
     parts += [element_part(element) for element in assessment.elements]
-    parts += [part("ask", valueCode=name) for name in (query.ask if query else ())]
+    parts += [part("ask", valueCode=name) for name in (query.ask if query else assessment.ask)]
     if query:
         questionnaire = questionnaire_of(query, assessment)
         parts += [part("questionnaire", resource=questionnaire), part("questionnaireResponse", resource=prepopulated(questionnaire, assessment))]

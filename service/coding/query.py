@@ -6,13 +6,31 @@ back on the full neutral list; where nothing supports an option the question is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import product
 
 from service.coding.alternatives import REGION_NAMES
-from service.coding.model import REQUIRED, Assessment, Element, Evidence, Option, Query, Question
+from service.coding.lexicon import Lexicon
+from service.coding.model import (
+    REQUIRED,
+    Assessment,
+    Author,
+    Documentation,
+    Evidence,
+    Finding,
+    Option,
+    Query,
+    Question,
+    Statement,
+)
 from service.coding.packs import REGIONS, Terminology
+from service.coding.query_check import names_a_code
+from service.coding.sentences import Span, find_sections, find_sentences
+
+# A card cuts a quote at 240 characters and a form is to fit on one screen.
+LONGEST_SENTENCE, LONGEST_NAME, MOST_INDICATORS = 240, 100, 8
 
 TISSUE_OPTIONS = {
     "connective": "Ligament or other connective tissue",
@@ -20,8 +38,14 @@ TISSUE_OPTIONS = {
     "disc": "Intervertebral disc",
     "subluxation": "Vertebral subluxation",
 }
-SPACE_OPTIONS = {"canal": "Spinal (neural) canal", "foramen": "Intervertebral foramen"}
+SPACE_OPTIONS = {"canal": "Spinal canal or lateral recess", "foramen": "Intervertebral (neural) foramen"}
 CERTAINTY_OPTIONS = {"confirmed": "Confirmed", "under-evaluation": "Still under evaluation", "ruled-out": "Ruled out"}
+PROCESS_OPTIONS = {
+    "degenerative": "Degenerative process",
+    "spondylosis": "Spondylosis or facet arthropathy",
+    "after-surgery": "Related to the surgery named in the record",
+    "ossified-flavum": "Ossification of the ligament",
+}
 IMAGING_OPTIONS = {
     "MR": "Magnetic resonance imaging",
     "CT": "Computed tomography",
@@ -42,107 +66,223 @@ def build_query(assessment: Assessment, terminology: Terminology) -> Query | Non
     """The questions of one assessment with their indicators; None where nothing is asked."""
     if not assessment.ask:
         return None
-    elements = {element.name: element for element in assessment.elements}
-    indicators = _indicators(assessment, elements)
+    form = _Form(assessment, terminology.lexicon)
     order = ordered(
         assessment.ask,
-        tuple((name, elements[name].values) for name in REQUIRED if name in elements),
-        tuple(_regions(elements)),
+        tuple((name, element.values) for name, element in form.elements.items() if name in REQUIRED),
+        form.regions_offered(),
     )
     wording = terminology.main.elements
-    questions = tuple(_question(name, wording[name]["asks"], elements, assessment, indicators) for name in order)
-    return Query(questions, tuple(indicators))
+    return Query(tuple(form.question(name, wording[name]["asks"]) for name in order), form.indicators)
 
 
-def _indicators(assessment: Assessment, elements: Mapping[str, Element]) -> list[Evidence]:
-    """The quotes that the questions rest on, each once, in order of place."""
-    wanted = [name for name in REQUIRED if name in assessment.ask or name in ("narrowing", "tissue")]
-    found = [e for name in wanted for e in elements[name].evidence]
-    if "framing" in assessment.ask:
-        found += [e for hit in assessment.hits if hit.rule.kind == "redirects" for e in hit.evidence]
-    unique: dict[tuple[str, str, int, int], Evidence] = {}
-    for evidence in found:
-        unique.setdefault(
-            (evidence.passage.source, evidence.passage.expression, evidence.start, evidence.end), evidence
-        )
-    return _without_contained(list(unique.values()))[:8]
+# --- the indicators -----------------------------------------------------------------------------------------------
 
 
-def _without_contained(evidence: Sequence[Evidence]) -> list[Evidence]:
-    """A quote inside a longer quote of the same text says nothing new."""
-    return [
-        e
-        for e in evidence
-        if not any(
-            o is not e
-            and o.passage == e.passage
-            and o.start <= e.start
-            and e.end <= o.end
-            and o.end - o.start > e.end - e.start
-            for o in evidence
-        )
-    ]
+@dataclass
+class _Record:
+    """The record of one assessment as a clinician reads it: whole sentences, each with its date and status."""
+
+    documentation: Documentation
+    lexicon: Lexicon
+    sentences: dict[str, list[Span]] = field(default_factory=dict)
+
+    def quoted(self, evidence: Evidence) -> Evidence:
+        """The sentence in which the words stand, where it is short and brings no code with it."""
+        start, end = self._sentence(evidence)
+        wider = replace(evidence, start=min(start, evidence.start), end=max(end, evidence.end))
+        fits = len(wider.quote) <= LONGEST_SENTENCE and not names_a_code(wider.quote)
+        return self._dated(wider if fits else evidence)
+
+    def hedged(self, evidence: Evidence) -> Evidence:
+        """The words together with the nearest ones of the same text that hedge them (Q9s)."""
+        text = evidence.passage.text
+        hedges = [m for m in self.lexicon.find(self.lexicon.tokens(text)) if m.kind == "hedge"]
+        if not hedges:
+            return self.quoted(evidence)
+        near = min(hedges, key=lambda m: max(evidence.start - m.end, m.start - evidence.end, 0))
+        return self.quoted(replace(evidence, start=min(near.start, evidence.start), end=max(near.end, evidence.end)))
+
+    def _sentence(self, evidence: Evidence) -> tuple[int, int]:
+        text = evidence.passage.text
+        if text not in self.sentences:
+            self.sentences[text] = find_sentences(text, find_sections(text, self.lexicon.sections))
+        inside = [s for s in self.sentences[text] if s.start < evidence.end and evidence.start < s.end]
+        return min((s.start for s in inside), default=0), max((s.end for s in inside), default=0)
+
+    def _dated(self, evidence: Evidence) -> Evidence:
+        """With date, status and encounter of its resource, also where the words are those of a title or a site (Q6)."""
+        own = evidence.passage
+        beside = [r.passage for r in self.documentation.readings if r.passage.source == own.source]
+        status = next((p.status for p in (own, *beside) if p.status), None)
+        if own.source == self.documentation.condition:
+            status = status or self.documentation.verification or None
+        date = next((p.date for p in (own, *beside) if p.date), None)
+        earlier = any(p.earlier_encounter for p in (own, *beside))
+        return replace(evidence, passage=replace(own, date=date, status=status, earlier_encounter=earlier))
 
 
-def _resting_on(evidence: Iterable[Evidence], indicators: Sequence[Evidence]) -> tuple[int, ...]:
-    """Positions (from 1) of the indicators that hold these words."""
-    found = [
-        number
-        for e in evidence
-        for number, shown in enumerate(indicators, 1)
-        if shown.passage == e.passage and shown.start <= e.start and e.end <= shown.end
-    ]
-    return tuple(dict.fromkeys(found))
+def _place(evidence: Evidence) -> tuple[str, str, int, int]:
+    return evidence.passage.source, evidence.passage.expression, evidence.start, evidence.end
 
 
-def _question(
-    name: str, text: str, elements: Mapping[str, Element], assessment: Assessment, indicators: Sequence[Evidence]
-) -> Question:
-    element = elements[name]
-    shown = _resting_on(element.evidence, indicators) or tuple(range(1, len(indicators) + 1))[:1]
-    options = _options(name, element, assessment, indicators)
-    if name == "imaging.date":
-        return Question(name, text, kind="date", indicators=())
-    if not options or (not indicators and name != "region"):
-        return Question(name, text, kind="text", indicators=shown)
-    return Question(name, text, options, "choice", shown)
+def _holds(shown: Evidence, words: Evidence) -> bool:
+    """Whether the words stand in the quote shown."""
+    source, expression, start, end = _place(words)
+    return _place(shown)[:2] == (source, expression) and shown.start <= start and end <= shown.end
 
 
-def _options(name: str, element: Element, assessment: Assessment, indicators: Sequence[Evidence]) -> tuple[Option, ...]:
-    if name == "region":
-        return _region_options(element, assessment, indicators)
-    if name == "tissue":
-        return _tissue_options(element, assessment, indicators)
-    if name == "space":
-        shown = tuple(range(1, len(indicators) + 1))[:1]
-        return tuple(Option(code, text, shown) for code, text in SPACE_OPTIONS.items())
-    if name == "certainty":
-        shown = _resting_on(element.evidence, indicators)
-        return tuple(Option(code, text, shown) for code, text in CERTAINTY_OPTIONS.items())
-    if name == "imaging.modality":
-        return tuple(Option(code, text) for code, text in IMAGING_OPTIONS.items())
-    if name == "framing":
-        return _framing_options(assessment, indicators)
-    return ()
+def _is_words(evidence: Evidence) -> bool:
+    """A code of a coding is no quote that a clinician can read."""
+    return bool(evidence.quote) and not evidence.passage.expression.endswith("].code")
 
 
-def _region_options(element: Element, assessment: Assessment, indicators: Sequence[Evidence]) -> tuple[Option, ...]:
-    pointed = [value for value in _pointed_regions(element, assessment)]
-    shown = _resting_on(element.evidence, indicators)
-    return tuple(Option(region, _plain(region), shown if pointed else ()) for region in (pointed or REGIONS))
+def _each_once(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
+    """A quote inside another quote of the same text says nothing new."""
+    unique = list({_place(e): e for e in evidence}.values())
+    return tuple(e for e in unique if not any(o is not e and _holds(o, e) for o in unique))
 
 
-def _pointed_regions(element: Element, assessment: Assessment) -> list[str]:
-    """The regions that the record points to, in anatomical order."""
-    named = set(element.values)
-    statements = assessment.documentation.statements("provider", "report")
-    if not named:
-        named = {f.value for s in statements if s.assertion in ("affirmed", "uncertain") for f in s.regions} | {
-            f.value for f in assessment.documentation.exam_places
-        }
-    if "head-or-cervical" in named:
-        named |= {"head", "cervical"}
-    return [region for region in REGIONS if region in named]
+# --- the questions ------------------------------------------------------------------------------------------------
+
+
+class _Form:
+    """The questions of one assessment and the indicators that they share."""
+
+    def __init__(self, assessment: Assessment, lexicon: Lexicon) -> None:
+        self.assessment, self.record = assessment, _Record(assessment.documentation, lexicon)
+        self.elements = {element.name: element for element in assessment.elements}
+        self.grounds = {"region": self._regions(), "tissue": self._tissues(), "framing": self._processes()}
+        self.indicators = self._indicators()
+
+    def question(self, name: str, wording: str) -> Question:
+        """One question: a choice where the record supports its options, else open."""
+        text = wording.replace("{finding}", self._finding(name))
+        shown = self._resting_on(self.elements[name].evidence)
+        if name == "imaging.date":
+            return Question(name, text, kind="date")
+        options = self._options(name) if self.indicators or name == "region" else ()
+        return Question(name, text, options, "choice" if options else "text", shown)
+
+    def regions_offered(self) -> tuple[str, ...]:
+        """The regions that the record points to; none where it points to none."""
+        options = self._region_options()
+        return tuple(option.code for option in options) if len(options) < len(REGIONS) else ()
+
+    # -- indicators
+
+    def _indicators(self) -> tuple[Evidence, ...]:
+        """The quotes that the questions rest on, each once: the narrowing, the grounds of the options, the rest."""
+        asked = [name for name in REQUIRED if name in self.assessment.ask]
+        found = [self.record.quoted(e) for e in self.elements["narrowing"].evidence[:2]]
+        if "certainty" in asked:
+            found += [self.record.hedged(e) for e in self.elements["certainty"].evidence]
+        rest = [e for name in asked for grounds in self.grounds.get(name, {}).values() for e in grounds]
+        rest += [e for name in ("narrowing", "tissue", *asked) for e in self.elements[name].evidence]
+        if "framing" in asked:
+            rest += [e for hit in self.assessment.hits if hit.rule.kind == "redirects" for e in hit.evidence]
+        return _each_once(e for e in (*found, *map(self.record.quoted, rest)) if _is_words(e))[:MOST_INDICATORS]
+
+    def _resting_on(self, evidence: Iterable[Evidence]) -> tuple[int, ...]:
+        """Positions (from 1) of the indicators that hold these words; none where all are of a prior encounter (Q12)."""
+        numbers = [n for e in evidence for n, shown in enumerate(self.indicators, 1) if _holds(shown, e)]
+        if all(self.indicators[n - 1].passage.earlier_encounter for n in numbers):
+            return ()
+        return tuple(dict.fromkeys(numbers))
+
+    def _finding(self, name: str) -> str:
+        """What the question is about, in the record's own words where they are short."""
+        told_by = {"framing": ("tissue", "narrowing"), "certainty": ("certainty", "narrowing")}
+        for element in told_by.get(name, ("narrowing", "tissue")):
+            for evidence in self.elements[element].evidence:
+                for words in (*(i for i in self.indicators if _holds(i, evidence)), evidence):
+                    quote = " ".join(words.quote.split()).rstrip(" .;:,")
+                    if self._can_be_named(quote, evidence):
+                        return f"the finding “{quote}”"
+        return "the finding quoted above" if self.indicators else "the recorded problem"
+
+    def _can_be_named(self, quote: str, evidence: Evidence) -> bool:
+        is_shown = any(_holds(indicator, evidence) for indicator in self.indicators)
+        return is_shown and 0 < len(quote) <= LONGEST_NAME and not names_a_code(quote)
+
+    # -- options
+
+    def _options(self, name: str) -> tuple[Option, ...]:
+        if name == "region":
+            return self._region_options()
+        if name == "tissue":
+            return self._tissue_options()
+        if name == "framing":
+            return self._resting_options(name, PROCESS_OPTIONS)
+        if name == "space":
+            shown = self._resting_on(self.elements["narrowing"].evidence)
+            return tuple(Option(code, text, shown) for code, text in SPACE_OPTIONS.items())
+        if name == "certainty":
+            shown = self._resting_on(self.elements[name].evidence)
+            return tuple(Option(code, text, shown) for code, text in CERTAINTY_OPTIONS.items() if shown)
+        if name == "imaging.modality":
+            return tuple(Option(code, text) for code, text in IMAGING_OPTIONS.items())
+        return ()
+
+    def _resting_options(self, name: str, texts: Mapping[str, str]) -> tuple[Option, ...]:
+        """The options for which the record holds grounds."""
+        rows = [(code, self._resting_on(self.grounds[name].get(code, ()))) for code in texts]
+        return tuple(Option(code, texts[code], shown) for code, shown in rows if shown)
+
+    def _region_options(self) -> tuple[Option, ...]:
+        """Those that the record points to; where one of them cannot be quoted, all, so that none is favoured (Q9r)."""
+        texts = {region: _plain(region) for region in REGIONS}
+        pointed = self._resting_options("region", texts)
+        if pointed and {option.code for option in pointed} >= self._named_regions():
+            return pointed
+        return tuple(Option(region, text) for region, text in texts.items())
+
+    def _tissue_options(self) -> tuple[Option, ...]:
+        """One option for each tissue that an indicator names; where they are several, also their combination."""
+        options = self._resting_options("tissue", TISSUE_OPTIONS)
+        if len(options) < 2:
+            return options
+        all_of_them = tuple(dict.fromkeys(n for option in options for n in option.indicators))
+        return (*options, Option("several", "More than one of these", all_of_them))
+
+    # -- what the record points to
+
+    def _spoken(self, *authors: Author) -> list[Statement]:
+        statements = self.assessment.documentation.statements(*authors)
+        return [s for s in statements if s.assertion in ("affirmed", "uncertain")]
+
+    def _named_regions(self) -> set[str]:
+        values = set(self.elements["region"].values) if "region" in self.elements else set()
+        return {region for value in values for region in _regions_of(value)} & set(REGIONS)
+
+    def _regions(self) -> dict[str, list[Evidence]]:
+        documentation = self.assessment.documentation
+        spoken = [f for s in self._spoken("provider", "report") for f in s.regions]
+        grounds = _by_value((*spoken, *documentation.sites, *documentation.exam_places), _regions_of)
+        named = self._named_regions()
+        return {region: found for region, found in grounds.items() if region in named or not named}
+
+    def _tissues(self) -> dict[str, list[Evidence]]:
+        return _by_value(f for s in self._spoken("provider", "report") for f in (*s.causes, *s.listed))
+
+    def _processes(self) -> dict[str, list[Evidence]]:
+        return _by_value(f for s in self._spoken("provider") for f in s.framings)
+
+
+def _by_value(
+    findings: Iterable[Finding], values: Callable[[str], tuple[str, ...]] = lambda value: (value,)
+) -> dict[str, list[Evidence]]:
+    """The evidence for each value; what an earlier encounter found grounds no option (Q12)."""
+    found: dict[str, list[Evidence]] = {}
+    for finding in findings:
+        if finding.evidence and not finding.evidence.passage.earlier_encounter:
+            for value in values(finding.value):
+                found.setdefault(value, []).append(finding.evidence)
+    return found
+
+
+def _regions_of(value: str) -> tuple[str, ...]:
+    return ("head", "cervical") if value == "head-or-cervical" else (value,)
 
 
 def _plain(region: str) -> str:
@@ -150,53 +290,7 @@ def _plain(region: str) -> str:
     return name[0].upper() + name[1:]
 
 
-def _tissue_options(element: Element, assessment: Assessment, indicators: Sequence[Evidence]) -> tuple[Option, ...]:
-    """One option for each tissue that an indicator names; several, and their combination."""
-    found: dict[str, list[Evidence]] = {}
-    for statement in assessment.documentation.statements("provider", "report"):
-        if statement.assertion in ("affirmed", "uncertain"):
-            for finding in (*statement.causes, *statement.listed):
-                if finding.evidence and not finding.evidence.passage.earlier_encounter:
-                    found.setdefault(finding.value, []).append(finding.evidence)
-    options = [
-        Option(value, TISSUE_OPTIONS[value], shown)
-        for value in TISSUE_OPTIONS
-        if value in found and (shown := _resting_on(found[value], indicators))
-    ]
-    if len(options) > 1:
-        options.append(
-            Option(
-                "several",
-                "More than one of these",
-                tuple(dict.fromkeys(n for option in options for n in option.indicators)),
-            )
-        )
-    return tuple(options)
-
-
-def _framing_options(assessment: Assessment, indicators: Sequence[Evidence]) -> tuple[Option, ...]:
-    """Processes that the record itself names; with none the question is open."""
-    named = {
-        "degenerative": "Degenerative process",
-        "spondylosis": "Spondylosis or facet arthropathy",
-        "after-surgery": "Related to the surgery named in the record",
-        "ossified-flavum": "Ossification of the ligament",
-    }
-    options = []
-    for statement in assessment.documentation.statements("provider"):
-        for finding in statement.framings:
-            shown = _resting_on([finding.evidence] if finding.evidence else [], indicators)
-            if finding.value in named and shown:
-                options.append(Option(finding.value, named[finding.value], shown))
-    return tuple({option.code: option for option in options}.values())
-
-
 # --- the order ----------------------------------------------------------------------------------------------------
-
-
-def _regions(elements: Mapping[str, Element]) -> list[str]:
-    values = elements["region"].values if "region" in elements else ()
-    return ["head", "cervical"] if "head-or-cervical" in values else [v for v in values if v in REGIONS]
 
 
 @lru_cache(maxsize=4096)
@@ -244,7 +338,10 @@ def _code_in(world: Mapping[str, str]) -> str:
         return "none"
     if world["framing"] == "elsewhere" or world["tissue"] == "unable":
         return f"M48.0 {world['region']}"
-    return f"{world['space']} {world['tissue']} {world['region']}"
+    tissue = world["tissue"]
+    if world["space"] == "foramen":  # two families there: bone or subluxation, connective tissue or disc (POLICY 3)
+        tissue = {"subluxation": "osseous", "disc": "connective"}.get(tissue, tissue)
+    return f"{world['space']} {tissue} {world['region']}"
 
 
 def _codes_left(name: str, worlds: Sequence[tuple[dict[str, str], str]]) -> float:
