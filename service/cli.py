@@ -176,7 +176,7 @@ class Server(Application):
 
     def __init__(self, command_line: dict[str, Any]) -> None:
         self.command_line = command_line
-        super().__init__(prog="GUNICORN_CMD_ARGS")
+        super().__init__(usage="`gunicorn --help` lists what is allowed", prog="GUNICORN_CMD_ARGS")
 
     def do_load_config(self) -> None:
         """As gunicorn does, but errors go up to `main`, which knows how to tell them."""
@@ -191,7 +191,7 @@ class Server(Application):
         given = vars(self.cfg.parser().parse_args(self.cfg.get_cmd_args_from_env()))
         if given["config"]:
             self.load_config_from_file(given["config"])
-        for name, value in (given | self.command_line).items():
+        for name, value in [*given.items(), *self.command_line.items()]:
             if value is not None and name != "args":
                 self.cfg.set(name, value)
 
@@ -219,9 +219,12 @@ def _configured(options: argparse.Namespace) -> Server:
     if options.host is not None or options.port is not None:
         bind = _authority(options.host or HOST, PORT if options.port is None else options.port)
     try:
-        return Server({"bind": bind, "workers": options.workers})
+        server = Server({"bind": bind, "workers": options.workers})
+        _ = server.cfg.worker_class, server.cfg.address  # gunicorn reads these only when they are asked for
     except (ConfigError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise CommandError(f"GUNICORN_CMD_ARGS is not accepted: {error}. Correct it.") from None
+        told = str(error).strip().partition("\n")[0].rstrip(" .:")
+        raise CommandError(f"GUNICORN_CMD_ARGS is not accepted: {told}. Correct it.") from None
+    return server
 
 
 def _authority(host: str, port: int) -> str:

@@ -153,8 +153,8 @@ def _record(
         return
     yield _legend()
     for key, passage in texts.items():
-        about = [passage.author, passage.date or "undated", *([passage.status] if passage.status else [])]
-        yield Text.assemble("\n", (letters[key], "bold"), (f"  {_place(passage)}, {clean(', '.join(about))}", "dim"))
+        about = ", ".join(filter(None, [_place(passage), passage.author, passage.date, passage.status]))
+        yield Text.assemble("\n", (letters[key], "bold"), (f"  {clean(about)}", "dim"))
         yield Padding(_marked(passage, sorted(marks.get(key, ()))), (0, 0, 0, 3))
 
 

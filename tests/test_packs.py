@@ -528,6 +528,8 @@ SEVERITIES = {  # as the policy writes them: while charting / before a claim
     # Not in POLICY: CONTRACT, "unreadable attachment ...: assessed with what is there, and the flag"; FHIR isModifier.
     "evidence.unreadable": "I/W",
     "record.modifier-extension": "W/W",
+    # QUERIES Q0: a form that fails the check is not sent, and the answer says so.
+    "query.withheld": "I/I",
 }
 GRADED = {  # where the record tells more: a code of the families stands, a canal code for a foramen, two unrelated
     ("doc.narrowing-missing", "on-code"): "W/E",
@@ -713,7 +715,7 @@ FAULTS = {
     "an element with half a question": Fault(
         M99_4,
         "space: {label: Narrowed space}",
-        "space: {label: Narrowed space, asks: Which space is narrowed?}",
+        'space: {label: Narrowed space, asks: "Which anatomical space does {finding} concern?"}',
         ("element 'space'", "asks"),
     ),
     "a citation without its address": Fault(
@@ -772,7 +774,7 @@ def test_a_wrong_pack_is_refused_with_file_place_and_remedy(
 ) -> None:
     write(packs / fault.page, fault.written, fault.instead_of)
     with pytest.raises(PackError) as refused:
-        load_packs(packs, terminology.flags, terminology.icd10cm)
+        load_packs(packs, terminology.flags, terminology.icd10cm, terminology.lexicon)
     assert [part for part in (str(packs / fault.page), *fault.told) if part not in str(refused.value)] == [], str(
         refused.value
     )
@@ -784,13 +786,13 @@ def test_a_code_belongs_to_one_pack(packs: Path, terminology: Terminology) -> No
     with pytest.raises(
         PackError, match=r"M99\.30 is named by packs m99\.3 and m99\.3-again\. A code belongs to one pack\."
     ):
-        load_packs(packs, terminology.flags, terminology.icd10cm)
+        load_packs(packs, terminology.flags, terminology.icd10cm, terminology.lexicon)
 
 
 def test_two_packs_bear_two_names(packs: Path, terminology: Terminology) -> None:
     shutil.copytree(packs / "m99.3", packs / "m99.3-again")
     with pytest.raises(PackError, match=r"m99\.3"):
-        load_packs(packs, terminology.flags, terminology.icd10cm)
+        load_packs(packs, terminology.flags, terminology.icd10cm, terminology.lexicon)
 
 
 def test_a_rule_may_stand_twice_for_dates_that_do_not_overlap(packs: Path, terminology: Terminology) -> None:
@@ -800,7 +802,7 @@ def test_a_rule_may_stand_twice_for_dates_that_do_not_overlap(packs: Path, termi
         + NARROWING.replace('"2015-10-01"', '"2026-10-01"')
     )
     write(packs / M99_4, until, NARROWING)
-    loaded = load_packs(packs, terminology.flags, terminology.icd10cm)
+    loaded = load_packs(packs, terminology.flags, terminology.icd10cm, terminology.lexicon)
     says = [
         rule.says
         for day in ("2026-09-30", "2026-10-01")
@@ -815,7 +817,7 @@ def test_a_rule_may_stand_twice_for_dates_that_do_not_overlap(packs: Path, termi
 
 def test_a_folder_without_packs_is_refused(tmp_path: Path, terminology: Terminology) -> None:
     with pytest.raises(PackError, match=r"holds no pack\. A family is a folder with a pack\.yaml in it\."):
-        load_packs(tmp_path, terminology.flags, terminology.icd10cm)
+        load_packs(tmp_path, terminology.flags, terminology.icd10cm, terminology.lexicon)
 
 
 TISSUE_YAML = "sources: [made up]\nconcepts:\n  - {kind: tissue, value: connective, terms: [ligament]}\n"
@@ -890,6 +892,8 @@ title: Adipose stenosis of neural canal
 family: M99.8
 space: canal
 tissues: [adipose]
+tissue_names:
+  adipose: {is: fatty tissue, option: Fatty tissue}
 rules:
   - id: region-names-the-code
     says: The fifth character stands for the region.

@@ -21,12 +21,6 @@ REGION_NAMES = {
     "abdomen-other": "the abdomen and other regions",
 }
 SPACE_NAMES = {"canal": "the neural canal", "foramen": "an intervertebral foramen"}
-TISSUE_NAMES = {
-    "connective": "connective tissue",
-    "osseous": "bone",
-    "disc": "the intervertebral disc",
-    "subluxation": "subluxation",
-}
 
 
 def alternatives(
@@ -57,7 +51,7 @@ def _of(weighed: Weighed, terminology: Terminology, on: str, *, selected: bool) 
     for pack in terminology.packs:
         if pack not in home and weighed.regions:
             for region in dict.fromkeys(regions):
-                yield Alternative(pack.codes[region], _why_not_family(weighed, pack, region))
+                yield Alternative(pack.codes[region], _why_not_family(weighed, pack, terminology))
     yield from _usual(weighed, terminology, on, selected=selected)
 
 
@@ -70,13 +64,13 @@ def _why_not_region(weighed: Weighed, pack: RulePack, region: str, code: str) ->
     return f"Region: {code} is {REGION_NAMES[region]}; the record says {_quotes(evidence)}."
 
 
-def _why_not_family(weighed: Weighed, pack: RulePack, region: str) -> str:
+def _why_not_family(weighed: Weighed, pack: RulePack, terminology: Terminology) -> str:
     if weighed.barred:
         return _elsewhere(weighed)
     if weighed.space and weighed.space != pack.space:
         said = _quotes(weighed.elements["space"].evidence)
         return f"Space: {pack.family}- is {SPACE_NAMES[pack.space]}; the record says {said}."
-    tissues = " or ".join(TISSUE_NAMES[t] for t in sorted(pack.tissues))
+    tissues = " or ".join(terminology.tissue_name(t, "is") for t in sorted(pack.tissues))
     evidence = weighed.elements["tissue"].evidence
     said = f"the record says {_quotes(evidence)}" if evidence else "the record names no tissue"
     return f"Tissue: {pack.family}- is {tissues}; {said}."

@@ -56,13 +56,18 @@ def is_negated(scene: Scene, first: int, last: int, *, is_verb: bool = False) ->
 
 
 def is_hedged(scene: Scene, first: int, last: int) -> bool:
-    for cue in scene.of("hedge"):
-        scope = cue.concept.says("scope")
-        if scope == "after" and cue.last < first and _hedge_reaches(scene, cue, first):
-            return True
-        if scope == "before" and cue.first > last and _answers(scene, cue, last, commas=True):
-            return True
-    return False
+    return bool(hedges_of(scene, first, last))
+
+
+def hedges_of(scene: Scene, first: int, last: int) -> list[Mention]:
+    """The hedging words that govern tokens first..last."""
+    return [cue for cue in scene.of("hedge") if _hedges(scene, cue, first, last)]
+
+
+def _hedges(scene: Scene, cue: Mention, first: int, last: int) -> bool:
+    if cue.concept.says("scope") == "after":
+        return cue.last < first and _hedge_reaches(scene, cue, first)
+    return cue.first > last and _answers(scene, cue, last, commas=True)
 
 
 def hedges_cause_only(scene: Scene, last: int, cause_first: int, cause_last: int) -> bool:

@@ -121,8 +121,9 @@ def _suggestions(case: Case) -> tuple[CodingSuggestion, ...]:
         ):
             continue
         for region in weighed.regions:
-            suggestion = _suggestion(case, weighed, weighed.packs[0], region)
-            found.setdefault(suggestion.code, suggestion)
+            code = weighed.packs[0].code_on(region.value, case.on)
+            if code:
+                found.setdefault(code, _suggestion(case, weighed, code, region))
     return tuple(found.values())
 
 
@@ -130,8 +131,8 @@ def _undisputed(case: Case, weighed: Weighed) -> bool:
     return not weighed.region_clash and not weighed.tissue_clash
 
 
-def _suggestion(case: Case, weighed: Weighed, pack: RulePack, region: Finding) -> CodingSuggestion:
-    code = pack.codes[region.value]
+def _suggestion(case: Case, weighed: Weighed, code: str, region: Finding) -> CodingSuggestion:
+    pack = weighed.packs[0]
     rules = [
         rule.id
         for kind in ("requires", "names-code")
@@ -191,7 +192,7 @@ def _selected(case: Case, weighed: Weighed, chosen: set[str]) -> bool:
 
 def _candidates_of(case: Case, weighed: Weighed) -> Iterator[Candidate]:
     elsewhere = list(_elsewhere(case, weighed))
-    ours = [] if weighed.barred else list(_ours(case, weighed))
+    ours = list(_ours(case, weighed))
     usual = [] if _complete_elsewhere(weighed) else list(_usual(case, weighed))
     claudication = "claudication" in _stated_functions(case) and any(r.value == "lumbar" for r in weighed.regions)
     yield from elsewhere
@@ -239,7 +240,8 @@ def _waits_elsewhere(weighed: Weighed, rule: Rule, table: str) -> tuple[str, ...
 
 
 def _by_place(case: Case, weighed: Weighed, table: CodeTable, waits: tuple[str, ...]) -> Iterator[Candidate]:
-    codes = [table.code(f.value, f.detail, _stated_functions(case), case.on) for f in _places(weighed)]
+    levels, functions = weighed.statement.levels, _stated_functions(case)
+    codes = [table.code(f.value, f.detail, functions, case.on, levels) for f in _places(weighed)]
     if any(codes):
         unsure = not weighed.regions or bool(weighed.region_clash)
         yield from (Candidate(code, (*waits, "region") if unsure else waits) for code in dict.fromkeys(codes) if code)
@@ -249,14 +251,13 @@ def _by_place(case: Case, weighed: Weighed, table: CodeTable, waits: tuple[str, 
 
 def _ours(case: Case, weighed: Weighed) -> Iterator[Candidate]:
     """Codes of our families, each waiting for what is not documented."""
-    waits = _waits(weighed)
+    waits = _waits(weighed) or ("framing",)
     values = [
-        value
-        for f in _places(weighed)
-        for value in (("head", "cervical") if f.value == "head-or-cervical" else (f.value,))
+        v for f in _places(weighed) for v in (("head", "cervical") if f.value == "head-or-cervical" else (f.value,))
     ]
-    for pack in weighed.packs:
-        yield from (Candidate(pack.codes[value], waits) for value in dict.fromkeys(values) if value in pack.codes)
+    for pack in weighed.kept_packs:
+        codes = dict.fromkeys(pack.code_on(value, case.on) for value in values)
+        yield from (Candidate(code, waits) for code in codes if code)
 
 
 def _waits(weighed: Weighed) -> tuple[str, ...]:
@@ -294,7 +295,7 @@ def _ask(case: Case, suggestions: Sequence[CodingSuggestion], candidates: Sequen
             "region",
             *([] if chosen_code(case.documentation, case.terminology) else ["framing"]),
         ]
-    ours = bool(suggestions) or any(case.terminology.pack_of(c.code) for c in candidates)
+    ours = bool(suggestions) or any(w.packs and not w.barred for w in case.weighed)
     if (ours and not any(w.from_report for w in case.weighed)) or (asked and case.on_code):
         asked += [name for name in ELEMENTS if name not in REQUIRED and _is_asked(case, name)]
     return tuple(dict.fromkeys(asked))
@@ -486,7 +487,8 @@ def _records(case: Case) -> Iterator[RuleHit]:
     for rule in case.terminology.main.of_kind("records", case.on):
         check = str(rule.settings["check"])
         if check in checks and not (check in _UNSPOKEN and not (_in_families(case) or documentation.codes)):
-            yield RuleHit(rule, "conflict", (), checks[check])
+            grade = "inpatient" if check == "unconfirmed" and documentation.inpatient else ""
+            yield RuleHit(rule, "conflict", (), checks[check], grade=grade)
 
 
 def _modality(case: Case) -> Iterator[RuleHit]:
@@ -580,10 +582,11 @@ def _issues(case: Case, hits: Iterable[RuleHit]) -> tuple[Issue, ...]:
 
 
 def _in_families(case: Case) -> bool:
-    spoken = bool(case.documentation.statements("provider")) or (
-        case.documentation.takes_reports and bool(case.documentation.statements("report"))
-    )
-    return spoken or case.on_code
+    """The record speaks of these families, be it to deny them, of another person, or with a code of theirs."""
+    documentation = case.documentation
+    spoken = documentation.statements("provider") or documentation.findings("set-aside", "provider", "ancillary")
+    reported = documentation.takes_reports and documentation.statements("report")
+    return bool(spoken or reported) or case.on_code
 
 
 def _outside(case: Case) -> Disposition:

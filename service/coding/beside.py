@@ -9,7 +9,7 @@ from service.coding.causes import abnormal, surgery_value, tissue_findings
 from service.coding.dates import find_dates
 from service.coding.events import spaces_of
 from service.coding.lexicon import Mention
-from service.coding.model import Assertion, Evidence, Finding, Passage
+from service.coding.model import Evidence, Finding, Passage
 from service.coding.scene import Scene
 
 
@@ -140,13 +140,21 @@ def _framing(scene: Scene, passage: Passage) -> Iterator[Finding]:
     """Biomechanical as the provider says it, and other processes that may matter to the question."""
     for mention in scene.of("framing"):
         said = said_of(scene, mention.first, mention.last)
-        assertion: Assertion | None = said if said in ("affirmed", "uncertain", "negated") else None
-        if assertion is None or (mention.value == "dysfunction" and not _is_cause(scene, mention)):
-            continue
-        value = "biomechanical" if mention.value == "dysfunction" else mention.value
-        if value == "after-surgery":
-            value = surgery_value(scene, mention) or value
-        yield Finding("framing", value, Evidence(passage, mention.start, mention.end, assertion), assertion)
+        value = _process(scene, mention)
+        if value in ("after-surgery", "post-surgical") and said == "historical":
+            said = "affirmed"  # an operation is always past
+        if value and (said == "affirmed" or said == "uncertain" or said == "negated"):
+            yield Finding("framing", value, Evidence(passage, mention.start, mention.end, said), said)
+
+
+def _process(scene: Scene, mention: Mention) -> str:
+    """The process that a word names here; empty where it names none."""
+    if mention.value == "dysfunction":
+        return "biomechanical" if _is_cause(scene, mention) else ""
+    if mention.value != "after-surgery":
+        return mention.value
+    planned = any(-4 <= m.first - mention.first <= 6 for m in scene.of("imaging-planned", "plan"))
+    return "" if planned else surgery_value(scene, mention) or "after-surgery"
 
 
 def _is_cause(scene: Scene, mention: Mention) -> bool:

@@ -269,6 +269,8 @@ def framings_of(scene: Scene, passage: Passage, event: Event, causes: Sequence[F
     for mention in scene.of("framing"):
         if mention.value in ("biomechanical", "dysfunction") or is_negated(scene, mention.first, mention.last):
             continue
+        if _names_a_tissue(scene, mention):
+            continue
         value = surgery_value(scene, mention) if mention.value == "after-surgery" else mention.value
         if value and _of_this_clause(scene, mention, event) and not _long_ago(scene, mention):
             found.append(Finding("framing", value, Evidence(passage, mention.start, mention.end)))
@@ -276,6 +278,14 @@ def framings_of(scene: Scene, passage: Passage, event: Event, causes: Sequence[F
     if own and event.trigger.value == "stenosis" and event.space_value:
         found.append(replace(own[0], element="framing", value="category-words", detail=_space_words(scene, event)))
     return tuple(found)
+
+
+def _names_a_tissue(scene: Scene, mention: Mention) -> bool:
+    """'degeneration' in 'disc degeneration' is part of the tissue's name."""
+    return any(
+        t.first <= mention.first and mention.last <= t.last and t.last - t.first > mention.last - mention.first
+        for t in scene.of("tissue")
+    )
 
 
 def _space_words(scene: Scene, event: Event) -> str:
@@ -303,6 +313,7 @@ def _long_ago(scene: Scene, mention: Mention) -> bool:
 def surgery_value(scene: Scene, surgery: Mention) -> str:
     """'post-surgical' where the text ties the finding to the operation, 'after-surgery' where it only comes later."""
     for link in scene.of("link"):
-        if link.value == "because" and 0 < surgery.first - link.last <= 6:
+        gap = range(link.last + 1, surgery.first)
+        if link.value == "because" and 0 < len(gap) + 1 <= 6 and not any(t.first in gap for t in scene.of("tissue")):
             return "post-surgical"
     return "after-surgery" if any(0 <= surgery.first - cue.last <= 6 for cue in scene.of("after")) else ""

@@ -132,7 +132,9 @@ class Lexicon:
         self.sections = dict(sections)
         self._root = _Node()
         self._vocabulary: set[str] = set()
+        self._values: dict[str, set[str]] = {}
         for concept, terms in concepts:
+            self._values.setdefault(concept.kind, set()).add(concept.value)
             for term in terms:
                 self._add(concept, term)
         self._ordinary = {word.lower() for word in ordinary} - self._vocabulary
@@ -147,6 +149,10 @@ class Lexicon:
             node = node.next.setdefault(word, _Node())
         node.channels.setdefault(CHANNELS[concept.kind], []).append((concept, term))
         self._vocabulary.update(words)
+
+    def values(self, kind: str) -> frozenset[str]:
+        """The values that the concepts of a kind have; 'disc+osseous' is both."""
+        return frozenset(part for value in self._values.get(kind, ()) for part in value.split("+"))
 
     def tokens(self, text: str) -> list[Token]:
         """The words of a text with their offsets; a hyphen inside a word is no word."""

@@ -18,7 +18,7 @@ from service.coding.model import Finding, Passage, Reading, Statement
 from service.coding.places import place_findings, regions_joined
 from service.coding.scene import FILLERS, JOINERS, Place, Scene, lay_out
 from service.coding.sentences import find_sections, find_sentences
-from service.coding.statements import read_scene
+from service.coding.statements import read_scene, set_aside
 
 COUNTING = frozenset({"findings", "anatomy"})
 _CORRECTING = frozenset(
@@ -52,6 +52,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
             continue
         block = _entered(block, scene, several_blocks=several)
         new = read_scene(scene, passage, block.places)
+        findings.extend(set_aside(scene, passage))
         if new:
             statements = _corrected(statements, new, span.section.name)
         else:

@@ -24,7 +24,7 @@ The kinds of rule are closed. Why each exists:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,6 @@ from service.coding.yaml_strict import load_yaml
 
 FOREVER = "9999-12-31"
 SPACES = frozenset({"canal", "foramen"})
-TISSUES = frozenset({"connective", "osseous", "disc", "subluxation"})
 REGIONS = (
     "head",
     "cervical",
@@ -50,18 +49,14 @@ REGIONS = (
     "rib-cage",
     "abdomen-other",
 )
-FRAMINGS = frozenset(
-    (
-        "opll ossified-flavum degenerative spondylosis spondylolisthesis post-surgical after-surgery congenital "
-        "neoplastic infectious traumatic entrapment lipomatosis synovial-cyst dish chiari rheumatoid other-disease "
-    ).split()
-)
 SETTINGS: dict[str, frozenset[str]] = {
     "requires": frozenset({"element", "strength", "only_with"}),
     "settles": frozenset({"element", "by"}),
     "names-code": frozenset({"by", "codes"}),
     "default": frozenset({"to"}),
-    "redirects": frozenset({"when", "to", "complete", "bars_families", "only_where_canal_is_claimed", "asks"}),
+    "redirects": frozenset(
+        {"when", "to", "complete", "bars_families", "keeps_tissues", "only_where_canal_is_claimed", "asks"}
+    ),
     "conflicts": frozenset({"between", "element"}),
     "certainty": frozenset({"setting"}),
     "statement": frozenset(),
@@ -73,6 +68,21 @@ SETTINGS: dict[str, frozenset[str]] = {
     "records": frozenset({"check"}),
     "safeguards": frozenset({"when", "procedure_words"}),
     "policies": frozenset(),
+}
+NEEDED: dict[str, frozenset[str]] = {
+    "requires": frozenset({"element", "strength"}),
+    "settles": frozenset({"element", "by"}),
+    "names-code": frozenset({"by", "codes"}),
+    "default": frozenset({"to"}),
+    "redirects": frozenset({"when", "to", "complete", "bars_families"}),
+    "conflicts": frozenset({"between"}),
+    "certainty": frozenset({"setting"}),
+    "companions": frozenset({"when", "to"}),
+    "validates": frozenset({"check"}),
+    "excludes": frozenset({"check"}),
+    "sequences": frozenset({"check"}),
+    "records": frozenset({"check"}),
+    "safeguards": frozenset({"when", "procedure_words"}),
 }
 COMMON = frozenset({"id", "says", "kind", "flag", "in_force_from", "in_force_until", "cites"})
 VALUES: dict[str, frozenset[str]] = {
@@ -114,13 +124,13 @@ VALUES: dict[str, frozenset[str]] = {
     "only_with": frozenset({"payer-policy"}),
 }
 PACK_KEYS = frozenset(
-    (
-        "pack version title family space tissues own_words own_space_words citations elements tables rules extends"
-    ).split()
+    ("pack version title family space tissues tissue_names citations elements tables rules extends").split()
 )
-TABLE_KEYS = frozenset({"title", "unspecified", "regions", "junctions", "with", "before", "codes"})
+TABLE_KEYS = frozenset({"title", "unspecified", "regions", "junctions", "with", "before", "codes", "levels"})
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_GRADES = ("charting", "claim", "charting-on-code", "claim-on-code", "claim-of-imaging", "unrelated", "order-broken")
+_GRADES = tuple(
+    "charting claim charting-on-code claim-on-code claim-of-imaging claim-inpatient unrelated order-broken".split()
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,11 +143,15 @@ class CodeTable:
     regions: Mapping[str, str]
     junctions: Mapping[str, str]
     narrower: Mapping[str, Mapping[str, str]]
+    levels: Mapping[str, str]
     before: Mapping[str, Mapping[str, str]]
     codes: tuple[str, ...]
 
-    def code(self, region: str, junction: str, findings: Iterable[str], on: str) -> str:
+    def code(self, region: str, junction: str, findings: Iterable[str], on: str, levels: Sequence[str] = ()) -> str:
         """The code for a place on a date of service; the empty string where the table has none."""
+        at_level = {self.levels.get(level, "") for level in levels}
+        if len(at_level) == 1 and "" not in at_level:
+            return self.on(at_level.pop(), on)
         code = self.junctions.get(junction) or self.regions.get(region, "")
         for finding in findings:
             code = self.narrower.get(finding, {}).get(region, code)
@@ -160,12 +174,19 @@ class RulePack:
     family: str
     space: str
     tissues: frozenset[str]
-    own_words: tuple[str, ...]
-    own_space_words: tuple[str, ...]
+    tissue_names: Mapping[str, Mapping[str, str]]
     codes: Mapping[str, str]
     rules: tuple[Rule, ...]
     elements: Mapping[str, Mapping[str, str]]
     tables: Mapping[str, CodeTable]
+
+    def code_on(self, region: str, on: str) -> str:
+        """The code that the rule in force on a date of service names for a region; empty where none is in force."""
+        for rule in self.of_kind("names-code", on):
+            codes = rule.settings["codes"]
+            if isinstance(codes, Mapping) and region in codes:
+                return str(codes[region])
+        return ""
 
     def of_kind(self, kind: str, on: str) -> Iterator[Rule]:
         return (rule for rule in self.rules if rule.kind == kind and rule.in_force(on))
@@ -210,6 +231,16 @@ class Terminology:
     def pack_of(self, code: str) -> RulePack | None:
         return next((pack for pack in self.packs if code == pack.family or code.startswith(pack.family)), None)
 
+    def tissue_name(self, tissue: str, form: str) -> str:
+        """A tissue in words: `is` in a sentence, `option` as an answer to a question."""
+        named = (pack.tissue_names.get(tissue, {}).get(form) for pack in self.packs)
+        return next((name for name in named if name), tissue)
+
+    @property
+    def tissues(self) -> tuple[str, ...]:
+        """Every tissue that a family stands for, in the order in which the packs name them."""
+        return tuple(dict.fromkeys(t for pack in self.packs for t in pack.tissue_names))
+
     def packs_for(self, space: str, tissues: Iterable[str]) -> tuple[RulePack, ...]:
         named = set(tissues)
         return tuple(pack for pack in self.packs if pack.space == space and pack.tissues & named)
@@ -227,16 +258,33 @@ def load_terminology(folder: Path, site_lexicon: Path | None = None) -> Terminol
     icd10cm = load_icd10cm(folder / "icd-10-cm")
     flags = _flags(folder / "flags.yaml")
     lexicon = load_lexicon(folder / "lexicon", icd10cm.vocabulary(), site_lexicon)
-    return Terminology(load_packs(folder / "packs", flags, icd10cm), flags, lexicon, icd10cm)
+    return Terminology(load_packs(folder / "packs", flags, icd10cm, lexicon), flags, lexicon, icd10cm)
 
 
-def load_packs(folder: Path, flags: Mapping[str, Flag], icd10cm: Icd10Cm) -> tuple[RulePack, ...]:
+@dataclass(frozen=True)
+class _Known:
+    """What a pack may name: flags, codes, and the tissues and framings of the lexicon."""
+
+    flags: Mapping[str, Flag]
+    icd10cm: Icd10Cm
+    tissues: frozenset[str]
+    framings: frozenset[str]
+
+
+def load_packs(folder: Path, flags: Mapping[str, Flag], icd10cm: Icd10Cm, lexicon: Lexicon) -> tuple[RulePack, ...]:
     """The packs of a folder, the one that others extend first."""
     pages = {path: load_yaml(path) for path in sorted(folder.glob("*/pack.yaml"))}
     if not pages:
         raise PackError(f"{folder}: holds no pack. A family is a folder with a pack.yaml in it.")
     ids = {str(page.get("pack")): page for page in pages.values()}
-    packs = [_pack(path, _extended(path, page, ids), flags, icd10cm) for path, page in pages.items()]
+    named = [str(page.get("pack")) for page in pages.values()]
+    twice = next((name for name in named if named.count(name) > 1), None)
+    if twice:
+        raise PackError(f"{folder}: two folders hold a pack {twice}. Give each `pack:` a name of its own.")
+    known = _Known(flags, icd10cm, lexicon.values("tissue"), lexicon.values("framing") | {"post-surgical"})
+    # The packs that others extend come first, so that a fault is reported in the file that it stands in.
+    own_first = sorted(pages.items(), key=lambda item: "extends" in item[1])
+    packs = [_pack(path, _extended(path, page, ids), known) for path, page in own_first]
     _refuse_shared_codes(packs, folder)
     bases = {str(page["extends"]) for page in pages.values() if "extends" in page}
     return tuple(sorted(packs, key=lambda pack: (pack.id not in bases, pack.id)))
@@ -253,26 +301,31 @@ def _extended(path: Path, page: Mapping[str, Any], ids: Mapping[str, Mapping[str
             f"{path}: extends {page['extends']!r}, which is no pack of its own here. "
             f"Name one of: {', '.join(sorted(ids))}."
         )
-    own = {rule.get("id"): rule for rule in page.get("rules", [])}
-    shared = [own.pop(rule["id"], rule) for rule in base["rules"]]
-    merged = {**base, **page, "rules": shared + list(own.values())}
-    for key in ("citations", "elements", "tables"):
+    own = list(page.get("rules", []))
+    replaced = {rule.get("id") for rule in own}
+    merged = {**base, **page, "rules": [rule for rule in base["rules"] if rule.get("id") not in replaced] + own}
+    for key in ("citations", "elements", "tables", "tissue_names"):
         merged[key] = {**base.get(key, {}), **page.get(key, {})}
     return merged
 
 
-def _pack(path: Path, page: Mapping[str, Any], flags: Mapping[str, Flag], icd10cm: Icd10Cm) -> RulePack:
+def _pack(path: Path, page: Mapping[str, Any], known: _Known) -> RulePack:
     for key in ("pack", "version", "title", "family", "space", "tissues", "rules", "citations", "elements"):
         if not page.get(key):
             raise PackError(f"{path}: `{key}` is missing. Add it.")
-    if page["space"] not in SPACES or not set(page["tissues"]) <= TISSUES:
+    if not isinstance(page["version"], str):
+        raise PackError(f"{path}: `version` is no text. Write it in quotes.")
+    if page["space"] not in SPACES or not set(page["tissues"]) <= known.tissues:
         raise PackError(
-            f"{path}: space is one of {', '.join(sorted(SPACES))}, tissues are of {', '.join(sorted(TISSUES))}. "
-            "Correct them."
+            f"{path}: space is one of {', '.join(sorted(SPACES))}, tissues are of the lexicon's "
+            f"({', '.join(sorted(known.tissues))}). Correct them, or add the tissue to the lexicon."
         )
+    unnamed = set(page["tissues"]) - set(page.get("tissue_names", {}))
+    if unnamed:
+        raise PackError(f"{path}: tissue {sorted(unnamed)[0]!r} has no entry under tissue_names. Add is and option.")
     citations = {key: _citation(path, key, entry) for key, entry in page["citations"].items()}
-    tables = {key: _table(path, key, entry, icd10cm) for key, entry in page.get("tables", {}).items()}
-    rules = [_rule(path, entry, page["pack"], citations, tables, flags, icd10cm) for entry in page["rules"]]
+    tables = {key: _table(path, key, entry, known.icd10cm) for key, entry in page.get("tables", {}).items()}
+    rules = [_rule(path, entry, page["pack"], citations, tables, known) for entry in page["rules"]]
     _refuse_repeats(path, rules)
     _check_elements(path, page["elements"])
     return RulePack(
@@ -282,8 +335,7 @@ def _pack(path: Path, page: Mapping[str, Any], flags: Mapping[str, Flag], icd10c
         page["family"],
         page["space"],
         frozenset(page["tissues"]),
-        tuple(page.get("own_words", ())),
-        tuple(page.get("own_space_words", ())),
+        page.get("tissue_names", {}),
         _codes(path, page, rules),
         tuple(rules),
         page["elements"],
@@ -304,17 +356,19 @@ def _citation(path: Path, key: str, entry: Mapping[str, Any]) -> Citation:
 def _table(path: Path, key: str, entry: Mapping[str, Any], icd10cm: Icd10Cm) -> CodeTable:
     _only(path, f", table '{key}'", entry, TABLE_KEYS)
     table = CodeTable(
-        key,
-        entry.get("title", key),
-        entry.get("unspecified", ""),
-        entry.get("regions", {}),
-        entry.get("junctions", {}),
-        entry.get("with", {}),
-        entry.get("before", {}),
-        tuple(entry.get("codes", ())),
+        id=key,
+        title=entry.get("title", key),
+        unspecified=entry.get("unspecified", ""),
+        regions=entry.get("regions", {}),
+        junctions=entry.get("junctions", {}),
+        narrower=entry.get("with", {}),
+        levels=entry.get("levels", {}),
+        before=entry.get("before", {}),
+        codes=tuple(entry.get("codes", ())),
     )
     named = [
         table.unspecified,
+        *table.levels.values(),
         *table.regions.values(),
         *table.junctions.values(),
         *table.codes,
@@ -332,8 +386,7 @@ def _rule(
     pack: str,
     citations: Mapping[str, Citation],
     tables: Mapping[str, CodeTable],
-    flags: Mapping[str, Flag],
-    icd10cm: Icd10Cm,
+    known: _Known,
 ) -> Rule:
     label = f", rule '{entry.get('id')}'"
     kind = str(entry.get("kind"))
@@ -343,8 +396,11 @@ def _rule(
     for key in ("id", "says", "in_force_from"):
         if not isinstance(entry.get(key), str):
             raise PackError(f"{path}{label}: `{key}` is missing or no text. Add it, quoted.")
-    _check_values(path, label, entry)
-    _check_targets(path, label, entry, tables, flags, icd10cm)
+    missing = NEEDED.get(kind, frozenset()) - set(entry)
+    if missing:
+        raise PackError(f"{path}{label}: a rule of kind {kind} needs `{sorted(missing)[0]}`. Add it.")
+    _check_values(path, label, entry, known)
+    _check_targets(path, label, entry, tables, known)
     cites = [citations[cite] for cite in entry.get("cites", ()) if cite in citations]
     if not cites or len(cites) != len(entry["cites"]):
         wrong = next((cite for cite in entry.get("cites", ()) if cite not in citations), None)
@@ -372,7 +428,7 @@ def _rule(
     )
 
 
-def _check_values(path: Path, label: str, entry: Mapping[str, Any]) -> None:
+def _check_values(path: Path, label: str, entry: Mapping[str, Any], known: _Known) -> None:
     for key, allowed in VALUES.items():
         if key in entry and entry[key] not in allowed:
             raise PackError(f"{path}{label}: `{key}` is {entry[key]!r}. Allowed: {', '.join(sorted(allowed))}.")
@@ -387,10 +443,10 @@ def _check_values(path: Path, label: str, entry: Mapping[str, Any]) -> None:
             raise PackError(f'{path}{label}: `{key}` is no date. Write it as "2015-10-01", quoted.')
     if entry.get("in_force_until", FOREVER) < entry["in_force_from"]:
         raise PackError(f"{path}{label}: ends before it begins. Correct the dates.")
-    unknown = set(entry.get("when", {}).get("framing", ())) - FRAMINGS
+    unknown = set(entry.get("when", {}).get("framing", ())) - known.framings
     if unknown:
         raise PackError(
-            f"{path}{label}: framing {sorted(unknown)[0]!r} is unknown. Allowed: {', '.join(sorted(FRAMINGS))}."
+            f"{path}{label}: framing {sorted(unknown)[0]!r} is unknown. Allowed: {', '.join(sorted(known.framings))}."
         )
 
 
@@ -399,18 +455,23 @@ def _check_targets(
     label: str,
     entry: Mapping[str, Any],
     tables: Mapping[str, CodeTable],
-    flags: Mapping[str, Flag],
-    icd10cm: Icd10Cm,
+    known: _Known,
 ) -> None:
-    if entry.get("flag") and entry["flag"] not in flags:
+    if entry.get("flag") and entry["flag"] not in known.flags:
         raise PackError(f"{path}{label}: flag {entry['flag']!r} is not in flags.yaml. Add it there or correct it.")
     for target in entry.get("to", ()):
         if target not in tables:
             raise PackError(f"{path}{label}: points to table {target!r}, which is not under tables. Add it there.")
-    for region, code in entry.get("codes", {}).items() if entry["kind"] == "names-code" else ():
-        if region not in REGIONS or not icd10cm.known(code):
+    named = set(entry["codes"]) if entry["kind"] == "names-code" else set(REGIONS)
+    odd = [*sorted(named - set(REGIONS)), *sorted(set(REGIONS) - named)]
+    if odd:
+        raise PackError(
+            f"{path}{label}: {odd[0]!r} is no region, or has no code. Correct it: each of {', '.join(REGIONS)} has one."
+        )
+    for region, code in entry.get("codes", {}).items():
+        if not isinstance(code, str) or not known.icd10cm.known(code):
             raise PackError(
-                f"{path}{label}: {region!r}: {code!r} is no region or no code of a loaded release. Correct it."
+                f"{path}{label}: {region!r}: {code!r} is no code of a loaded release. Correct it, in quotes."
             )
 
 
@@ -453,6 +514,8 @@ def _check_elements(path: Path, elements: Mapping[str, Any]) -> None:
         if name not in ELEMENTS:
             raise PackError(f"{path}, element '{name}': unknown. Allowed: {', '.join(ELEMENTS)}.")
         _only(path, f", element '{name}'", entry, frozenset({"label", "asks"}))
+        if not entry.get("label") or not entry.get("asks"):
+            raise PackError(f"{path}, element '{name}': has no question. Add label and asks.")
     missing = set(ELEMENTS) - set(elements)
     if missing:
         raise PackError(f"{path}: element '{sorted(missing)[0]}' has no question. Add label and asks.")

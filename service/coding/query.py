@@ -95,13 +95,14 @@ class _Record:
         return self._dated(wider if fits else evidence)
 
     def hedged(self, evidence: Evidence) -> Evidence:
-        """The words together with the nearest ones of the same text that hedge them (Q9s)."""
-        text = evidence.passage.text
-        hedges = [m for m in self.lexicon.find(self.lexicon.tokens(text)) if m.kind == "hedge"]
+        """The words together with those that hedge them, also where the sentence is too long to be quoted (Q9s)."""
+        start, end = self._sentence(evidence)
+        tokens = self.lexicon.tokens(evidence.passage.text[start:end])
+        hedges = [(start + m.start, start + m.end) for m in self.lexicon.find(tokens) if m.kind == "hedge"]
         if not hedges:
             return self.quoted(evidence)
-        near = min(hedges, key=lambda m: max(evidence.start - m.end, m.start - evidence.end, 0))
-        return self.quoted(replace(evidence, start=min(near.start, evidence.start), end=max(near.end, evidence.end)))
+        first, last = min(hedges, key=lambda hedge: max(evidence.start - hedge[1], hedge[0] - evidence.end))
+        return self.quoted(replace(evidence, start=min(first, evidence.start), end=max(last, evidence.end)))
 
     def _sentence(self, evidence: Evidence) -> tuple[int, int]:
         text = evidence.passage.text

@@ -15,6 +15,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ _RECORDED = frozenset({"quote", "source", "expression"})
 _NAMES = frozenset("id uuid system version reference valueCanonical valueUri questionnaire authoredOn linkId".split())
 _CODING_SYSTEMS = ("icd", "/sid/", "snomed")
 _WORD = re.compile(r"[^\W\d_]{2}")
-_CALCULATED = ("initialExpression", "calculatedExpression")
+_CALCULATED = ("sdc-questionnaire-initialExpression", "sdc-questionnaire-calculatedExpression")
 _KEYS: Mapping[str, type[Any]] = {
     "rule_set": str,
     "title": str,
@@ -153,15 +154,18 @@ def _words_of_doubt(path: Path, lexicon: Path) -> list[str]:
 
 def _phrases(phrases: Iterable[str]) -> re.Pattern[str]:
     """Any of the phrases as whole words; a trailing * stands for any ending, an apostrophe for either form."""
-    return re.compile("|".join(_phrase(p) for p in sorted(set(phrases), key=len, reverse=True)), re.I)
+    ordered = sorted(set(phrases), key=len, reverse=True)
+    words = "|".join(_phrase(p) for p in ordered if p[0].isalnum())
+    signs = "|".join(_phrase(p) for p in ordered if not p[0].isalnum())
+    # One look at the boundary for all words: most places in a text are inside a word and fail at once.
+    return re.compile("|".join(part for part in (f"(?<!\\w)(?:{words})" if words else "", signs) if part), re.I)
 
 
 def _phrase(phrase: str) -> str:
     stem = phrase.removesuffix("*")
     body = r"\s+".join(re.escape(word) for word in stem.split()).replace("'", "['’]")
-    left = r"(?<!\w)" if stem[0].isalnum() else ""
-    right = r"\w*" if stem != phrase else r"(?!\w)" if stem[-1].isalnum() else ""
-    return f"{left}{body}{right}"
+    ending = r"\w*" if stem != phrase else r"(?!\w)" if stem[-1].isalnum() else ""
+    return body + ending
 
 
 # --- the form, read -----------------------------------------------------------------------------------------------
@@ -232,6 +236,7 @@ class _Form:
     card: Json
     response: Json
     quotes: tuple[str, ...]
+    plain: dict[str, str] = field(default_factory=dict)
 
     @property
     def asked(self) -> frozenset[str]:
@@ -239,7 +244,16 @@ class _Form:
 
     def own_words(self, text: str) -> str:
         """A text without the record's words: without each quotation that an indicator holds."""
-        return "\n".join(_without_quotes(line, self.quotes) for line in text.split("\n"))
+        if "“" not in text:
+            return text
+        if text not in self.plain:
+            self.plain[text] = "\n".join(_without_quotes(line, self.quotes) for line in text.split("\n"))
+        return self.plain[text]
+
+    @cached_property
+    def read_words(self) -> tuple[tuple[str, str], ...]:
+        """Everything that the clinician reads and that is not the record's: (place, text)."""
+        return tuple(_read_words(self))
 
 
 def query_faults(
@@ -408,8 +422,10 @@ def _item_strings(item: Json, form: _Form) -> Iterator[str]:
 
 def _strings(value: Any, form: _Form, key: str = "") -> Iterator[str]:
     if isinstance(value, Mapping):
-        if value.get("url") in _RECORDED or any(value == item for item in form.items):
-            return  # the record's own words and where they stand; an item of the form in the card, already judged
+        if value.get("url") in _RECORDED:
+            return  # the record's own words and where they stand
+        if value.get("resourceType") == "Questionnaire" and value.get("item") == form.questionnaire.get("item"):
+            value = {name: inner for name, inner in value.items() if name != "item"}  # this form, judged by its items
         for name, inner in value.items():
             yield from _strings(inner, form, name)
     elif isinstance(value, list | tuple):
@@ -431,17 +447,19 @@ def _q1(form: _Form) -> Found:
 
 
 def _q2(form: _Form) -> Found:
-    for at, text in _read_words(form):
-        if form.rules.leading.search(text):
-            yield at, "leads the reader"
-        if form.rules.category_titles.search(text):
-            yield at, "offers the title of the category"
+    yield from _where(form.rules.leading, form, "leads the reader")
+    yield from _where(form.rules.category_titles, form, "offers the title of the category")
     for question in form.questions:
-        text = form.own_words(str(question.item.get("text") or ""))
         if not question.item.get("text"):
             yield question.element, "asks without words"
-        if _introduced(form, text):
+        if _introduced(form, form.own_words(str(question.item.get("text") or ""))):
             yield question.element, "asks with a diagnosis that the record does not name"
+
+
+def _where(words: re.Pattern[str], form: _Form, says: str) -> Found:
+    # One search over all that is read: nearly always there is nothing to find.
+    if words.search("\n".join(text for _, text in form.read_words)):
+        yield from ((at, says) for at, text in form.read_words if words.search(text))
 
 
 def _introduced(form: _Form, text: str) -> bool:
@@ -450,9 +468,7 @@ def _introduced(form: _Form, text: str) -> bool:
 
 
 def _q3(form: _Form) -> Found:
-    for at, text in _read_words(form):
-        if form.rules.money.search(text):
-            yield at, "speaks of payment, quality figures or audits"
+    yield from _where(form.rules.money, form, "speaks of payment, quality figures or audits")
 
 
 def _q4(form: _Form) -> Found:
@@ -635,8 +651,9 @@ def _q11(form: _Form) -> Found:
                 yield question.element, "offers an option without clinical words"
             elif any(mark in option.system.casefold() for mark in _CODING_SYSTEMS):
                 yield question.element, "offers an option of a coding system"
-    found = dict.fromkeys(at for at, text in _sent_words(form) if names_a_code(text))
-    yield from ((at, "holds a code") for at in found)
+    sent = tuple(_sent_words(form))
+    if names_a_code("\n".join(text for _, text in sent)):
+        yield from ((at, "holds a code") for at in dict.fromkeys(at for at, text in sent if names_a_code(text)))
 
 
 def _q12(form: _Form) -> Found:

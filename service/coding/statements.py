@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from service.coding.assertions import Said, as_assertion, is_negated, said_of, then_not_now
+from service.coding.assertions import Said, as_assertion, hedges_of, is_negated, said_of, then_not_now
 from service.coding.causes import abnormal, framing_covers, framings_of, tissue_findings, tissues_of
 from service.coding.events import Event, find_events, is_verb
 from service.coding.lexicon import Mention
 from service.coding.model import Assertion, Evidence, Finding, Passage, Statement
 from service.coding.places import place_findings, places_of, regions_joined, taken
 from service.coding.scene import Place, Scene
+
+
+def set_aside(scene: Scene, passage: Passage) -> list[Finding]:
+    """Narrowings that the sentence names of another person, or as a plan or a possibility to come."""
+    found = []
+    for event in find_events(scene):
+        said = _said(scene, event)
+        if as_assertion(said) is None:
+            found.append(Finding("set-aside", said, _evidence(scene, passage, event, (), "affirmed")))
+    return found
 
 
 def read_scene(scene: Scene, passage: Passage, heading: Sequence[Place]) -> list[Statement]:
@@ -80,8 +90,9 @@ def _said(scene: Scene, event: Event) -> Said:
 
 def _evidence(scene: Scene, passage: Passage, event: Event, places: Sequence[Place], assertion: Assertion) -> Evidence:
     """The quote: from the first to the last word that takes part, inside the sentence."""
-    starts = [scene.tokens[event.first].start, *(place.start for place in places)]
-    ends = [scene.tokens[event.last].end, *(place.end for place in places)]
+    hedges = hedges_of(scene, event.first, event.trigger.last) if assertion == "uncertain" else []
+    starts = [scene.tokens[event.first].start, *(p.start for p in places), *(h.start for h in hedges)]
+    ends = [scene.tokens[event.last].end, *(p.end for p in places), *(h.end for h in hedges)]
     return Evidence(passage, min(starts), max(ends), assertion)
 
 

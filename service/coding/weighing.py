@@ -33,6 +33,12 @@ class Weighed:
         return any(rule.settings.get("bars_families") for rule in self.redirects)
 
     @property
+    def kept_packs(self) -> tuple[RulePack, ...]:
+        """The families that remain candidates: all, or where the condition is elsewhere those that a rule keeps."""
+        barring = [rule for rule in self.redirects if rule.settings.get("bars_families")]
+        return tuple(p for p in self.packs if all(p.tissues & set(rule.names("keeps_tissues")) for rule in barring))
+
+    @property
     def missing(self) -> tuple[str, ...]:
         return tuple(name for name in REQUIRED if self.elements[name].status != "documented")
 

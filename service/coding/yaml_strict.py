@@ -23,10 +23,10 @@ def _mapping(loader: Any, node: Any) -> dict[str, Any]:
         line = key_node.start_mark.line + 1
         if not isinstance(key, str):
             raise PackError(
-                f"{loader.name}, line {line}: key {key_node.value!r} reads as {type(key).__name__}. Quote it."
+                f"{loader.path}, line {line}: key {key_node.value!r} reads as {type(key).__name__}. Quote it."
             )
         if key in page:
-            raise PackError(f"{loader.name}, line {line}: key {key!r} stands twice. Keep one of them.")
+            raise PackError(f"{loader.path}, line {line}: key {key!r} stands twice. Keep one of them.")
         page[key] = loader.construct_object(value_node, deep=True)
     return page
 
@@ -34,11 +34,16 @@ def _mapping(loader: Any, node: Any) -> dict[str, Any]:
 _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
+def _loader_of(path: Path) -> Any:
+    """A loader that can name its file: the C parser does not keep it."""
+    return type("_FileLoader", (_StrictLoader,), {"path": path})
+
+
 def load_yaml(path: Path) -> dict[str, Any]:
     """One YAML file as a mapping; PackError with file, line and remedy when it is none."""
     try:
         with path.open("rb") as stream:
-            page = yaml.load(stream, Loader=_StrictLoader)  # noqa: S506 - safe underneath
+            page = yaml.load(stream, Loader=_loader_of(path))  # noqa: S506 - safe underneath
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
