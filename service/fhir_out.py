@@ -12,7 +12,7 @@ from service.coding.model import Assessment, Element, Evidence, Issue, Query, Qu
 from service.coding.packs import Terminology
 
 ICD10CM = "http://hl7.org/fhir/sid/icd-10-cm"
-CANONICAL = "https://fhir-coding-assist.github.io/fhir"
+CANONICAL = "http://example.org/fhir-coding-assist"
 ELEMENT_SYSTEM = f"{CANONICAL}/CodeSystem/documentation-element-value"
 FLAG_SYSTEM = f"{CANONICAL}/CodeSystem/documentation-flag"
 OPTION_SYSTEM = f"{CANONICAL}/CodeSystem/query-option"

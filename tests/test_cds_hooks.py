@@ -533,7 +533,7 @@ def test_the_task_points_to_the_questionnaire_that_comes_with_it(cards):
     assert task["encounter"] == {"reference": "Encounter/e1"}
     assert task["focus"] == {"reference": "Condition/c1"}
     assert task["input"][0]["valueCanonical"] == f"{questionnaire['url']}|{questionnaire['version']}"
-    assert "Which region is affected?" in asked[0]["detail"]
+    assert "Which region of the body does" in asked[0]["detail"]
 
 
 # --- the safety card ----------------------------------------------------------------------------------------------

@@ -23,13 +23,11 @@ from service.coding.packs import REGIONS
 from service.coding.query import ordered
 from service.coding.query_check import QueryFault, QueryRules, load_query_rules, names_a_code, query_faults
 from service.fhir_in import Entry, Request
-from service.fhir_out import assessment_part, prepopulated, questionnaire_of
+from service.fhir_out import CANONICAL, OPTION_SYSTEM, assessment_part, prepopulated, questionnaire_of
 from service.shipped import terminology_dir
 
 Json = dict[str, Any]
 EDITION = "ahima-acdis-2022"
-CANONICAL = "https://fhir-coding-assist.github.io/fhir"
-OPTION_SYSTEM = f"{CANONICAL}/CodeSystem/query-option"
 
 # --- one good form, written by hand -------------------------------------------------------------------------------
 
@@ -153,6 +151,16 @@ Change = Callable[[Sent], Any]
 BAD: dict[str, Change] = {}
 
 
+def both(*changes: Change) -> Change:
+    """Several changes that make one."""
+
+    def change(sent: Sent) -> None:
+        for one in changes:
+            one(sent)
+
+    return change
+
+
 def bad(name: str) -> Callable[[Change], Change]:
     """`name` is the rule that is broken and how."""
 
@@ -219,6 +227,11 @@ def answers(link_id: str) -> Change:
     return lambda sent: sent.response["item"].append(answer)
 
 
+def opened(element: str) -> Change:
+    """A question without options."""
+    return lambda sent: sent.item(element).update(type="text", text="What is known of the problem?", answerOption=[])
+
+
 def suggests(**content: Any) -> Change:
     return lambda sent: sent.card["suggestions"][0].update(content)
 
@@ -277,7 +290,7 @@ BAD |= {
     "Q9r indicator that is not shown": rests_on("region", 0, 9),
     "Q9s status left out": without_option("certainty", "ruled-out"),
     "Q9s status of our own": offers("certainty", "likely", "Likely", 1),
-    "Q9s rests on nothing": lambda sent: [rests_on("certainty", n)(sent) for n in range(3)],
+    "Q9s rests on nothing": both(*(rests_on("certainty", n) for n in range(3))),
     "Q10 initial": lambda sent: sent.item("framing").update(initial=[{"valueString": "degenerative"}]),
     "Q10 initial expression": lambda sent: sent.item("framing").update(
         extension=[{"url": "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-initialExpression"}]
@@ -370,29 +383,28 @@ def test_the_bad_forms_break_every_rule_that_a_machine_can_check() -> None:
 
 GOOD: dict[str, Change] = {
     "the form as it is": lambda sent: None,
-    "regions that the record points to": lambda sent: (
-        without_option("region", *(r for r in REGIONS if r != "cervical"))(sent),
-        rests_on("region", 0, 1)(sent),
+    "regions that the record points to": both(
+        without_option("region", *(r for r in REGIONS if r != "cervical")), rests_on("region", 0, 1)
     ),
     "one supported option": without_option("tissue", "disc"),
-    "an open choice needs no second item": lambda sent: (
-        sent.item("tissue").update(type="open-choice"),
-        sent.without("tissue.other"),
+    "an open choice needs no second item": both(
+        lambda sent: sent.item("tissue").update(type="open-choice"), lambda sent: sent.without("tissue.other")
     ),
-    "no indicator, open questions and all regions": lambda sent: (
-        sent.without("indicator-1", "indicator-2", "tissue.other", "certainty.other"),
-        [sent.item(name).pop("answerOption") for name in ("tissue", "certainty")],
-        [sent.item(name).update(type="text", text="What is known of the problem?") for name in ("tissue", "certainty")],
+    "no indicator, open questions and all regions": both(
+        lambda sent: sent.without("indicator-1", "indicator-2", "tissue.other", "certainty.other"),
+        opened("tissue"),
+        opened("certainty"),
     ),
     "a code in the record's own words": lambda sent: in_record(sent, "M99.41 possible stenosis; ligament, disc bulge"),
     "words of money in the record's own words": lambda sent: in_record(sent, "Possible stenosis; denies cost"),
     "vertebrae are no codes": lambda sent: in_record(sent, "T12-L1 possible stenosis, C10 none, B12 low, S1 clear"),
     "a card cuts and escapes a long quote": lambda sent: sent.card.update(detail="“Possible stenosis at C5\\-C6…” — x"),
-    "undated and without status, and said so": lambda sent: (
-        [without_part(1, url)(sent) for url in ("date", "status")],
-        labelled(1, "dated 2026-10-20, status provisional", "undated, status not stated")(sent),
+    "undated and without status, and said so": both(
+        without_part(1, "date"),
+        without_part(1, "status"),
+        labelled(1, "dated 2026-10-20, status provisional", "undated, status not stated"),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -524,7 +536,7 @@ def request(setting: Setting, held: Json, *reports: Json, encounter_class: str =
 def records() -> Iterator[tuple[str, Request]]:
     """Each statement in both settings, alone, with a code, with status, and beside a report of now or of before."""
     in_html = report("", presentedForm=[{"contentType": "text/html", "data": _base64(HTML_REPORT)}])
-    provisional = {"verificationStatus": {"coding": [{"code": "provisional"}]}}
+    provisional: Json = {"verificationStatus": {"coding": [{"code": "provisional"}]}}
     for text, setting in itertools.product(CHART, SETTINGS):
         yield f"{setting}: {text}", request(setting, condition(text))
         yield f"{setting} with a code: {text}", request(setting, condition(text, "M99.43"))
@@ -628,6 +640,12 @@ def test_the_hedged_words_are_quoted_where_the_sentence_is_too_long_to_be(assist
     long = f"Possible connective tissue stenosis of neural canal, lumbar, seen {'and seen ' * 40}today"
     shown = item_of(form_of(assist, request("charting", condition(long))), "indicator-1")["text"]
     assert shown.startswith("“Possible ") and len(shown) < len(long)
+
+
+def test_a_doubt_in_another_sentence_is_quoted_too(assist: Assist) -> None:
+    sent = request("charting", condition("Degenerative stenosis? Ligamentous narrowing of the lumbar canal"))
+    quotes = [item["text"] for item in form_of(assist, sent)["item"] if item["type"] == "display"]
+    assert any(quote.startswith("“Degenerative stenosis?”") for quote in quotes)
 
 
 def test_the_status_of_the_condition_is_shown(assist: Assist) -> None:

@@ -177,7 +177,7 @@ class _Form:
         asked = [name for name in REQUIRED if name in self.assessment.ask]
         found = [self.record.quoted(e) for e in self.elements["narrowing"].evidence[:2]]
         if "certainty" in asked:
-            found += [self.record.hedged(e) for e in self.elements["certainty"].evidence]
+            found += [self.record.hedged(e) for e in self._doubts()]
         rest = [e for name in asked for grounds in self.grounds.get(name, {}).values() for e in grounds]
         rest += [e for name in ("narrowing", "tissue", *asked) for e in self.elements[name].evidence]
         if "framing" in asked:
@@ -219,7 +219,7 @@ class _Form:
             shown = self._resting_on(self.elements["narrowing"].evidence)
             return tuple(Option(code, text, shown) for code, text in SPACE_OPTIONS.items())
         if name == "certainty":
-            shown = self._resting_on(self.elements[name].evidence)
+            shown = self._resting_on(self._doubts())
             return tuple(Option(code, text, shown) for code, text in CERTAINTY_OPTIONS.items() if shown)
         if name == "imaging.modality":
             return tuple(Option(code, text) for code, text in IMAGING_OPTIONS.items())
@@ -251,6 +251,11 @@ class _Form:
     def _spoken(self, *authors: Author) -> list[Statement]:
         statements = self.assessment.documentation.statements(*authors)
         return [s for s in statements if s.assertion in ("affirmed", "uncertain")]
+
+    def _doubts(self) -> list[Evidence]:
+        """What is uncertain: the statement itself, and each one that was put together with it."""
+        hedged = [s.evidence for s in self._spoken("provider") if s.assertion == "uncertain"]
+        return [*self.elements["certainty"].evidence, *hedged]
 
     def _named_regions(self) -> set[str]:
         values = set(self.elements["region"].values) if "region" in self.elements else set()
