@@ -145,8 +145,8 @@ def _indicator_item(number: int, evidence: Evidence) -> Json:
 
 def _label(evidence: Evidence) -> str:
     passage = evidence.passage
-    kind = passage.source.split("/")[0] if "/" in passage.source else passage.expression.split(".")[0]
-    names = {"Condition": "problem or diagnosis", "DiagnosticReport": "report", "DocumentReference": "note", "Observation": "observation"}
+    kind = passage.expression.split(".")[0]  # the source may be an absolute URL or a urn:uuid
+    names = {"Condition": "problem or diagnosis", "DiagnosticReport": "diagnostic report", "DocumentReference": "note", "Observation": "observation"}
     shown = [f"{_ORIGINS[passage.author]}, {names.get(kind, kind)}", f"dated {passage.date}" if passage.date else "undated", f"status {passage.status or 'not stated'}"]
     return ", ".join([*shown, *(["prior encounter"] if passage.earlier_encounter else [])])
 

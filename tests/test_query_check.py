@@ -661,6 +661,14 @@ def test_a_quote_is_a_whole_sentence_but_leaves_a_code_out(assist: Assist) -> No
     assert quotes and not any("M48" in quote for quote in quotes)
 
 
+def test_the_label_names_the_document_also_where_its_reference_is_an_address(assist: Assist) -> None:
+    address = "https://ehr.example/fhir/Condition/c1"
+    sent = replace(
+        request("charting", condition("Lumbar stenosis")), conditions=[Entry(condition("Stenosis"), address)]
+    )
+    assert "— Provider, problem or diagnosis, dated" in item_of(form_of(assist, sent), "indicator-1")["text"]
+
+
 def test_an_old_report_is_labelled_and_grounds_no_option(assist: Assist) -> None:
     form = form_of(assist, request("charting", condition("Cervical stenosis"), report(encounter="e0")))
     assert item_of(form, "tissue")["type"] == "text"

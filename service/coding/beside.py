@@ -165,6 +165,18 @@ def _is_cause(scene: Scene, mention: Mention) -> bool:
     return bool(before or after or narrows)
 
 
+def abnormal_tissues(scene: Scene, passage: Passage) -> tuple[Finding, ...]:
+    """The tissues that a sentence finds abnormal, whatever it says of the canal."""
+    found = [
+        t
+        for t in scene.of("tissue")
+        if (not t.concept.is_("anatomy") or abnormal(scene, t))
+        and not (t.concept.is_("modifier") and not abnormal(scene, t))
+        and said_of(scene, t.first, t.last) == "affirmed"
+    ]
+    return tissue_findings(found, passage)
+
+
 def stated_causes(scene: Scene, passage: Passage) -> tuple[Finding, ...]:
     """'Cause: thickened ligamentum flavum.' 'This is due to fibrosis.' -- the cause of the statement before."""
     opening = {t.word for t in scene.tokens[:4]}

@@ -67,8 +67,17 @@ def _unticked(scene: Scene) -> set[int]:
     gone: set[int] = set()
     for box, following in pairwise([*boxes, len(words)]):
         if words[box + 1] not in _TICKS:
-            gone.update(range(box, following))
+            gone.update(range(box, _end_of_box(scene, box, following)))
     return gone
+
+
+def _end_of_box(scene: Scene, box: int, following: int) -> int:
+    """A box speaks of what stands behind it up to the next box, a wide gap or a label."""
+    for p in range(box + 3, following):
+        label = p + 1 < len(scene.tokens) and scene.tokens[p + 1].word == ":"
+        if label or scene.tokens[p].start - scene.tokens[p - 1].end > 1:
+            return p
+    return following
 
 
 def _hedged_apart(scene: Scene, place: Place) -> bool:

@@ -51,7 +51,9 @@ class Event:
 
 def find_events(scene: Scene) -> list[Event]:
     """Every narrowing, pressure and open space of the sentence, each with one space, in order of place."""
-    triggers = [m for m in scene.of("narrowing", "mass-effect") if not _inside_other(scene, m)]
+    triggers = [
+        m for m in scene.of("narrowing", "mass-effect") if not _inside_other(scene, m) and not _names_a_test(scene, m)
+    ]
     events: list[Event] = []
     for trigger in triggers:
         events.extend(_narrowed(scene, trigger, triggers))
@@ -82,12 +84,22 @@ def _doubled(verb: Event, events: Sequence[Event]) -> bool:
     return not verb.adequate and any(not e.space_value and 0 < verb.trigger.first - e.trigger.last <= 2 for e in events)
 
 
+def _names_a_test(scene: Scene, trigger: Mention) -> bool:
+    """'foraminal compression test positive' is an examination, no finding of the canal."""
+    following = scene.words(trigger.last + 1, trigger.last + 2)
+    return bool(set(following) & {"test", "tests", "sign", "signs", "maneuver", "manoeuvre", "fracture", "fractures"})
+
+
 def _inside_other(scene: Scene, trigger: Mention) -> bool:
     """Part of a longer word of another kind: 'thickening' of a name, 'impression' as a heading."""
     return any(
         m.first <= trigger.first and trigger.last <= m.last and m.last - m.first > trigger.last - trigger.first
         for m in scene.of(
-            "historical", "not-negation", "severity", *(("framing",) if trigger.kind == "mass-effect" else ())
+            "historical",
+            "not-negation",
+            "severity",
+            "adequate",
+            *(("framing",) if trigger.kind == "mass-effect" else ()),
         )
     )
 
@@ -228,12 +240,13 @@ def _np_right(scene: Scene, trigger: Mention) -> list[Mention]:
 
 
 def _space_ahead(scene: Scene, position: int) -> bool:
+    """The list goes on with a space that has no predicate of its own ('..., spinal canal adequate')."""
     for p in range(position + 1, min(len(scene.tokens), position + 6)):
-        if _space_at(scene, p):
-            return True
-        if not (
-            scene.at(p, ("severity", "laterality", "region", "level")) or scene.tokens[p].word in _COMPLEMENT | JOINERS
-        ):
+        space = _space_at(scene, p)
+        if space:
+            return not scene.covered(space.last + 1, space.last + 3, "adequate", "narrowing", "mass-effect")
+        modifies = scene.at(p, ("severity", "laterality", "region", "level"))
+        if not (modifies or scene.tokens[p].word in _COMPLEMENT | JOINERS):
             return False
     return False
 

@@ -57,6 +57,7 @@ _NOT_A_LEVEL = re.compile(
     re.I,
 )
 _ROOT = re.compile(r"\s*(?:exiting |traversing |exit )?(?:nerve|root|roots|radicul|dermatom|myotom|radicular)", re.I)
+_RANGE = re.compile(r"\s+(?:to|through|thru|down to)\s+")
 _CHAIN = frozenset({"-", "/", "–", "—"})
 _RUN_TOGETHER = {
     "L": ("12", "23", "34", "45", "56"),
@@ -105,14 +106,16 @@ def find_levels(text: str) -> list[Level]:
         level = _level(text, match)
         if level is None:
             continue
-        if found and len(level.vertebrae) == 1 and _chains(found[-1], level, text[found[-1].end : level.start]):
+        if found and _chains(found[-1], level, text[found[-1].end : level.start]):
             level = _chained(found.pop(), level)
         found.append(level)
     return found
 
 
 def _chains(first: Level, second: Level, gap: str) -> bool:
-    """Tied by a dash or slash, or the next vertebra directly behind ('C5 C6')."""
+    """Tied by a dash or slash, a range of segments ('L1-2 through L3-4'), or the next vertebra ('C5 C6')."""
+    if len(second.vertebrae) > 1:
+        return _RANGE.fullmatch(gap) is not None and _PLACE[second.vertebrae[0]] > _PLACE[first.vertebrae[0]]
     following = _PLACE[second.vertebrae[0]] - _PLACE[first.vertebrae[-1]] == 1
     return gap.strip() in _CHAIN or (gap.isspace() and "\n" not in gap and following and len(first.vertebrae) == 1)
 

@@ -26,13 +26,16 @@ _CORRECTING = frozenset(
 )
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Block:
-    """The level heading in force and what was said under it."""
+    """The levels in force and the tissues named under them; `heading` where they stand as a heading of their own line,
+    `passing` where only the sentence before named them."""
 
     places: tuple[Place, ...] = ()
     section: str = ""
-    bare: bool = False
+    heading: bool = False
+    passing: bool = False
+    tissues: tuple[Finding, ...] = ()
 
 
 def read(passage: Passage, lexicon: Lexicon) -> Reading:
@@ -51,7 +54,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
             block = _Block()
             continue
         block = _entered(block, scene, several_blocks=several)
-        new = read_scene(scene, passage, block.places)
+        new = [_under(block, s) for s in read_scene(scene, passage, () if _of_all_levels(scene) else block.places)]
         findings.extend(set_aside(scene, passage))
         if new:
             statements = _corrected(statements, new, span.section.name)
@@ -60,6 +63,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
                 statements, scene, passage, corrects=bool(laid_out.of("correction")) or span.section.name in _CORRECTING
             )
         statements.extend(new)
+        block = _left_by(block, scene, passage, spoke=bool(new))
     return Reading(passage, tuple(_shared_block_tissues(statements)), tuple(findings))
 
 
@@ -68,14 +72,45 @@ def _entered(block: _Block, scene: Scene, *, several_blocks: bool) -> _Block:
     line where the text is not laid out in blocks (one level heading in all)."""
     opening = _opening(scene)
     if opening:
-        return _Block(opening, scene.span.section.name, len(scene.tokens) <= opening[-1].last + 2)
-    if (
-        scene.span.new_paragraph
-        or scene.span.section.name != block.section
-        or (not several_blocks and _starts_line(scene) and not block.bare)
-    ):
+        return _Block(opening, scene.span.section.name, heading=len(scene.tokens) <= opening[-1].last + 2)
+    elsewhere = scene.span.new_paragraph or scene.span.section.name != block.section
+    new_line = _starts_line(scene) and not block.heading and (block.passing or not several_blocks)
+    if elsewhere or new_line or (block.passing and _is_numbered(scene)):
         return _Block((), scene.span.section.name)
     return block
+
+
+def _left_by(block: _Block, scene: Scene, passage: Passage, *, spoke: bool) -> _Block:
+    """What a sentence leaves for the next: the levels of its finding, and tissues that it names without a narrowing."""
+    tissues = () if spoke else beside.abnormal_tissues(scene, passage)
+    levels = tuple(place for place in scene.places if place.labels and not place.root)
+    if not levels or _opening(scene):
+        return replace(block, tissues=block.tissues + tissues)
+    if block.places and not block.passing:
+        return block
+    if not spoke and not tissues:
+        return block
+    return _Block(levels, scene.span.section.name, passing=True, tissues=tissues)
+
+
+def _under(block: _Block, statement: Statement) -> Statement:
+    """A narrowing that names no cause has the tissues of its block beside it."""
+    if statement.causes or statement.listed or statement.assertion == "negated" or statement.narrowing == "unstated":
+        return statement
+    here = {label for place in block.places for label in place.labels}
+    return replace(statement, listed=block.tissues) if here & set(statement.levels) else statement
+
+
+def _of_all_levels(scene: Scene) -> bool:
+    """'patent at every level', 'no stenosis at the remaining levels': the level before is not meant."""
+    words = [token.word for token in scene.tokens]
+    general = {"every", "all", "any", "other", "remaining", "remainder", "rest", "elsewhere", "throughout", "overall"}
+    return bool(general & set(words)) and not any(place.labels for place in scene.places)
+
+
+def _is_numbered(scene: Scene) -> bool:
+    words = [token.word for token in scene.tokens[:3]]
+    return len(words) == 3 and (words[0] == "(" and words[1].isdigit() or words[0].isdigit() and words[1] in (".", ")"))
 
 
 def _starts_line(scene: Scene) -> bool:

@@ -32,6 +32,9 @@ def places_of(scene: Scene, event: Event, events: Sequence[Event]) -> list[Place
         if _share_at(groups, place.first) == groups[id(event)][2]
         and scene.same_clause(place.first, event.trigger.first)
     ]
+    own = _own_complement(scene, mine, event)
+    if own:
+        return own
     if mine:
         return mine + _listed_after(scene, free, event)
     in_clause = [place for place in free if scene.same_clause(place.first, event.trigger.first)]
@@ -40,6 +43,15 @@ def places_of(scene: Scene, event: Event, events: Sequence[Event]) -> list[Place
         share = _share_at(groups, nearest.first)
         return [place for place in in_clause if _share_at(groups, place.first) == share]
     return _trailing(scene, free, event)
+
+
+def _own_complement(scene: Scene, mine: Sequence[Place], event: Event) -> list[Place]:
+    """'bulges from C3 to C6 with narrowing at C4-5': the place behind the narrowing, not those before the 'with'."""
+    behind = [place for place in mine if place.first > event.last]
+    before = [place for place in mine if place.last < event.first]
+    parted = any(scene.tokens[p].word in ("with", ",") for place in before for p in range(place.last + 1, event.first))
+    near = behind and all(scene.tokens[p].word in FILLERS for p in range(event.last + 1, behind[0].first))
+    return behind if before and near and parted else []
 
 
 def _next_to(scene: Scene, place: Place, event: Event) -> bool:
@@ -82,20 +94,26 @@ def _shares(scene: Scene, events: Sequence[Event]) -> dict[int, tuple[int, int, 
             if following.trigger is event.trigger:
                 end = start
             else:
-                cuts = [
-                    p
-                    for p in range(event.last + 1, following.first)
-                    if scene.tokens[p].word in ("and", ",", "with", ";", "but", "&", "/", ".", "or", "plus", "while")
-                ]
-                end = (
-                    (cuts[-1] if not cuts or not _places_between(scene, cuts[0], following.first) else cuts[0])
-                    if cuts
-                    else event.last + 1
-                )
+                end = _cut(scene, event, following)
         shares[id(event)] = (start, end, number)
         if end > start:
             start, number = end, number + 1
     return shares
+
+
+_CUTS = frozenset({"and", ",", "with", ";", "but", "&", "/", ".", "or", "plus", "while", "whereas"})
+
+
+def _cut(scene: Scene, event: Event, following: Event) -> int:
+    """Where the words of one event end and those of the next begin: at a clause, else at the joiner between them."""
+    for p in range(event.last + 1, following.first):
+        if not scene.same_clause(p, event.trigger.first):
+            return p
+    cuts = [p for p in range(event.last + 1, following.first) if scene.tokens[p].word in _CUTS]
+    cuts = [p for p in cuts if not (scene.place_at(p - 1) and scene.place_at(p + 1))] or cuts
+    if not cuts:
+        return event.last + 1
+    return cuts[0] if _places_between(scene, cuts[0], following.first) else cuts[-1]
 
 
 def _places_between(scene: Scene, first: int, last: int) -> bool:

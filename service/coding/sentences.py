@@ -15,7 +15,7 @@ _HEADING = re.compile(
     r"(?:[ \t]+\(?\d[\d/.-]{3,9}\)?)?[ \t]*:(?!\d)"
 )
 _BARE_HEADING = re.compile(r"^[ \t]*(?P<name>[A-Za-z][A-Za-z/&' ]{1,40}?)[ \t]*[-–—]?[ \t]*$", re.M)
-_BREAK = re.compile(r"(?<=[.!])(?=[\s\"')\]]|[A-Z])|(?<=\?)(?=\s|$)|\n|(?<=/)(?=/(?:/|\s))")
+_BREAK = re.compile(r"(?<=[.!])(?=[\s\"')\]]|[A-Z])|(?<=\w\?)(?=\s|$)|\n|(?<=/)(?=/(?:/|\s))")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:lig|ligg|approx|vs|dr|mr|mrs|ms|st|fig|no|e\.g|i\.e|etc|incl|resp|post|ant|lat|bilat|mod|sev|min|max|hx|dx|pt|ca|cf|lt|rt|inf|sup|m\.r\.i|lumb|cerv|thor|stab|jr|sr|prof|inc|sec|prob|poss|susp|hypertr|spin|neur|tx)|\b[A-Z])\.$",
     re.I,

@@ -34,7 +34,17 @@ def read_scene(scene: Scene, passage: Passage, heading: Sequence[Place]) -> list
         statement = _statement(scene, passage, event, events, heading)
         if statement is not None:
             statements.append(statement)
-    return _without_repeats(statements)
+    return _without_repeats(_without_asides(statements))
+
+
+def _without_asides(statements: Sequence[Statement]) -> list[Statement]:
+    """'stenosis without cord compression': pressure denied beside a narrowing affirmed does not deny the narrowing."""
+    affirmed = {s.space.value for s in statements if s.space and s.assertion == "affirmed"}
+    return [
+        s
+        for s in statements
+        if not (s.assertion == "negated" and s.narrowing == "implied" and s.space and s.space.value in affirmed)
+    ]
 
 
 def _statement(
