@@ -19,9 +19,20 @@ from service.shipped import terminology_dir
 
 LOG = logging.getLogger("coding_assist")
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_CODES = {404: "not-found", 405: "not-supported", 406: "not-supported", 413: "too-long", 415: "not-supported", 429: "throttled"}
-_SENTENCES = {404: "Nothing is served at this address; see GET /cds-services and the README for what is.", 405: "This address does not take that method; see the Allow header.",
-              413: "The body is larger than 1 MiB; send less at once.", 415: "The body is not JSON; send application/fhir+json or application/json."}
+_CODES = {
+    404: "not-found",
+    405: "not-supported",
+    406: "not-supported",
+    413: "too-long",
+    415: "not-supported",
+    429: "throttled",
+}
+_SENTENCES = {
+    404: "Nothing is served at this address; see GET /cds-services and the README for what is.",
+    405: "This address does not take that method; see the Allow header.",
+    413: "The body is larger than 1 MiB; send less at once.",
+    415: "The body is not JSON; send application/fhir+json or application/json.",
+}
 
 
 def create_app(settings: Settings | None = None, assist: Assist | None = None) -> Flask:
@@ -29,8 +40,13 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None) -
     settings = settings or Settings()
     app = Flask(__name__, static_folder=None)
     app.config.update(BASE_URL=settings.base_url, HOOK_DOMAIN=settings.hook_domain, MAX_CONTENT_LENGTH=MAX_BYTES)
-    app.extensions["assist"] = assist or load_assist(settings.terminology or terminology_dir(), site_lexicon=settings.lexicon, policies=settings.policies,
-                                                     manipulation_codes=settings.manipulation_codes, wants_care=settings.wants_care)
+    app.extensions["assist"] = assist or load_assist(
+        settings.terminology or terminology_dir(),
+        site_lexicon=settings.lexicon,
+        policies=settings.policies,
+        manipulation_codes=settings.manipulation_codes,
+        wants_care=settings.wants_care,
+    )
     app.register_blueprint(cds_hooks)
     app.register_blueprint(fhir)
     app.register_blueprint(rules_pages)
@@ -48,7 +64,9 @@ def _begin() -> None:
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
     if request.method == "POST" and request.content_encoding not in (None, "", "identity"):
-        raise Refusal(415, [Issue("error", "not-supported", "The body is compressed; send it without Content-Encoding.")])
+        raise Refusal(
+            415, [Issue("error", "not-supported", "The body is compressed; send it without Content-Encoding.")]
+        )
     if request.method == "POST" and request.mimetype not in ("", "application/json", "application/fhir+json"):
         raise Refusal(415, [Issue("error", "not-supported", _SENTENCES[415])])
 
@@ -67,7 +85,9 @@ def _refused(refusal: Refusal) -> Response:
 def _http_error(error: HTTPException) -> Response:
     status = error.code or 500
     sentence = _SENTENCES.get(status, f"{error.name}.")
-    response = fhir_response(issues_to_operation_outcome([Issue("error", _CODES.get(status, "processing"), sentence)]), status)
+    response = fhir_response(
+        issues_to_operation_outcome([Issue("error", _CODES.get(status, "processing"), sentence)]), status
+    )
     allow = error.get_response().headers.get("Allow")
     if allow:
         response.headers["Allow"] = allow
@@ -75,11 +95,15 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _crashed(error: Exception) -> Response:
-    """Whatever was not foreseen: 500 with an OperationOutcome; the log names the place in the code, never the record."""
+    """Whatever was not foreseen: 500 with an OperationOutcome; the log names a place in the code, never the record."""
     trace, frames = error.__traceback__, []
     while trace:
         frames.append(f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}")
         trace = trace.tb_next
     LOG.error("request %s failed: %s at %s", g.get("request_id", "-"), type(error).__name__, " > ".join(frames[-4:]))
-    issue = Issue("fatal", "exception", f"The service failed on this request; report it with X-Request-ID {g.get('request_id', '-')}.")
+    issue = Issue(
+        "fatal",
+        "exception",
+        f"The service failed on this request; report it with X-Request-ID {g.get('request_id', '-')}.",
+    )
     return fhir_response(issues_to_operation_outcome([issue]), 500)

@@ -61,10 +61,14 @@ class Assist:
     def answer(self, request: Request) -> Answer:
         """Assess every Condition of a request and the claim around them."""
         request = replace(with_inline_diagnoses(request), wants_care=self.wants_care)
-        assessments = _asked_once([assess(documentation, self.terminology) for documentation in self.reader.documentations(request)])
+        assessments = _asked_once(
+            [assess(documentation, self.terminology) for documentation in self.reader.documentations(request)]
+        )
         judged = tuple(self._with_query(assessment) for assessment in assessments)
         newest = self.terminology.icd10cm.newest.in_force_from
-        dates = [a.documentation.date_of_service or newest for a in assessments] or [date_of_service(request, {}) or newest]
+        dates = [a.documentation.date_of_service or newest for a in assessments] or [
+            date_of_service(request, {}) or newest
+        ]
         issues = assess_billing(self._billing(request, assessments, dates[0]), assessments, self.terminology)
         return Answer(judged, issues, tuple(dict.fromkeys(dates)))
 
@@ -85,7 +89,16 @@ class Assist:
         claim = request.claim.resource if request.claim else None
         diagnoses = tuple(_claim_diagnoses(claim, assessments)) if claim else tuple(_recorded(assessments))
         lines = tuple(_claim_lines(claim)) if claim else tuple(_order_lines(request.orders))
-        return Billing(request.setting, on, diagnoses, lines, tuple(_coverage_words(request.coverage)), claim is not None, self.policies, self.manipulation_codes)
+        return Billing(
+            request.setting,
+            on,
+            diagnoses,
+            lines,
+            tuple(_coverage_words(request.coverage)),
+            claim is not None,
+            self.policies,
+            self.manipulation_codes,
+        )
 
 
 def load_assist(folder: Path, **options: Any) -> Assist:
@@ -109,8 +122,18 @@ def with_inline_diagnoses(request: Request) -> Request:
     if request.claim is None:
         return request
     claim = request.claim.resource
-    inline = [Entry({"resourceType": "Condition", "subject": claim.get("patient"), "code": diagnosis["diagnosisCodeableConcept"]}, f"Claim#diagnosis[{index}]")
-              for index, diagnosis in enumerate(claim.get("diagnosis") or ()) if isinstance(diagnosis.get("diagnosisCodeableConcept"), dict)]
+    inline = [
+        Entry(
+            {
+                "resourceType": "Condition",
+                "subject": claim.get("patient"),
+                "code": diagnosis["diagnosisCodeableConcept"],
+            },
+            f"Claim#diagnosis[{index}]",
+        )
+        for index, diagnosis in enumerate(claim.get("diagnosis") or ())
+        if isinstance(diagnosis.get("diagnosisCodeableConcept"), dict)
+    ]
     return replace(request, conditions=[*request.conditions, *inline])
 
 
@@ -133,12 +156,19 @@ def _claim_diagnoses(claim: dict[str, Any] | Any, assessments: Sequence[Assessme
     for index, diagnosis in enumerate(claim.get("diagnosis") or ()):
         at = f"Claim.diagnosis[{index}]"
         reference = str((diagnosis.get("diagnosisReference") or {}).get("reference") or f"Claim#diagnosis[{index}]")
-        assessment = by_reference.get(reference.split("/")[-1])
-        yield ClaimDiagnosis(int(diagnosis.get("sequence") or index + 1), _icd_code(assessment) if assessment else "", at, assessment)
+        assessment = by_reference.get(reference.rsplit("/", maxsplit=1)[-1])
+        yield ClaimDiagnosis(
+            int(diagnosis.get("sequence") or index + 1), _icd_code(assessment) if assessment else "", at, assessment
+        )
 
 
 def _recorded(assessments: Iterable[Assessment]) -> Iterator[ClaimDiagnosis]:
-    for index, assessment in enumerate(a for a in assessments if a.documentation.verification not in ("refuted", "entered-in-error") and not a.documentation.clinical.startswith("resolv")):
+    for index, assessment in enumerate(
+        a
+        for a in assessments
+        if a.documentation.verification not in ("refuted", "entered-in-error")
+        and not a.documentation.clinical.startswith("resolv")
+    ):
         for code in assessment.documentation.codes:
             if code.system == "icd-10-cm":
                 yield ClaimDiagnosis(index + 1, code.code, code.expression, assessment)
@@ -148,7 +178,9 @@ def _recorded(assessments: Iterable[Assessment]) -> Iterator[ClaimDiagnosis]:
 def _claim_lines(claim: Any) -> Iterator[ServiceLine]:
     for index, item in enumerate(claim.get("item") or ()):
         words, codes = _procedure(item.get("productOrService") or {})
-        yield ServiceLine(f"Claim.item[{index}]", words, codes, tuple(int(n) for n in item.get("diagnosisSequence") or ()))
+        yield ServiceLine(
+            f"Claim.item[{index}]", words, codes, tuple(int(n) for n in item.get("diagnosisSequence") or ())
+        )
     for index, procedure in enumerate(claim.get("procedure") or ()):
         words, codes = _procedure(procedure.get("procedureCodeableConcept") or {})
         yield ServiceLine(f"Claim.procedure[{index}]", words, codes)

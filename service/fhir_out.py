@@ -19,8 +19,16 @@ OPTION_SYSTEM = f"{CANONICAL}/CodeSystem/query-option"
 OPTION_INDICATOR = f"{CANONICAL}/StructureDefinition/option-indicator"
 INDICATOR = f"{CANONICAL}/StructureDefinition/query-indicator"
 HIDDEN = "http://hl7.org/fhir/StructureDefinition/questionnaire-hidden"
-_ISSUE_CODES = {"code.unknown": "code-invalid", "code.not-billable": "code-invalid", "code.seventh-character": "code-invalid", "code.not-valid-on-dos": "code-invalid", "code.display-mismatch": "code-invalid",
-                "cond.duplicate": "duplicate", "evidence.subject-mismatch": "business-rule", "dos.missing": "business-rule"}
+_ISSUE_CODES = {
+    "code.unknown": "code-invalid",
+    "code.not-billable": "code-invalid",
+    "code.seventh-character": "code-invalid",
+    "code.not-valid-on-dos": "code-invalid",
+    "code.display-mismatch": "code-invalid",
+    "cond.duplicate": "duplicate",
+    "evidence.subject-mismatch": "business-rule",
+    "dos.missing": "business-rule",
+}
 _ORIGINS = {"provider": "Provider", "report": "Report", "ancillary": "Other documentation"}
 Json = dict[str, Any]
 
@@ -38,7 +46,11 @@ def concept(code: str, terminology: Terminology, on: str) -> Json:
 def assessment_part(assessment: Assessment, query: Query | None, terminology: Terminology, base_url: str) -> Json:
     """The `assessment` parameter of $coding-assist and $check."""
     on = assessment.documentation.date_of_service or terminology.icd10cm.newest.in_force_from
-    parts = [part("condition", valueReference={"reference": assessment.documentation.condition}), part("disposition", valueCode=assessment.disposition), part("reason", valueString=reason(assessment))]
+    parts = [
+        part("condition", valueReference={"reference": assessment.documentation.condition}),
+        part("disposition", valueCode=assessment.disposition),
+        part("reason", valueString=reason(assessment)),
+    ]
     for suggestion in assessment.suggestions:
         inner = [part("concept", valueCodeableConcept=concept(suggestion.code, terminology, on))]
         inner += [part("rule", valueUri=f"{base_url}/rules/{rule}") for rule in suggestion.rules]
@@ -46,14 +58,33 @@ def assessment_part(assessment: Assessment, query: Query | None, terminology: Te
         inner += [evidence_part(e) for e in suggestion.evidence]
         parts.append(part("suggestion", part=inner))
     for candidate in assessment.candidates:
-        parts.append(part("candidate", part=[part("concept", valueCodeableConcept=concept(candidate.code, terminology, on)), *(part("awaits", valueCode=name) for name in candidate.awaits)]))
+        parts.append(
+            part(
+                "candidate",
+                part=[
+                    part("concept", valueCodeableConcept=concept(candidate.code, terminology, on)),
+                    *(part("awaits", valueCode=name) for name in candidate.awaits),
+                ],
+            )
+        )
     for alternative in assessment.alternatives:
-        parts.append(part("alternative", part=[part("concept", valueCodeableConcept=concept(alternative.code, terminology, on)), part("reason", valueString=alternative.reason)]))
+        parts.append(
+            part(
+                "alternative",
+                part=[
+                    part("concept", valueCodeableConcept=concept(alternative.code, terminology, on)),
+                    part("reason", valueString=alternative.reason),
+                ],
+            )
+        )
     parts += [element_part(element) for element in assessment.elements]
     parts += [part("ask", valueCode=name) for name in (query.ask if query else assessment.ask)]
     if query:
         questionnaire = questionnaire_of(query, assessment)
-        parts += [part("questionnaire", resource=questionnaire), part("questionnaireResponse", resource=prepopulated(questionnaire, assessment))]
+        parts += [
+            part("questionnaire", resource=questionnaire),
+            part("questionnaireResponse", resource=prepopulated(questionnaire, assessment)),
+        ]
     if assessment.issues:
         parts.append(part("outcome", resource=outcome(assessment.issues)))
     return part("assessment", part=parts)
@@ -61,15 +92,25 @@ def assessment_part(assessment: Assessment, query: Query | None, terminology: Te
 
 def reason(assessment: Assessment) -> str:
     """Why the answer is what it is, in one sentence without the patient's words."""
-    unused = assessment.documentation.verification if assessment.documentation.verification in ("refuted", "entered-in-error") else assessment.documentation.clinical
-    if assessment.disposition == "not-applicable" and unused in ("refuted", "entered-in-error", "resolved", "inactive", "remission"):
+    unused = (
+        assessment.documentation.verification
+        if assessment.documentation.verification in ("refuted", "entered-in-error")
+        else assessment.documentation.clinical
+    )
+    if assessment.disposition == "not-applicable" and unused in (
+        "refuted",
+        "entered-in-error",
+        "resolved",
+        "inactive",
+        "remission",
+    ):
         return f"The Condition is {unused}, so nothing is suggested or asked."
     if assessment.disposition == "not-applicable" and assessment.candidates:
         return "The condition is classified elsewhere and complete there, so nothing is asked."
     return {
         "code-supported": "The provider's own statement documents every required element, so a code is selected.",
         "query": "A required element is missing, uncertain or in conflict, so no code is selected and it is asked for.",
-        "not-applicable": "The narrowing is denied, historical, hypothetical or another person's, so nothing is suggested or asked.",
+        "not-applicable": "The narrowing is denied, historical, hypothetical or another person's: nothing to say.",
         "not-assessed": "The recorded code belongs to a family without a rule pack; only its validity was checked.",
         "out-of-scope": "The record names no stenosis, canal or code of these families, so there is nothing to say.",
     }[assessment.disposition]
@@ -77,13 +118,26 @@ def reason(assessment: Assessment) -> str:
 
 def element_part(element: Element) -> Json:
     values = [part("value", valueCoding={"system": ELEMENT_SYSTEM, "code": value}) for value in element.values]
-    return part("element", part=[part("name", valueCode=element.name), part("status", valueCode=element.status), *values, *(evidence_part(e) for e in element.evidence if e.quote)])
+    return part(
+        "element",
+        part=[
+            part("name", valueCode=element.name),
+            part("status", valueCode=element.status),
+            *values,
+            *(evidence_part(e) for e in element.evidence if e.quote),
+        ],
+    )
 
 
 def evidence_part(evidence: Evidence) -> Json:
     passage = evidence.passage
-    parts = [part("quote", valueString=evidence.quote), part("source", valueReference={"reference": passage.source}), part("expression", valueString=passage.expression),
-             part("start", valueInteger=evidence.start), part("end", valueInteger=evidence.end)]
+    parts = [
+        part("quote", valueString=evidence.quote),
+        part("source", valueReference={"reference": passage.source}),
+        part("expression", valueString=passage.expression),
+        part("start", valueInteger=evidence.start),
+        part("end", valueInteger=evidence.end),
+    ]
     if passage.date:
         parts.append(part("date", valueDate=passage.date))
     parts.append(part("assertion", valueCode=evidence.assertion))
@@ -96,8 +150,12 @@ def outcome(issues: Iterable[Issue]) -> Json:
 
 
 def _issue(issue: Issue) -> Json:
-    built: Json = {"severity": issue.severity, "code": _ISSUE_CODES.get(issue.flag, "business-rule"),
-                   "details": {"coding": [{"system": FLAG_SYSTEM, "code": issue.flag}], "text": issue.says}, "diagnostics": issue.rule}
+    built: Json = {
+        "severity": issue.severity,
+        "code": _ISSUE_CODES.get(issue.flag, "business-rule"),
+        "details": {"coding": [{"system": FLAG_SYSTEM, "code": issue.flag}], "text": issue.says},
+        "diagnostics": issue.rule,
+    }
     if issue.expression:
         built["expression"] = [issue.expression]
     return built
@@ -108,7 +166,11 @@ def release_parts(dates: Iterable[str], terminology: Terminology, software: str)
     for on in dict.fromkeys(dates):
         main = terminology.main
         year = terminology.icd10cm.status(next(iter(main.codes.values())), on).release
-        inner = [part("date", valueDate=on), part("pack", valueString=main.id), part("packVersion", valueString=main.version)]
+        inner = [
+            part("date", valueDate=on),
+            part("pack", valueString=main.id),
+            part("packVersion", valueString=main.version),
+        ]
         inner += [part("icd10cm", valueString=str(year))] if year else []
         yield part("release", part=[*inner, part("software", valueString=software)])
 
@@ -122,32 +184,67 @@ def questionnaire_of(query: Query, assessment: Assessment) -> Json:
     for question in query.questions:
         items += _question_items(question)
     asked = set(query.ask)
-    items += [_documented_item(element) for element in assessment.elements if element.name not in asked and element.status == "documented" and element.values]
-    return {"resourceType": "Questionnaire", "status": "active", "title": "Documentation query", "subjectType": ["Patient"], "item": items}
+    items += [
+        _documented_item(element)
+        for element in assessment.elements
+        if element.name not in asked and element.status == "documented" and element.values
+    ]
+    return {
+        "resourceType": "Questionnaire",
+        "status": "active",
+        "title": "Documentation query",
+        "subjectType": ["Patient"],
+        "item": items,
+    }
 
 
 def _documented_item(element: Element) -> Json:
     """What the record already answers, hidden and read-only: a place for the prepopulated answer."""
-    return {"linkId": element.name, "type": "string", "readOnly": True, "extension": [{"url": HIDDEN, "valueBoolean": True}]}
+    return {
+        "linkId": element.name,
+        "type": "string",
+        "readOnly": True,
+        "extension": [{"url": HIDDEN, "valueBoolean": True}],
+    }
 
 
 def _indicator_item(number: int, evidence: Evidence) -> Json:
     passage = evidence.passage
     label = _label(evidence)
-    extension = [{"url": "quote", "valueString": evidence.quote}, {"url": "source", "valueReference": {"reference": passage.source}}, {"url": "expression", "valueString": passage.expression},
-                 {"url": "start", "valueInteger": evidence.start}, {"url": "end", "valueInteger": evidence.end}, {"url": "priorEncounter", "valueBoolean": passage.earlier_encounter}]
+    extension = [
+        {"url": "quote", "valueString": evidence.quote},
+        {"url": "source", "valueReference": {"reference": passage.source}},
+        {"url": "expression", "valueString": passage.expression},
+        {"url": "start", "valueInteger": evidence.start},
+        {"url": "end", "valueInteger": evidence.end},
+        {"url": "priorEncounter", "valueBoolean": passage.earlier_encounter},
+    ]
     if passage.date:
         extension.append({"url": "date", "valueDate": passage.date})
     if passage.status:
         extension.append({"url": "status", "valueCode": passage.status})
-    return {"linkId": f"indicator-{number}", "type": "display", "text": f"“{evidence.quote}” — {label}", "extension": [{"url": INDICATOR, "extension": extension}]}
+    return {
+        "linkId": f"indicator-{number}",
+        "type": "display",
+        "text": f"“{evidence.quote}” — {label}",
+        "extension": [{"url": INDICATOR, "extension": extension}],
+    }
 
 
 def _label(evidence: Evidence) -> str:
     passage = evidence.passage
     kind = passage.expression.split(".")[0]  # the source may be an absolute URL or a urn:uuid
-    names = {"Condition": "problem or diagnosis", "DiagnosticReport": "diagnostic report", "DocumentReference": "note", "Observation": "observation"}
-    shown = [f"{_ORIGINS[passage.author]}, {names.get(kind, kind)}", f"dated {passage.date}" if passage.date else "undated", f"status {passage.status or 'not stated'}"]
+    names = {
+        "Condition": "problem or diagnosis",
+        "DiagnosticReport": "diagnostic report",
+        "DocumentReference": "note",
+        "Observation": "observation",
+    }
+    shown = [
+        f"{_ORIGINS[passage.author]}, {names.get(kind, kind)}",
+        f"dated {passage.date}" if passage.date else "undated",
+        f"status {passage.status or 'not stated'}",
+    ]
     return ", ".join([*shown, *(["prior encounter"] if passage.earlier_encounter else [])])
 
 
@@ -157,8 +254,15 @@ def _question_items(question: Question) -> list[Json]:
         return [{**item, "type": "date" if question.kind == "date" else "text"}]
     options = [_option(o.code, o.text, o.indicators) for o in question.options]
     options += [_option("other", "Other"), _option("unable-to-determine", "Unable to determine")]
-    other = {"linkId": f"{question.element}.other", "text": "Other (please specify)", "type": "text", "required": False,
-             "enableWhen": [{"question": question.element, "operator": "=", "answerCoding": {"system": OPTION_SYSTEM, "code": "other"}}]}
+    other = {
+        "linkId": f"{question.element}.other",
+        "text": "Other (please specify)",
+        "type": "text",
+        "required": False,
+        "enableWhen": [
+            {"question": question.element, "operator": "=", "answerCoding": {"system": OPTION_SYSTEM, "code": "other"}}
+        ],
+    }
     return [{**item, "type": "choice", "answerOption": options}, other]
 
 
@@ -172,6 +276,10 @@ def _option(code: str, text: str, indicators: Sequence[int] = ()) -> Json:
 def prepopulated(questionnaire: Mapping[str, Any], assessment: Assessment) -> Json:
     """What the record already answers; never an answer to a question that is asked."""
     hidden = {item["linkId"] for item in questionnaire["item"] if item.get("readOnly")}
-    items = [{"linkId": element.name, "answer": [{"valueString": ", ".join(element.values)}]} for element in assessment.elements if element.name in hidden]
+    items = [
+        {"linkId": element.name, "answer": [{"valueString": ", ".join(element.values)}]}
+        for element in assessment.elements
+        if element.name in hidden
+    ]
     response: Json = {"resourceType": "QuestionnaireResponse", "status": "in-progress"}
     return {**response, "item": items} if items else response

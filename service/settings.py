@@ -50,7 +50,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     given = {name.removeprefix(PREFIX): value for name, value in environment.items() if name.startswith(PREFIX)}
     for name in given:
         if name not in KNOWN:
-            raise SettingError(f"{PREFIX}{name} is no setting of this service. Known: {', '.join(PREFIX + known for known in sorted(KNOWN))}.")
+            raise SettingError(
+                f"{PREFIX}{name} is no setting of this service. "
+                f"Known: {', '.join(PREFIX + known for known in sorted(KNOWN))}."
+            )
     if given.get("AUTH", "none") != "none":
         raise SettingError(f"{PREFIX}AUTH: only none is available in this version.")
     level = given.get("LOG_LEVEL", "INFO").upper()
@@ -62,8 +65,20 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     hook_domain = given.get("HOOK_DOMAIN", "")
     if hook_domain and not _REVERSE_DOMAIN.fullmatch(hook_domain):
         raise SettingError(f"{PREFIX}HOOK_DOMAIN is a reverse domain that you own, in lower case, such as org.example.")
-    policies, codes, wants_care = _policies(_path("PAYER_POLICIES", given)) if "PAYER_POLICIES" in given else ((), frozenset[str](), False)
-    return Settings(_path("TERMINOLOGY", given), _path("LEXICON", given), policies, codes, wants_care, base_url, level, given.get("ALLOW_INSECURE") == "1", hook_domain)
+    policies, codes, wants_care = (
+        _policies(_path("PAYER_POLICIES", given)) if "PAYER_POLICIES" in given else ((), frozenset[str](), False)
+    )
+    return Settings(
+        _path("TERMINOLOGY", given),
+        _path("LEXICON", given),
+        policies,
+        codes,
+        wants_care,
+        base_url,
+        level,
+        given.get("ALLOW_INSECURE") == "1",
+        hook_domain,
+    )
 
 
 def _path(name: str, given: Mapping[str, str]) -> Path | None:
@@ -79,9 +94,19 @@ def _policies(path: Path | None) -> tuple[tuple[PayerPolicy, ...], frozenset[str
     """The operator's file: {"policies": [...], "manipulation_procedures": [...], "conservative_care": true}."""
     try:
         page = json.loads(path.read_text("utf-8")) if path else {}
-        policies = tuple(PayerPolicy(entry["id"], entry["says"], tuple(entry.get("coverage", ())), tuple(entry.get("procedures", ())), tuple(entry.get("first_diagnosis", ())))
-                         for entry in page.get("policies", ()))
+        policies = tuple(
+            PayerPolicy(
+                entry["id"],
+                entry["says"],
+                tuple(entry.get("coverage", ())),
+                tuple(entry.get("procedures", ())),
+                tuple(entry.get("first_diagnosis", ())),
+            )
+            for entry in page.get("policies", ())
+        )
         return policies, frozenset(page.get("manipulation_procedures", ())), page.get("conservative_care") is True
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise SettingError(f"{PREFIX}PAYER_POLICIES: the file is not readable. It holds JSON with `policies` (each with id, says, coverage, procedures, first_diagnosis), "
-                           "`manipulation_procedures` and `conservative_care`.") from None
+        raise SettingError(
+            f"{PREFIX}PAYER_POLICIES: the file is not readable. It holds JSON with `policies` (each with id, says, "
+            "coverage, procedures, first_diagnosis), `manipulation_procedures` and `conservative_care`."
+        ) from None

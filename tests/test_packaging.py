@@ -88,9 +88,7 @@ def test_a_bare_checkout_finds_its_own_folders_from_anywhere(tmp_path: Path) -> 
 def run(command: list[str | Path], *, cwd: Path) -> str:
     """What the command prints; what it had to say besides when it fails."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    done = subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -17,14 +17,14 @@ def findings(scene: Scene, passage: Passage, counts: str) -> Iterator[Finding]:
     """All findings of a sentence; in sections that do not count only what was imaged is taken."""
     yield from _imaging(scene, passage, counts)
     yield from _examined(scene, passage, counts)
-    if counts in ("findings", "anatomy"):
+    if counts in ("findings", "anatomy", "uncertain"):
         yield from _framing(scene, passage)
         yield from _functions(scene, passage)
         yield from _pressures(scene, passage)
         yield from _companions(scene, passage)
         for mention in scene.of("undetermined"):
             yield _finding("undetermined", "undetermined", mention, passage)
-    if counts in ("findings", "anatomy", "history"):
+    if counts in ("findings", "anatomy", "uncertain", "history"):
         yield from _care(scene, passage)
 
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from service.coding import beside
 from service.coding.corrections import correct
 from service.coding.lexicon import Lexicon
-from service.coding.model import Finding, Passage, Reading, Statement
+from service.coding.model import Assertion, Finding, Passage, Reading, Statement
 from service.coding.places import place_findings, regions_joined
 from service.coding.scene import FILLERS, JOINERS, Place, Scene, lay_out
 from service.coding.sentences import find_sections, find_sentences
 from service.coding.statements import read_scene, set_aside
 
-COUNTING = frozenset({"findings", "anatomy"})
+COUNTING = frozenset({"findings", "anatomy", "uncertain"})
 _CORRECTING = frozenset(
     {"addendum", "addenda", "correction", "corrected report", "amended report", "revised impression"}
 )
@@ -56,6 +56,8 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         block = _entered(block, scene, several_blocks=several)
         new = [_under(block, s) for s in read_scene(scene, passage, () if _of_all_levels(scene) else block.places)]
         findings.extend(set_aside(scene, passage))
+        if span.section.counts == "uncertain":
+            new = [replace(s, assertion="uncertain") if s.assertion == "affirmed" else s for s in new]
         if new:
             statements = _corrected(statements, new, span.section.name)
         else:
@@ -110,7 +112,9 @@ def _of_all_levels(scene: Scene) -> bool:
 
 def _is_numbered(scene: Scene) -> bool:
     words = [token.word for token in scene.tokens[:3]]
-    return len(words) == 3 and (words[0] == "(" and words[1].isdigit() or words[0].isdigit() and words[1] in (".", ")"))
+    if len(words) < 3:
+        return False
+    return (words[0] == "(" and words[1].isdigit()) or (words[0].isdigit() and words[1] in (".", ")"))
 
 
 def _starts_line(scene: Scene) -> bool:
@@ -137,6 +141,9 @@ def _fragment(statements: list[Statement], scene: Scene, passage: Passage, *, co
     if not statements or statements[-1].assertion in ("negated", "historical"):
         return statements
     last = statements[-1]
+    doubt = _doubt(scene)
+    if doubt:
+        return [*statements[:-1], replace(last, assertion=doubt)]
     if corrects and scene.places:
         last = replace(last, regions=(), levels=tuple(label for place in scene.places for label in place.labels))
     places = scene.places if corrects else _only_places(scene)
@@ -149,6 +156,23 @@ def _fragment(statements: list[Statement], scene: Scene, passage: Passage, *, co
     if causes and (corrects or not last.causes):
         return [*statements[:-1], replace(last, causes=causes)]
     return statements
+
+
+_DOUBTS = frozenset(
+    "this that it is remains still yet only diagnosis dx finding at time not being to be as was the".split()
+)
+
+
+def _doubt(scene: Scene) -> Assertion | None:
+    """'Not yet confirmed.' 'This is probable only.' 'Ruled out.': the certainty of the sentence before."""
+    cues = scene.of("hedge", "negation")
+    covered = {p for cue in cues for p in range(cue.first, cue.last + 1)}
+    rest = [token.word for p, token in enumerate(scene.tokens) if p not in covered and token.word.isalpha()]
+    if not cues or len(scene.tokens) > 10 or not set(rest) <= _DOUBTS:
+        return None
+    words = {token.word for token in scene.tokens}
+    denied = words & {"ruled", "excluded"} and not scene.of("hedge")
+    return "negated" if denied else "uncertain" if scene.of("hedge") or "confirmed" in words else None
 
 
 def _only_places(scene: Scene) -> list[Place]:

@@ -32,12 +32,6 @@ from service.coding.sentences import Span, find_sections, find_sentences
 # A card cuts a quote at 240 characters and a form is to fit on one screen.
 LONGEST_SENTENCE, LONGEST_NAME, MOST_INDICATORS = 240, 100, 8
 
-TISSUE_OPTIONS = {
-    "connective": "Ligament or other connective tissue",
-    "osseous": "Bone",
-    "disc": "Intervertebral disc",
-    "subluxation": "Vertebral subluxation",
-}
 SPACE_OPTIONS = {"canal": "Spinal canal or lateral recess", "foramen": "Intervertebral (neural) foramen"}
 CERTAINTY_OPTIONS = {"confirmed": "Confirmed", "under-evaluation": "Still under evaluation", "ruled-out": "Ruled out"}
 PROCESS_OPTIONS = {
@@ -55,7 +49,7 @@ IMAGING_OPTIONS = {
 _DOMAINS: dict[str, tuple[str, ...]] = {
     "narrowing": ("yes", "no"),
     "space": ("canal", "foramen"),
-    "tissue": (*TISSUE_OPTIONS, "unable"),
+    "tissue": ("connective", "osseous", "disc", "subluxation", "unable"),
     "region": REGIONS,
     "framing": ("biomechanical", "elsewhere"),
     "certainty": ("yes", "no"),
@@ -66,7 +60,7 @@ def build_query(assessment: Assessment, terminology: Terminology) -> Query | Non
     """The questions of one assessment with their indicators; None where nothing is asked."""
     if not assessment.ask:
         return None
-    form = _Form(assessment, terminology.lexicon)
+    form = _Form(assessment, terminology)
     order = ordered(
         assessment.ask,
         tuple((name, element.values) for name, element in form.elements.items() if name in REQUIRED),
@@ -150,8 +144,9 @@ def _each_once(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
 class _Form:
     """The questions of one assessment and the indicators that they share."""
 
-    def __init__(self, assessment: Assessment, lexicon: Lexicon) -> None:
-        self.assessment, self.record = assessment, _Record(assessment.documentation, lexicon)
+    def __init__(self, assessment: Assessment, terminology: Terminology) -> None:
+        self.assessment, self.terminology = assessment, terminology
+        self.record = _Record(assessment.documentation, terminology.lexicon)
         self.elements = {element.name: element for element in assessment.elements}
         self.grounds = {"region": self._regions(), "tissue": self._tissues(), "framing": self._processes()}
         self.indicators = self._indicators()
@@ -240,7 +235,8 @@ class _Form:
 
     def _tissue_options(self) -> tuple[Option, ...]:
         """One option for each tissue that an indicator names; where they are several, also their combination."""
-        options = self._resting_options("tissue", TISSUE_OPTIONS)
+        texts = {tissue: self.terminology.tissue_name(tissue, "option") for tissue in self.terminology.tissues}
+        options = self._resting_options("tissue", texts)
         if len(options) < 2:
             return options
         all_of_them = tuple(dict.fromkeys(n for option in options for n in option.indicators))
