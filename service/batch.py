@@ -5,12 +5,14 @@ A record is judged as before a claim. One that cannot be read becomes a line tha
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import os
 import re
 import signal
 import sys
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -275,7 +277,7 @@ def _written(lines: Iterable[dict[str, Any]]) -> bytes:
 
 def judge_all(records: Iterable[Record], settings: Settings, *, workers: int, every: bool) -> Iterator[Findings]:
     """The findings in the order of the records, whatever the number of workers."""
-    assist = open_assist(settings)  # with several workers too: wrong knowledge is told here, by name
+    assist = _frozen_assist(settings)  # with several workers too: wrong knowledge is told here, by name
     if workers == 1:
         return (judge(record, assist, every=every) for record in records)
     return _judge_in_processes(records, settings, workers, every)
@@ -284,14 +286,17 @@ def judge_all(records: Iterable[Record], settings: Settings, *, workers: int, ev
 def _judge_in_processes(records: Iterable[Record], settings: Settings, workers: int, every: bool) -> Iterator[Findings]:
     # spawn: the same on every system, and no thread of this process is copied half-way.
     spawning = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, spawning, _prepare_worker, (settings, every)) as pool:
-        waiting: deque[Future[list[Findings]]] = deque()
+    pool = ProcessPoolExecutor(workers, spawning, _prepare_worker, (settings, every))
+    waiting: deque[Future[list[Findings]]] = deque()
+    try:
         for chunk in _chunks(records):
             waiting.append(pool.submit(_judge_chunk, chunk))
             if len(waiting) > CHUNKS_AHEAD * workers:
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _chunks(records: Iterable[Record]) -> Iterator[list[Record]]:
@@ -312,7 +317,23 @@ _worker: dict[str, Any] = {}  # what a worker process keeps from chunk to chunk
 
 def _prepare_worker(settings: Settings, every: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process ends the workers
-    _worker.update(assist=open_assist(settings), every=every)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _worker.update(assist=_frozen_assist(settings), every=every)
+
+
+def _end_with_parent() -> None:
+    """A worker whose main process was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
+
+
+def _frozen_assist(settings: Settings) -> Assist:
+    assist = open_assist(settings)
+    gc.collect()
+    gc.freeze()  # what was loaded stays: the collector need not walk it for each record
+    return assist
 
 
 def _judge_chunk(records: Sequence[Record]) -> list[Findings]:

@@ -8,6 +8,7 @@ import gc
 import ipaddress
 import logging
 import os
+import signal
 import socket
 import sys
 import time
@@ -288,7 +289,7 @@ def _check(options: argparse.Namespace) -> int:
     for path in options.inputs:
         _refuse_missing(path)
     settings, begun = read_settings(os.environ), time.perf_counter()
-    with _output(options.output) as output, _progress(options) as progress:
+    with _stopped_once(), _output(options.output) as output, _progress(options) as progress:
         tally = check_files(
             options.inputs, output, settings, workers=options.workers, every=options.every, progress=progress
         )
@@ -302,6 +303,25 @@ def _refuse_missing(path: str) -> None:
         raise CommandError(f"{path} does not exist. Give the path of a file, or - for standard input.")
     if Path(path).is_dir():
         raise CommandError(f"{path} is a folder. Give the files in it, such as {path.rstrip('/')}/*.ndjson.")
+
+
+@contextmanager
+def _stopped_once() -> Iterator[None]:
+    """The first signal ends the batch in good order; a second one would break into that and leave workers behind."""
+
+    def stop(number: int, _frame: object) -> None:
+        for each in handlers:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in handlers:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from service.coding.lexicon import Lexicon
 from service.coding.model import Assertion, Finding, Passage, Reading, Statement
 from service.coding.places import place_findings, regions_joined
 from service.coding.scene import FILLERS, JOINERS, Place, Scene, lay_out
-from service.coding.sentences import find_sections, find_sentences
+from service.coding.sentences import Section, find_sections, find_sentences
 from service.coding.statements import read_scene, set_aside
 
 COUNTING = frozenset({"findings", "anatomy", "uncertain"})
@@ -57,7 +57,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         new = [_under(block, s) for s in read_scene(scene, passage, () if _of_all_levels(scene) else block.places)]
         findings.extend(set_aside(scene, passage))
         if span.section.counts == "uncertain":
-            new = [replace(s, assertion="uncertain") if s.assertion == "affirmed" else s for s in new]
+            new = [_doubted(s, span.section) for s in new]
         if new:
             statements = _corrected(statements, new, span.section.name)
         else:
@@ -67,6 +67,14 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         statements.extend(new)
         block = _left_by(block, scene, passage, spoke=bool(new))
     return Reading(passage, tuple(_shared_block_tissues(statements)), tuple(findings))
+
+
+def _doubted(statement: Statement, section: Section) -> Statement:
+    """What stands under 'Differential diagnosis:' is uncertain; the heading belongs to the quote."""
+    if statement.assertion not in ("affirmed", "uncertain"):
+        return statement
+    evidence = replace(statement.evidence, start=min(section.start, statement.evidence.start), assertion="uncertain")
+    return replace(statement, assertion="uncertain", evidence=evidence)
 
 
 def _entered(block: _Block, scene: Scene, *, several_blocks: bool) -> _Block:
@@ -143,7 +151,8 @@ def _fragment(statements: list[Statement], scene: Scene, passage: Passage, *, co
     last = statements[-1]
     doubt = _doubt(scene)
     if doubt:
-        return [*statements[:-1], replace(last, assertion=doubt)]
+        evidence = replace(last.evidence, end=max(last.evidence.end, scene.span.end), assertion=doubt)
+        return [*statements[:-1], replace(last, assertion=doubt, evidence=evidence)]
     if corrects and scene.places:
         last = replace(last, regions=(), levels=tuple(label for place in scene.places for label in place.labels))
     places = scene.places if corrects else _only_places(scene)

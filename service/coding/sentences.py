@@ -50,7 +50,7 @@ def find_sections(text: str, known: Mapping[str, str]) -> list[Section]:
     sections = []
     for (name, counts, at, content), following in zip(heads, [*heads[1:], None], strict=True):
         end = following[2] if following else len(text)
-        start = at if counts == "anatomy" else content
+        start = at if counts in ("anatomy", "uncertain") else content
         if end > start:
             sections.append(Section(name, counts, start, end))
     return sections
