@@ -24,7 +24,8 @@ def test_the_first_request_has_the_answer_that_is_shown(client: FlaskClient) -> 
     assert '"valueCode": "code-supported"' in text
     for words in re.findall(r"^ {3}note +(.+)$", README, re.M):
         assert words in text
-    assert [p["valueCode"] for p in assessment if p["name"] == "ask"] == re.findall(r"^ask +(.+)$", README, re.M)[0].split()
+    asked = [p["valueCode"] for p in assessment if p["name"] == "ask"]
+    assert asked == re.findall(r"^ask +(.+)$", README, re.M)[0].split()
     quote, start, end = re.findall(r"evidence +“(.+)” .*\[(\d+):(\d+)\]", README)[0]
     assert json.loads(body[1])["code"]["text"][int(start) : int(end)] == quote
     assert quote in text
