@@ -77,6 +77,27 @@ def test_an_installed_wheel_finds_its_own_folders_from_anywhere(installed: Path,
     assert printed.split("\n")[:2] == [str(site_packages / "service" / folder) for folder in FOLDERS_BESIDE_THE_PACKAGE]
 
 
+ONE_HOOK_CALL = """
+import json
+from service.app import create_app
+words = "Biomechanical lesion: neural canal narrowed by thick ligamentum flavum at C5-C6"
+condition = {"resourceType": "Condition", "id": "c1", "subject": {"reference": "Patient/p1"}, "code": {"text": words}}
+call = {
+    "hook": "patient-view",
+    "hookInstance": "2f6a4a0e-4b2b-4f0c-9a53-6a3a3a3f1a11",
+    "context": {"userId": "Practitioner/d1", "patientId": "p1"},
+    "prefetch": {"conditions": {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": condition}]}},
+}
+answer = create_app().test_client().post("/cds-services/coding-assist", json=call)
+action = answer.get_json()["cards"][0]["suggestions"][0]["actions"][0]
+print(answer.status_code, action["type"], action["resource"]["code"]["coding"][0]["code"])
+"""
+
+
+def test_an_installed_wheel_answers_one_hook_call(installed: Path, tmp_path: Path) -> None:
+    assert run([installed, "-I", "-c", ONE_HOOK_CALL], cwd=tmp_path) == "200 update M99.41\n"
+
+
 def test_a_bare_checkout_finds_its_own_folders_from_anywhere(tmp_path: Path) -> None:
     # -S leaves out everything that is installed, the editable install of this checkout too.
     program = f"import sys; sys.path.insert(0, {str(REPO)!r})" + WHERE_THE_FOLDERS_ARE
