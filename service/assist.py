@@ -138,13 +138,16 @@ def with_inline_diagnoses(request: Request) -> Request:
 
 
 def _asked_once(assessments: Sequence[Assessment]) -> list[Assessment]:
-    """Supporting elements are asked for once in a request, not again for each Condition (POLICY section 1)."""
-    asked: set[str] = set()
-    once = []
-    for assessment in assessments:
-        once.append(replace(assessment, ask=tuple(name for name in assessment.ask if name not in asked)))
-        asked.update(name for name in assessment.ask if name in SUPPORTING)
-    return once
+    """Supporting elements are asked for once in a request (POLICY 1): with a code to offer rather than without."""
+    owner: dict[str, int] = {}
+    for index, assessment in sorted(enumerate(assessments), key=lambda item: not item[1].suggestions):
+        for name in assessment.ask:
+            if name in SUPPORTING:
+                owner.setdefault(name, index)
+    return [
+        replace(assessment, ask=tuple(name for name in assessment.ask if owner.get(name, index) == index))
+        for index, assessment in enumerate(assessments)
+    ]
 
 
 def _icd_code(assessment: Assessment) -> str:

@@ -109,7 +109,7 @@ def read_records(name: str, stream: BinaryIO) -> Iterator[Record]:
     if _is_ndjson(name, first_lines):
         for number, line, size in chain(head, lines):
             if line.strip():
-                yield Record(name, number, line, size, is_line=True)
+                yield Record(name, number, line.strip(), size, is_line=True)
     elif first_lines:
         yield _document(name, chain(head, lines))
 

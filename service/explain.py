@@ -101,7 +101,7 @@ def _explain_condition(judged: Judged, letters: Letters, terminology: Terminolog
     print_block(console, "Suggestion", _suggestions(assessment, terminology))
     print_block(console, "Candidates", _candidates(assessment, terminology))
     print_block(console, "Elements", _elements(assessment.elements, letters))
-    print_block(console, "Questions to the provider", _questions(judged.query) if judged.query else ())
+    print_block(console, "Questions to the provider", _questions(judged.query, letters) if judged.query else ())
     print_block(console, "Rules that fired", _rules(assessment.hits))
     print_block(console, "Not these codes", _alternatives(assessment.alternatives))
     print_block(console, "Flags", [_flags(assessment.issues)] if assessment.issues else ())
@@ -189,6 +189,7 @@ def _readable(passage: Passage, start: int, end: int) -> str:
     words = passage.text[start:end]
     if passage.markup:  # its tags are blanked out, and line breaks mean nothing in HTML
         words = html.unescape(_BLANKS.sub(" ", words))
+        words = words if start else words.lstrip()
     return clean(_BLANK_LINES.sub("\n", words))
 
 
@@ -253,23 +254,36 @@ def _evidence(evidence: Iterable[Evidence], letters: Letters) -> Text:
     return Text("\n").join(Text.assemble(quote, (f" {letter}", "dim")) for quote, letter in shown)
 
 
-def _questions(query: Query) -> Iterator[RenderableType]:
+def _questions(query: Query, letters: Letters) -> Iterator[RenderableType]:
+    """The indicators with their numbers, then the questions, whose options refer to them."""
+    indicators = _grid()
+    for number, evidence in enumerate(query.indicators, 1):
+        quote = Text.assemble(_quoted(evidence), (f" {letters.get(_key(evidence.passage), '')}", "dim"))
+        indicators.add_row(Text(_superscript(number), style="dim"), quote)
+    yield indicators
+    questions = _grid()
     for number, question in enumerate(query.questions, 1):
-        answer = {"choice": "", "text": "  free text", "date": "  a date"}[question.kind]
-        element = (question.element, ELEMENT_STYLES[question.element])
-        yield Text.assemble(f"{number}. {question.text}  ", element, (answer, "dim"))
-        if question.kind == "choice":
-            yield Padding(_options(question, query), (0, 0, 0, 3))
+        questions.add_row(Text(f"{number}."), _question(question))
+    yield Padding(questions, (1 if query.indicators else 0, 0, 0, 0))
 
 
-def _options(question: Question, query: Query) -> RenderableType:
-    always = (Option("other", "Other"), Option("unable-to-determine", "Unable to determine"))
-    grid = _grid()
-    for option in (*question.options, *always):
-        rests_on = Text(", ").join(_quoted(query.indicators[number - 1]) for number in option.indicators)
-        rests_on.stylize("dim")
-        grid.add_row(Text(f"( ) {option.text}"), rests_on)
-    return grid
+def _question(question: Question) -> RenderableType:
+    answer = {"choice": "", "text": "  free text", "date": "  a date"}[question.kind]
+    asked = Text.assemble(clean(question.text), "  ", (question.element, ELEMENT_STYLES[question.element]))
+    asked.append(answer, style="dim")
+    if question.kind != "choice":
+        return asked
+    options = [*question.options, Option("other", "Other"), Option("unable-to-determine", "Unable to determine")]
+    return Group(asked, *map(_option, options))
+
+
+def _option(option: Option) -> Text:
+    rests_on = " ".join(map(_superscript, option.indicators))
+    return Text.assemble(f"( ) {clean(option.text)}", (f" {rests_on}", "dim"))
+
+
+def _superscript(number: int) -> str:
+    return str(number).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _rules(hits: Sequence[RuleHit]) -> Iterator[RenderableType]:

@@ -144,35 +144,39 @@ def _turns(scene: Scene, gap: range, target: int) -> bool:
     return False
 
 
+_BARE = frozenset({"no", "none", "nil", "negative", "neg", "absent", "excluded", "unlikely"})
+_ASK_FOR_A_SIGN = frozenset({"no", "none", "nil", "negative", "neg"})
+_PREDICATE_SIGNS = frozenset({":", "-", "is", "are", "–", "=", "("})
+
+
 def _answers(scene: Scene, cue: Mention, last: int, *, commas: bool = False) -> bool:
     """A cue behind what it governs: 'stenosis is not seen', 'stenosis: none', '..., questionable'."""
-    if not scene.same_clause(last, cue.first) or cue.first - last > _AFTER_REACH + (6 if commas else 0):
+    if not _in_reach(scene, cue, last) or cue.first - last > _AFTER_REACH + (6 if commas else 0):
         return False
     gap = range(last + 1, cue.first)
-    words = [scene.tokens[p].word for p in gap]
-    if any(
-        m.first in gap and m.kind in ("narrowing", "mass-effect", "link", "adequate")
-        for m in scene.mentions
-        if m.value != "because"
-    ):
+    if any(m.first in gap and m.kind in _GOVERNED and m.value != "because" for m in scene.mentions):
         return False
-    bare = cue.first == cue.last and scene.tokens[cue.first].word in (
-        "no",
-        "none",
-        "nil",
-        "negative",
-        "neg",
-        "absent",
-        "excluded",
-        "unlikely",
-    )
-    if bare and cue.concept.kind == "negation":
-        return (bool(words) and words[-1] in (":", "-", "is", "are", "–", "=", "(")) or (
-            not words and scene.tokens[cue.first].word not in ("no", "negative", "neg")
-        )
+    words = [scene.tokens[p].word for p in gap]
+    word = scene.tokens[cue.first].word
+    if cue.concept.kind == "negation" and cue.first == cue.last and word in _BARE:
+        near = len(words) <= 2 and "," not in words and word not in _ASK_FOR_A_SIGN
+        return near or (bool(words) and words[-1] in _PREDICATE_SIGNS)
     if commas:
         return "," not in words or (_closes_clause(scene, cue) and _stands_alone(scene, last, cue))
     return "," not in words
+
+
+_GOVERNED = frozenset({"narrowing", "mass-effect", "link", "adequate"})
+
+
+def _in_reach(scene: Scene, cue: Mention, last: int) -> bool:
+    """In the same clause, or in the next one where that says nothing else ('..., but is unlikely')."""
+    if scene.same_clause(last, cue.first):
+        return True
+    clause = scene.clauses[cue.first]
+    others = ("narrowing", "mass-effect", "space", "tissue", "region", "level", "function", "framing")
+    alone = not any(scene.clauses[m.first] == clause for m in scene.of(*others))
+    return clause == scene.clauses[last] + 1 and alone
 
 
 def _stands_alone(scene: Scene, last: int, cue: Mention) -> bool:

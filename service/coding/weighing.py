@@ -347,14 +347,13 @@ def _named(key: str, wanted: Iterable[str], framings: set[str], tissues: set[str
 def _framing(
     statement: Statement, documentation: Documentation, terminology: Terminology, redirects: Sequence[Rule]
 ) -> Element:
+    denied = [f for f in _said_biomechanical(documentation) if f.assertion == "negated"]
+    if denied:
+        return Element("framing", "conflicting", (), _evidence_of(denied))
     words = [f for f in statement.framings if f.value == "category-words"]
     if words and not any(rule.settings.get("bars_families") for rule in redirects):
         return Element("framing", "documented", ("category-words",), _evidence_of(words[:1]))
-    said = [
-        f
-        for f in documentation.findings("framing", "provider")
-        if f.value == "biomechanical" and f.assertion == "affirmed"
-    ]
+    said = [f for f in _said_biomechanical(documentation) if f.assertion == "affirmed"]
     if said:
         return Element("framing", "documented", ("biomechanical",), _evidence_of(said[:1]))
     if chosen_code(documentation, terminology):
@@ -365,6 +364,10 @@ def _framing(
             "framing", "documented", tuple(dict.fromkeys(f.value for f in elsewhere)), _evidence_of(elsewhere)
         )
     return Element("framing", "missing", (), _evidence_of(elsewhere))
+
+
+def _said_biomechanical(documentation: Documentation) -> list[Finding]:
+    return [f for f in documentation.findings("framing", "provider") if f.value == "biomechanical"]
 
 
 def chosen_code(documentation: Documentation, terminology: Terminology) -> bool:
