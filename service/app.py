@@ -9,13 +9,12 @@ import uuid
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from service.assist import Assist, load_assist
+from service.assist import Assist, open_assist
 from service.cds_hooks import cds_hooks
 from service.fhir_api import fhir, fhir_response
 from service.json_body import MAX_BYTES, Issue, Refusal, issues_to_operation_outcome
 from service.rules_pages import rules_pages
 from service.settings import Settings
-from service.shipped import terminology_dir
 
 LOG = logging.getLogger("coding_assist")
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -40,13 +39,7 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None) -
     settings = settings or Settings()
     app = Flask(__name__, static_folder=None)
     app.config.update(BASE_URL=settings.base_url, HOOK_DOMAIN=settings.hook_domain, MAX_CONTENT_LENGTH=MAX_BYTES)
-    app.extensions["assist"] = assist or load_assist(
-        settings.terminology or terminology_dir(),
-        site_lexicon=settings.lexicon,
-        policies=settings.policies,
-        manipulation_codes=settings.manipulation_codes,
-        wants_care=settings.wants_care,
-    )
+    app.extensions["assist"] = assist or open_assist(settings)
     app.register_blueprint(cds_hooks)
     app.register_blueprint(fhir)
     app.register_blueprint(rules_pages)

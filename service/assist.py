@@ -18,6 +18,8 @@ from service.coding.query_check import QueryFault, QueryRules, load_query_rules,
 from service.concepts import load_concepts
 from service.fhir_in import Entry, Reader, Request, date_of_service
 from service.fhir_out import prepopulated, questionnaire_of
+from service.settings import Settings
+from service.shipped import terminology_dir
 
 SOFTWARE = f"fhir-coding-assist {__version__}"
 LOG = logging.getLogger("coding_assist")
@@ -99,6 +101,17 @@ class Assist:
             self.policies,
             self.manipulation_codes,
         )
+
+
+def open_assist(settings: Settings) -> Assist:
+    """The knowledge as the operator's settings have it; PackError when something in it is wrong."""
+    return load_assist(
+        settings.terminology or terminology_dir(),
+        site_lexicon=settings.lexicon,
+        policies=settings.policies,
+        manipulation_codes=settings.manipulation_codes,
+        wants_care=settings.wants_care,
+    )
 
 
 def load_assist(folder: Path, **options: Any) -> Assist:

@@ -22,16 +22,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-import orjson
-
-from service.assist import SOFTWARE, Answer, Assist, Judged, load_assist
+from service.assist import SOFTWARE, Answer, Assist, Judged, open_assist
 from service.coding.model import Issue
 from service.envelope import open_envelope
 from service.fhir_out import release_parts
 from service.json_body import Issue as JsonIssue
-from service.json_body import Refusal, parse_json
+from service.json_body import Refusal, dump_json, parse_json
 from service.settings import Settings
-from service.shipped import terminology_dir
 
 # Room for a Bundle of a long stay with scanned reports; a file without line ends must not fill the memory.
 MAX_RECORD = 32 * 1024 * 1024
@@ -85,17 +82,6 @@ class Findings:
     lines: bytes
     tally: Tally
     size: int
-
-
-def open_assist(settings: Settings) -> Assist:
-    """The knowledge as the operator's settings have it; PackError when something in it is wrong."""
-    return load_assist(
-        settings.terminology or terminology_dir(),
-        site_lexicon=settings.lexicon,
-        policies=settings.policies,
-        manipulation_codes=settings.manipulation_codes,
-        wants_care=settings.wants_care,
-    )
 
 
 # --- reading ------------------------------------------------------------------------------------------------------
@@ -269,7 +255,7 @@ def _says_something(line: dict[str, Any]) -> bool:
 
 
 def _written(lines: Iterable[dict[str, Any]]) -> bytes:
-    return b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines)
+    return b"".join(dump_json(line) + b"\n" for line in lines)
 
 
 # --- several at once ----------------------------------------------------------------------------------------------

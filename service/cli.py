@@ -30,12 +30,11 @@ from rich.text import Text
 
 from service import __version__
 from service.app import create_app
-from service.assist import Assist
+from service.assist import Assist, open_assist
 from service.batch import (
     Record,
     Tally,
     check_files,
-    open_assist,
     open_input,
     parse_record,
     place_of,

@@ -405,7 +405,7 @@ class _Record:
                     Finding("region", region, Evidence(passage, 0, len(passage.text))) for region in known["regions"]
                 ]
         for expression, text in _concept_texts(code, "DiagnosticReport.code"):
-            found += self._places(Passage(text, entry.reference, expression, "report"))
+            found += self._places(_title(entry, expression, text))
         return found
 
     @cached_property
@@ -444,9 +444,7 @@ class _Record:
                 )
                 return Finding("imaging.modality", known["modality"], Evidence(passage, 0, len(passage.text)))
         for expression, text in _concept_texts(report.get("code"), "DiagnosticReport.code"):
-            for finding in read(Passage(text, entry.reference, expression, "report"), self.lexicon).of(
-                "imaging.modality"
-            ):
+            for finding in read(_title(entry, expression, text), self.lexicon).of("imaging.modality"):
                 return finding
         for reading in self._report_readings:
             if reading.passage.source == entry.reference:
@@ -587,6 +585,14 @@ def _concept_texts(concept: Any, path: str, *, skip_icd: bool = False) -> Iterat
             continue
         if not (skip_icd and system_of(coding) in ("icd-10-cm", "other-icd")):
             yield f"{path}.coding[{index}].display", display
+
+
+def _title(entry: Entry, expression: str, text: str) -> Passage:
+    """The name of an exam, with the date and the status of its report."""
+    report = entry.resource
+    return Passage(
+        text, entry.reference, expression, "report", _effective(report), str(report.get("status") or "") or None
+    )
 
 
 def _reading_of(meaning: Mapping[str, Any], passage: Passage) -> Reading:

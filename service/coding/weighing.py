@@ -356,7 +356,8 @@ def _framing(
     said = [f for f in _said_biomechanical(documentation) if f.assertion == "affirmed"]
     if said:
         return Element("framing", "documented", ("biomechanical",), _evidence_of(said[:1]))
-    if chosen_code(documentation, terminology):
+    barred = any(rule.settings.get("bars_families") for rule in redirects)
+    if chosen_code(documentation, terminology) and not barred:
         return Element("framing", "documented", ("chosen-code",), ())
     elsewhere = [f for f in statement.framings if any(f.value in rule.when.get("framing", ()) for rule in redirects)]
     if elsewhere and any(rule.settings.get("complete") for rule in redirects):
