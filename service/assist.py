@@ -134,19 +134,14 @@ def with_inline_diagnoses(request: Request) -> Request:
     """A claim's inline diagnoses are judged as Conditions named `Claim#diagnosis[n]` (CONTRACT)."""
     if request.claim is None:
         return request
-    claim = request.claim.resource
-    inline = [
-        Entry(
-            {
-                "resourceType": "Condition",
-                "subject": claim.get("patient"),
-                "code": diagnosis["diagnosisCodeableConcept"],
-            },
-            f"Claim#diagnosis[{index}]",
-        )
-        for index, diagnosis in enumerate(claim.get("diagnosis") or ())
-        if isinstance(diagnosis.get("diagnosisCodeableConcept"), dict)
-    ]
+    claim, source = request.claim.resource, request.claim.reference
+    inline = []
+    for index, diagnosis in enumerate(claim.get("diagnosis") or ()):
+        concept = diagnosis.get("diagnosisCodeableConcept")
+        if isinstance(concept, dict):
+            condition = {"resourceType": "Condition", "subject": claim.get("patient"), "code": concept}
+            path = f"Claim.diagnosis[{index}].diagnosisCodeableConcept"
+            inline.append(Entry(condition, f"Claim#diagnosis[{index}]", source, path))
     return replace(request, conditions=[*request.conditions, *inline])
 
 

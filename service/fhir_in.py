@@ -49,10 +49,20 @@ _SPINAL_WORDS = re.compile(
 
 @dataclass(frozen=True)
 class Entry:
-    """A resource of the request and the reference that names it."""
+    """A resource of the request and the reference that names it.
+
+    A diagnosis that stands on the claim itself is read as a Condition; `stands_in` and `code_path` then say where.
+    """
 
     resource: Resource
     reference: str
+    stands_in: str = ""
+    code_path: str = "Condition.code"
+
+    @property
+    def source(self) -> str:
+        """The resource that holds the words."""
+        return self.stands_in or self.reference
 
     @property
     def type(self) -> str:
@@ -112,8 +122,8 @@ class _Record:
     def _own(self, entry: Entry) -> Documentation:
         condition = entry.resource
         readings = [read(passage, self.lexicon) for passage in self._condition_passages(entry)]
-        readings += self._coded(condition.get("code"), entry, "Condition.code")
-        codes = tuple(self._codes(condition))
+        readings += self._coded(condition.get("code"), entry, entry.code_path)
+        codes = tuple(self._codes(condition, entry))
         faults = list(self._condition_faults(condition, entry))
         dos = date_of_service(self.request, condition)
         if dos is None:
@@ -147,8 +157,8 @@ class _Record:
             "provider" if _is_provider(condition.get("asserter") or condition.get("recorder")) else "ancillary"
         )
         recorded = _date(condition.get("recordedDate"))
-        for expression, text in _concept_texts(condition.get("code"), "Condition.code", skip_icd=True):
-            yield Passage(text, entry.reference, expression, author, recorded)
+        for expression, text in _concept_texts(condition.get("code"), entry.code_path, skip_icd=True):
+            yield Passage(text, entry.source, expression, author, recorded)
         for index, note in enumerate(condition.get("note") or ()):
             if isinstance(note.get("text"), str):
                 by = author if _note_by_provider(note) else "ancillary"
@@ -164,9 +174,9 @@ class _Record:
                 for expression, text in _concept_texts(
                     concept, f"Condition.evidence[{index}].code[{number}]", skip_icd=True
                 ):
-                    yield Passage(text, entry.reference, expression, author, recorded)
+                    yield Passage(text, entry.source, expression, author, recorded)
 
-    def _codes(self, condition: Resource) -> Iterator[RecordedCode]:
+    def _codes(self, condition: Resource, entry: Entry) -> Iterator[RecordedCode]:
         by_hand = _by_practitioner(condition.get("asserter"))
         for index, coding in enumerate((condition.get("code") or {}).get("coding") or ()):
             code = coding.get("code")
@@ -177,7 +187,7 @@ class _Record:
                 yield RecordedCode(
                     "other" if system == "loinc" else system,
                     code,
-                    f"Condition.code.coding[{index}]",
+                    f"{entry.code_path}.coding[{index}]",
                     str(coding.get("display") or ""),
                     coding.get("userSelected") is True or by_hand,
                 )
@@ -189,7 +199,7 @@ class _Record:
             meaning = self.concepts.findings.get(str(coding.get("code"))) if system_of(coding) == "snomed" else None
             if meaning:
                 key = "display" if isinstance(coding.get("display"), str) and coding["display"] else "code"
-                passage = Passage(coding[key], entry.reference, f"{path}.coding[{index}].{key}", author)
+                passage = Passage(coding[key], entry.source, f"{path}.coding[{index}].{key}", author)
                 readings.append(_reading_of(meaning, passage))
         return readings
 
@@ -233,8 +243,8 @@ class _Record:
         """Every region that the diagnosis itself names, narrowing or not."""
         found = [
             f.value
-            for expression, text in _concept_texts(condition.get("code"), "Condition.code", skip_icd=True)
-            for f in self._places(Passage(text, entry.reference, expression))
+            for expression, text in _concept_texts(condition.get("code"), entry.code_path, skip_icd=True)
+            for f in self._places(Passage(text, entry.source, expression))
         ]
         return tuple(dict.fromkeys(found))
 

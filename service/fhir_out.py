@@ -236,6 +236,7 @@ def _label(evidence: Evidence) -> str:
     kind = passage.expression.split(".")[0]  # the source may be an absolute URL or a urn:uuid
     names = {
         "Condition": "problem or diagnosis",
+        "Claim": "recorded diagnosis",
         "DiagnosticReport": "diagnostic report",
         "DocumentReference": "note",
         "Observation": "observation",
