@@ -210,7 +210,7 @@ def _documented_item(element: Element) -> Json:
 
 def _indicator_item(number: int, evidence: Evidence) -> Json:
     passage = evidence.passage
-    label = _label(evidence)
+    label = source_label(evidence)
     extension = [
         {"url": "quote", "valueString": evidence.quote},
         {"url": "source", "valueReference": {"reference": passage.source}},
@@ -231,7 +231,7 @@ def _indicator_item(number: int, evidence: Evidence) -> Json:
     }
 
 
-def _label(evidence: Evidence) -> str:
+def source_label(evidence: Evidence) -> str:
     passage = evidence.passage
     kind = passage.expression.split(".")[0]  # the source may be an absolute URL or a urn:uuid
     names = {

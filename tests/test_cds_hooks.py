@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 
 from service.app import create_app
 from service.assist import Assist
-from service.cds_hooks import markdown
+from service.cards import markdown
 from service.fhir_out import ICD10CM
 from service.settings import SettingError, Settings, read_settings
 from service.validation import validate_resource

@@ -16,7 +16,7 @@ from uuid import UUID
 import pytest
 
 from service.assist import QUERY_RULES, Assist, Judged, form_faults
-from service.cds_hooks import Call, Cards
+from service.cards import Call, Cards
 from service.coding.errors import PackError
 from service.coding.model import ELEMENTS, Setting
 from service.coding.packs import REGIONS

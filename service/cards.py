@@ -1,0 +1,362 @@
+"""The cards of door 1: a code to take, a query to answer, a danger to see; never mixed, markup never let through."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from service.assist import Answer, Judged
+from service.coding.model import Assessment, CodingSuggestion, Evidence, Query, Question, RecordedCode, Rule
+from service.coding.model import Issue as Flagged
+from service.coding.packs import Terminology
+from service.fhir_in import Request
+from service.fhir_out import CANONICAL, Json, concept, questionnaire_of, source_label
+from service.interrupting import codes_on, danger_signs, earns_query, offered_codes
+
+LABEL = "FHIR Coding Assist"
+MAX_SUMMARY = 139  # CDS Hooks 2.0, "Card Attributes": less than 140 characters
+MAX_QUOTE = 240
+MAX_QUOTES = 6
+SDC_TEMP = "http://hl7.org/fhir/uv/sdc/CodeSystem/temp"
+TOPIC_SYSTEM = f"{CANONICAL}/CodeSystem/card-topic"
+OVERRIDE_SYSTEM = f"{CANONICAL}/CodeSystem/override-reason"
+TOPICS = {
+    "code": {"code": "code-suggestion", "display": "Code suggestion"},
+    "query": {"code": "documentation-query", "display": "Documentation query"},
+    "safety": {"code": "patient-safety", "display": "Patient safety"},
+}
+OVERRIDES = {
+    "code": {
+        "other-code-fits-better": "Another code fits better",
+        "documentation-differs": "The documentation says something else",
+        "left-to-coding-staff": "Left to coding staff",
+        "not-now": "Not now",
+    },
+    "query": {
+        "unable-to-determine": "Unable to determine",
+        "documented-elsewhere": "Documented elsewhere in the record",
+        "other-provider": "A question for another provider",
+        "declined": "Declined",
+    },
+    "safety": {
+        "considered": "Considered; the order stands",
+        "sign-not-present": "The finding is not present",
+        "not-spinal-manipulation": "The order is not a spinal manipulation",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a hook: the record that came with it, and the Conditions that its cards may be about."""
+
+    hook: str
+    instance: UUID
+    patient_id: str
+    request: Request
+    concerned: frozenset[str]
+
+    @property
+    def is_final(self) -> bool:
+        """The problem is already on the list: cards recommend, "in lieu of suggesting modifications" to it."""
+        return self.hook == "problem-list-item-create"
+
+
+# --- the record's words in a card ---------------------------------------------------------------------------------
+
+_MARKUP = re.compile(r"[\\`*_\[\]|~$]|:(?=//)|(?<=\bwww)\.", re.I)
+_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+_ADDRESS = re.compile(r"(?<=\S)@(?=\S)")  # GFM makes a mail link of it even where it is escaped
+
+
+def markdown(text: str, limit: int = MAX_QUOTE) -> str:
+    """Words as GitHub-flavoured Markdown that can only be words: no markup, no link, no HTML, nothing invisible."""
+    shown = _visible(text)
+    if len(shown) > limit:
+        shown = shown[: limit - 1].rstrip() + "…"
+    return _MARKUP.sub(lambda found: "\\" + found[0], _ADDRESS.sub(" @ ", shown).translate(_HTML))
+
+
+def _visible(text: str) -> str:
+    """Without control, bidi and other invisible characters; a line break or a run of blanks is one blank."""
+    kept = [char for char in " ".join(text.split()) if unicodedata.category(char)[0] != "C"]
+    return " ".join("".join(kept).split())
+
+
+def _quotes(evidence: Iterable[Evidence]) -> list[str]:
+    """Each quote with its source, date and status; one inside a longer one of the same text says nothing new."""
+    worded = [one for one in evidence if _visible(one.quote)]
+    longest = [one for one in worded if not any(_is_within(one, other) for other in worded)]
+    lines = [f"- “{markdown(one.quote)}” — {markdown(source_label(one))}" for one in longest]
+    return list(dict.fromkeys(lines))[:MAX_QUOTES]
+
+
+def _is_within(one: Evidence, other: Evidence) -> bool:
+    shorter = one.end - one.start < other.end - other.start
+    return shorter and one.passage == other.passage and other.start <= one.start and one.end <= other.end
+
+
+def _section(title: str, lines: Sequence[str]) -> list[str]:
+    return [f"**{title}**\n\n" + "\n".join(lines)] if lines else []
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_SUMMARY else text[: MAX_SUMMARY - 1].rstrip() + "…"
+
+
+# --- the cards ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Phrases the answer to one call: per Condition at most one code card, one query card and one safety card."""
+
+    call: Call
+    terminology: Terminology
+    base_url: str
+
+    def of(self, answer: Answer) -> list[Json]:
+        judged = [one for one in answer.judged if one.assessment.documentation.condition in self.call.concerned]
+        cards = list(self._safety_cards(answer.issues, judged))
+        for one in judged:
+            cards += self._code_card(one.assessment, _codes_beside(one, answer.judged))
+            if one.query and earns_query(one.assessment, one.query, self.terminology):
+                cards.append(self._query_card(one.assessment, one.query))
+        return cards
+
+    def _card(self, kind: str, assessment: Assessment, rule: str, **content: Any) -> Json:
+        topic = {"system": TOPIC_SYSTEM, **TOPICS[kind]}
+        card: Json = {"uuid": self._uuid(assessment, kind), "indicator": "info", **content}
+        card["source"] = {"label": LABEL, "url": f"{self.base_url}/rules/{rule}", "topic": topic}
+        reasons = OVERRIDES[kind].items()
+        card["overrideReasons"] = [{"system": OVERRIDE_SYSTEM, "code": c, "display": d} for c, d in reasons]
+        return card
+
+    def _uuid(self, assessment: Assessment, kind: str) -> str:
+        """The same for a retry of the same call, and for nothing else."""
+        condition = assessment.documentation.condition
+        return str(uuid5(NAMESPACE_URL, f"{CANONICAL}|{self.call.instance}|{condition}|{kind}"))
+
+    def _title(self, assessment: Assessment, code: str) -> str:
+        title: str = concept(code, self.terminology, self._on(assessment))["text"]
+        return f"{code} {title}" if title != code else code
+
+    def _on(self, assessment: Assessment) -> str:
+        return assessment.documentation.date_of_service or self.terminology.icd10cm.newest.in_force_from
+
+    # -- the code card
+
+    def _code_card(self, assessment: Assessment, beside: frozenset[str]) -> list[Json]:
+        offered = offered_codes(assessment, beside)
+        if not offered:
+            return []
+        replaced = self._replaced(assessment, offered[0])
+        content: Json = {
+            "summary": self._code_summary(assessment, offered),
+            "detail": self._code_detail(assessment, offered),
+            "indicator": "warning" if replaced else "info",
+        }
+        if not self.call.is_final:
+            content["suggestions"] = self._code_suggestions(assessment, offered)
+            content["selectionBehavior"] = "any" if len(offered) > 1 else "at-most-one"
+        rules = (self.terminology.rule(rule_id) for rule_id in offered[0].rules)
+        names = next((rule.id for rule in rules if rule and rule.kind == "names-code"), offered[0].rules[0])
+        return [self._card("code", assessment, names, **content)]
+
+    def _code_summary(self, assessment: Assessment, offered: Sequence[CodingSuggestion]) -> str:
+        if len(offered) == 1:
+            return _cut(f"The documentation supports {self._title(assessment, offered[0].code)}")
+        return _cut(f"The documentation supports {' and '.join(s.code for s in offered)}")
+
+    def _code_detail(self, assessment: Assessment, offered: Sequence[CodingSuggestion]) -> str:
+        sections = _section("From the record", _quotes(e for s in offered for e in s.evidence))
+        for suggestion in offered:
+            why = [f"- {markdown(says)}" for says in self._why(suggestion)]
+            sections += _section(f"Why {markdown(self._title(assessment, suggestion.code))}", why)
+            sections += _section("Note", [f"- {markdown(note, 400)}" for note in suggestion.notes])
+        codes = sorted(codes_on(assessment))
+        if codes:
+            sections.append(f"The problem is now coded {', '.join(markdown(code, 20) for code in codes)}.")
+        return "\n\n".join(sections)
+
+    def _why(self, suggestion: CodingSuggestion) -> Iterator[str]:
+        """What settles the framing and what names the code; that the elements are stated, the quotes show."""
+        rules = [rule for rule_id in suggestion.rules if (rule := self.terminology.rule(rule_id))]
+        return (rule.says for rule in rules if rule.kind in ("settles", "names-code"))
+
+    def _code_suggestions(self, assessment: Assessment, offered: Sequence[CodingSuggestion]) -> list[Json]:
+        condition = self._condition(assessment)
+        suggestions = []
+        for number, suggestion in enumerate(offered):
+            title = self._title(assessment, suggestion.code)
+            replaced = self._replaced(assessment, suggestion) if number == 0 else None
+            if replaced is None or "id" not in condition:
+                label, kind, resource = f"Add {title}", "create", self._own_condition(assessment, suggestion)
+            else:
+                label, kind = f"Code this problem as {title}", "update"
+                resource = _recoded(condition, self._coding(assessment, suggestion.code), replaced)
+            action = {"type": kind, "description": label, "resource": resource}
+            uuid = self._uuid(assessment, f"code|{suggestion.code}")
+            suggestions.append({"label": label, "uuid": uuid, "actions": [action]})
+        return suggestions
+
+    def _condition(self, assessment: Assessment) -> Json:
+        reference = assessment.documentation.condition
+        return dict(next(e.resource for e in self.call.request.conditions if e.reference == reference))
+
+    def _coding(self, assessment: Assessment, code: str) -> Json:
+        coding: Json = concept(code, self.terminology, self._on(assessment))["coding"][0]
+        return coding
+
+    def _replaced(self, assessment: Assessment, suggestion: CodingSuggestion) -> frozenset[int] | None:
+        """The positions of the wrong ICD-10-CM codings; None where the Condition keeps the code that it has."""
+        recorded = [code for code in assessment.documentation.codes if code.system == "icd-10-cm"]
+        if codes_on(assessment) & {s.code for s in assessment.suggestions}:
+            return None
+        wrong = [code for code in recorded if self._is_wrong(code, assessment, suggestion)]
+        return None if recorded and not wrong else frozenset(_position(code) for code in wrong)
+
+    def _is_wrong(self, recorded: RecordedCode, assessment: Assessment, suggestion: CodingSuggestion) -> bool:
+        """Of these families, or contradicted by the words. A code in its own right stays (M54.1-; I10 above a note)."""
+        contradicted = any(
+            issue.flag == "doc.code-text-mismatch" and issue.expression == recorded.expression
+            for issue in assessment.issues
+        )
+        if contradicted or self.terminology.pack_of(recorded.code):
+            return True
+        return _said_in_code(assessment, suggestion) and not self._is_companion(recorded.code, assessment)
+
+    def _is_companion(self, code: str, assessment: Assessment) -> bool:
+        rules = self.terminology.main.of_kind("companions", self._on(assessment))
+        targets = [target for rule in rules if isinstance(to := rule.settings["to"], list | tuple) for target in to]
+        return any(code.startswith(str(target).rstrip("-")) for target in targets)
+
+    def _own_condition(self, assessment: Assessment, suggestion: CodingSuggestion) -> Json:
+        """A further Condition with the code: what the client sent without what identifies that one."""
+        condition = self._condition(assessment)
+        copy = {key: value for key, value in condition.items() if key not in ("id", "meta", "identifier", "text")}
+        if not _said_in_code(assessment, suggestion):
+            return {**copy, "code": concept(suggestion.code, self.terminology, self._on(assessment))}
+        recorded = [code for code in assessment.documentation.codes if code.system == "icd-10-cm"]
+        replaced = frozenset(_position(code) for code in recorded)
+        return _recoded(copy, self._coding(assessment, suggestion.code), replaced)
+
+    # -- the query card
+
+    def _query_card(self, assessment: Assessment, query: Query) -> Json:
+        """Asks, and names neither a code nor a diagnosis (QUERIES Q1, Q11)."""
+        count = len(query.questions)
+        what = "A question" if count == 1 else f"{count} questions"
+        rule = self._rule_asking(assessment, query)
+        return self._card(
+            "query",
+            assessment,
+            rule,
+            summary=f"{what} on the documentation of a problem",
+            detail=_query_detail(query),
+            suggestions=[self._task_suggestion(assessment, query)],
+            selectionBehavior="at-most-one",
+        )
+
+    def _rule_asking(self, assessment: Assessment, query: Query) -> str:
+        """The rule of the first element asked for."""
+        open_hits = [hit.rule for hit in assessment.hits if hit.outcome != "met"]
+        fitting = [rule for rule in open_hits if rule.element == query.ask[0]]
+        return (fitting or open_hits or list(self.terminology.main.rules))[0].id
+
+    def _task_suggestion(self, assessment: Assessment, query: Query) -> Json:
+        """Request Form Completion as Da Vinci CRD has it: a Task for the form, and the form."""
+        card = self._uuid(assessment, "query")
+        version = self.terminology.main.version
+        # The form quotes this record, so its address belongs to this call and not to the elements asked for.
+        form = {
+            **questionnaire_of(query, assessment),
+            "url": f"{CANONICAL}/Questionnaire/{card}",
+            "version": version,
+        }
+        label = "Put the questions on the task list"
+        task = self._task(assessment, f"{form['url']}|{version}")
+        actions = [
+            {"type": "create", "description": label, "resource": task},
+            {"type": "create", "description": "Add the form with the questions", "resource": form},
+        ]
+        return {"label": label, "uuid": self._uuid(assessment, "query|task"), "actions": actions}
+
+    def _task(self, assessment: Assessment, canonical: str) -> Json:
+        task: Json = {
+            "resourceType": "Task",
+            "status": "ready",
+            "intent": "order",
+            "code": {"coding": [{"system": SDC_TEMP, "code": "complete-questionnaire"}]},
+            "description": "Answer the questions on the documentation",
+            "for": {"reference": f"Patient/{self.call.patient_id}"},
+            "authoredOn": datetime.now(UTC).isoformat(timespec="seconds"),
+            "requester": {"display": LABEL},
+            "reasonCode": {"text": "Documentation query"},
+            "input": [{"type": {"text": "questionnaire"}, "valueCanonical": canonical}],
+        }
+        if "id" in self._condition(assessment):
+            task["focus"] = {"reference": assessment.documentation.condition}
+        if self.call.request.encounter:
+            task["encounter"] = {"reference": self.call.request.encounter.reference}
+        return task
+
+    # -- the safety card
+
+    def _safety_cards(self, issues: Iterable[Flagged], judged: Sequence[Judged]) -> Iterator[Json]:
+        """A danger that an order and the record make together, on the Condition whose words show it."""
+        dangers = [(issue, rule) for issue in issues if (rule := self.terminology.rule(issue.rule))]
+        for issue, rule in dangers:
+            if rule.kind == "safeguards":
+                yield from self._safety_card(issue, rule, judged)
+
+    def _safety_card(self, issue: Flagged, rule: Rule, judged: Sequence[Judged]) -> Iterator[Json]:
+        in_scope = [one.assessment for one in judged if one.assessment.disposition != "out-of-scope"]
+        for assessment in in_scope:
+            signs = danger_signs(assessment, rule)
+            if signs:
+                detail = "\n\n".join([*_section("From the record", _quotes(signs)), markdown(rule.says)])
+                summary = _cut(issue.says)
+                yield self._card("safety", assessment, rule.id, summary=summary, detail=detail, indicator="warning")
+                return
+
+
+def _codes_beside(one: Judged, judged: Iterable[Judged]) -> frozenset[str]:
+    return frozenset(code for other in judged if other is not one for code in codes_on(other.assessment))
+
+
+def _said_in_code(assessment: Assessment, suggestion: CodingSuggestion) -> bool:
+    """The words that the code rests on are those of Condition.code, not of a note beside it."""
+    passages = [evidence.passage for evidence in suggestion.evidence]
+    own = assessment.documentation.condition
+    return any(passage.source == own and passage.expression.startswith("Condition.code") for passage in passages)
+
+
+def _position(recorded: RecordedCode) -> int:
+    return int(recorded.expression.rpartition("[")[2].rstrip("]"))
+
+
+def _recoded(condition: Json, coding: Json, replaced: frozenset[int]) -> Json:
+    """The Condition with the coding in the place of those replaced, or behind all others; the rest as it was sent."""
+    code = condition.get("code") or {}
+    codings: list[Json] = list(code.get("coding") or ())
+    place = min(replaced, default=len(codings))
+    kept = [(index, other) for index, other in enumerate(codings) if index not in replaced]
+    before, after = [o for i, o in kept if i < place], [o for i, o in kept if i > place]
+    return {**condition, "code": {**code, "coding": [*before, coding, *after]}}
+
+
+def _query_detail(query: Query) -> str:
+    questions = [f"{number}. {_asked(question)}" for number, question in enumerate(query.questions, 1)]
+    sections = _section("From the record", _quotes(query.indicators)) + _section("Questions", questions)
+    return "\n\n".join([*sections, "Answering is optional; “unable to determine” is an answer."])
+
+
+def _asked(question: Question) -> str:
+    if not question.options:
+        return markdown(question.text)
+    options = [*(option.text for option in question.options), "Other", "Unable to determine"]
+    return f"{markdown(question.text)} ({markdown('; '.join(options), 600)})"
