@@ -67,6 +67,12 @@ def hedges_of(scene: Scene, first: int, last: int) -> list[Mention]:
 def _hedges(scene: Scene, cue: Mention, first: int, last: int) -> bool:
     if cue.concept.says("scope") == "after":
         return cue.last < first and _hedge_reaches(scene, cue, first)
+    if (
+        cue.first == cue.last
+        and not _closes_clause(scene, cue)
+        and scene.tokens[cue.first - 1].word not in _PREDICATE_SIGNS
+    ):
+        return False  # 'with possible radiculopathy': the hedge is about what follows it
     return cue.first > last and _answers(scene, cue, last, commas=True)
 
 
@@ -94,7 +100,7 @@ def _reaches(scene: Scene, cue: Mention, target: int, *, is_verb: bool) -> bool:
         for mention in scene.mentions
     ):
         return False
-    if scene.tokens[cue.first].word == "not" and cue.first == cue.last and len(words) > _NOT_REACH:
+    if scene.tokens[cue.first].word == "not" and cue.first == cue.last and (len(words) > _NOT_REACH or "," in words):
         return False
     return all(
         _list_goes_on(scene, p, target, is_verb=is_verb) for p in gap if scene.tokens[p].word in (",", ":", "(")
@@ -160,10 +166,12 @@ def _answers(scene: Scene, cue: Mention, last: int, *, commas: bool = False) -> 
     word = scene.tokens[cue.first].word
     if cue.concept.kind == "negation" and cue.first == cue.last and word in _BARE:
         near = len(words) <= 2 and "," not in words and word not in _ASK_FOR_A_SIGN
-        return near or (bool(words) and words[-1] in _PREDICATE_SIGNS)
+        asked = word not in _ASK_FOR_A_SIGN or _closes_clause(scene, cue)
+        return near or (bool(words) and words[-1] in _PREDICATE_SIGNS and asked)
+    plain = "," not in words or not scene.same_clause(last, cue.first)
     if commas:
-        return "," not in words or (_closes_clause(scene, cue) and _stands_alone(scene, last, cue))
-    return "," not in words
+        return plain or (_closes_clause(scene, cue) and _stands_alone(scene, last, cue))
+    return plain
 
 
 _GOVERNED = frozenset({"narrowing", "mass-effect", "link", "adequate"})

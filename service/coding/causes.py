@@ -243,7 +243,7 @@ def _light(scene: Scene, position: int, event: Event) -> bool:
         position, ("severity", "laterality", "region", "level", "space", "tissue", "framing", "modality", "pathology")
     ):
         return not (scene.at(position, ("pathology",)) and position < event.trigger.first)
-    return scene.tokens[position].word in FILLERS | JOINERS | {"-", "neural", "(", ")"} and scene.tokens[
+    return scene.tokens[position].word in FILLERS | JOINERS | {"-", "neural", "(", ")", "not"} and scene.tokens[
         position
     ].word not in ("with", "seen", "noted", "there")
 
@@ -274,8 +274,8 @@ def framings_of(scene: Scene, passage: Passage, event: Event, causes: Sequence[F
         value = surgery_value(scene, mention) if mention.value == "after-surgery" else mention.value
         if value and _of_this_clause(scene, mention, event) and not _long_ago(scene, mention):
             found.append(Finding("framing", value, Evidence(passage, mention.start, mention.end)))
-    own = [f for f in causes if f.detail == "own-words"]
-    if own and event.trigger.value == "stenosis" and event.space_value:
+    own = [f for f in causes if f.detail == "own-words" and _is_category_wording(scene, f, event)]
+    if own and event.space_value:
         found.append(replace(own[0], element="framing", value="category-words", detail=_space_words(scene, event)))
     return tuple(found)
 
@@ -286,6 +286,16 @@ def _names_a_tissue(scene: Scene, mention: Mention) -> bool:
         t.first <= mention.first and mention.last <= t.last and t.last - t.first > mention.last - mention.first
         for t in scene.of("tissue")
     )
+
+
+def _is_category_wording(scene: Scene, cause: Finding, event: Event) -> bool:
+    """'connective tissue stenosis', 'stenosis due to connective tissue'; 'narrowed by subluxation' is no title."""
+    if event.trigger.value != "stenosis":
+        return False
+    named = [t for t in scene.of("tissue") if cause.evidence and t.start == cause.evidence.start]
+    direct = any(_modifies_event(scene, tissue, event) for tissue in named)
+    titled = scene.tokens[event.trigger.last].word not in ("narrowed", "stenosed")
+    return direct or (cause.value == "connective" and titled)
 
 
 def _space_words(scene: Scene, event: Event) -> str:

@@ -120,6 +120,9 @@ def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> li
         return []
     if ours:
         return [Event(trigger, space, space.value, _strength(trigger, space)) for space in ours]
+    following = scene.words(trigger.last + 1, trigger.last + 1)
+    if is_verb(scene, trigger) and following and following[0] in ("it", "them"):
+        return [Event(trigger, None, "", "stated")]
     if trigger.kind == "narrowing" and trigger.value == "stenosis" and not _of_something_else(scene, trigger):
         return [Event(trigger, None, "", "stated", spine_only=_spinal_place(scene, trigger))]
     return []

@@ -180,7 +180,8 @@ def _doubt(scene: Scene) -> Assertion | None:
     if not cues or len(scene.tokens) > 10 or not set(rest) <= _DOUBTS:
         return None
     words = {token.word for token in scene.tokens}
-    denied = words & {"ruled", "excluded"} and not scene.of("hedge")
+    denied = words & {"ruled", "excluded", "error"} or words <= {"no", "none", "negative", "absent", ".", ","}
+    denied = denied and not scene.of("hedge")
     return "negated" if denied else "uncertain" if scene.of("hedge") or "confirmed" in words else None
 
 

@@ -137,11 +137,19 @@ def _chunk(scene: Scene, position: int) -> tuple[int, int]:
     return start, end
 
 
+def _without_with(scene: Scene, place: Place, start: int, end: int) -> tuple[int, int]:
+    """'lumbar region with neurogenic claudication': what stands behind the 'with' does not take the place."""
+    parts = [p for p in range(start, end) if scene.tokens[p].word in ("with", "w", "without", "causing", "and")]
+    before = max((p + 1 for p in parts if p < place.first), default=start)
+    return before, min((p for p in parts if p > place.last), default=end)
+
+
 def taken(scene: Scene, place: Place) -> bool:
     """The place belongs to an exam, a symptom, an operation, another organ: no site of the narrowing."""
     if place.root:
         return False
     start, end = _chunk(scene, place.first)
+    start, end = _without_with(scene, place, start, end)
     if scene.covered(start, end - 1, "function", "modality", "care", "root-word") and not scene.covered(
         start, end - 1, "narrowing", "mass-effect", "space", "target", "tissue", "adequate"
     ):
@@ -171,6 +179,8 @@ def taken(scene: Scene, place: Place) -> bool:
     word = scene.tokens[after].word
     if scene.at(after, ("modality", "root-word")) or word in _SYMPTOMS:
         return True
+    if word in ("w", "with", "and", "+", "c"):
+        return False
     hit = scene.at(after, ("function", "care", "framing"))
     return hit is not None and (hit.kind != "framing" or hit.value in ("after-surgery",))
 
