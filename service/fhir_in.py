@@ -98,8 +98,14 @@ class Reader:
     concepts: Concepts
 
     def documentations(self, request: Request) -> list[Documentation]:
-        """One Documentation for each Condition, in order."""
-        return _Record(request, self).documentations()
+        """One Documentation for each Condition, in order; each reads the reports of its own patient only."""
+        found: dict[int, Documentation] = {}
+        for patient, places in _by_patient(request.conditions).items():
+            own = replace(request, conditions=[request.conditions[i] for i in places])
+            others = {_patient_of(c) for c in request.conditions} - {patient, ""}
+            own = replace(own, reports=[r for r in request.reports if _patient_of(r) not in others])
+            found.update(zip(places, _Record(own, self).documentations(), strict=True))
+        return [found[i] for i in range(len(request.conditions))]
 
 
 class _Record:
@@ -331,8 +337,8 @@ class _Record:
     @cached_property
     def _subjects(self) -> set[str]:
         subjects = {_reference(entry.resource.get("subject")) for entry in self.request.conditions} - {""}
-        if self.request.patient:
-            subjects.add(self.request.patient.reference)
+        if self.request.patient and not subjects:
+            return {self.request.patient.reference}
         return subjects
 
     def _about_patient(self, entry: Entry) -> bool:
@@ -637,6 +643,19 @@ def _reference(value: Any) -> str:
 def _same(one: str, other: str) -> bool:
     """'Patient/p1', 'https://ehr.example/fhir/Patient/p1' and 'Patient/p1/_history/2' are the same patient."""
     return bool(one and other) and _short(one) == _short(other)
+
+
+def _patient_of(entry: Entry) -> str:
+    return _short(_reference(entry.resource.get("subject")))
+
+
+def _by_patient(conditions: Sequence[Entry]) -> dict[str, list[int]]:
+    """The places of the Conditions in their list by patient; one without a subject stands by the first patient."""
+    first = next(filter(None, map(_patient_of, conditions)), "")
+    places: dict[str, list[int]] = {}
+    for index, condition in enumerate(conditions):
+        places.setdefault(_patient_of(condition) or first, []).append(index)
+    return places
 
 
 def _short(reference: str) -> str:

@@ -346,3 +346,44 @@ def test_a_report_of_another_patient_is_not_read(client: FlaskClient) -> None:
     response = post(client, body)
     assert "Ligamentum" not in response.text
     assert "evidence.subject-mismatch" in response.text
+
+
+def test_conditions_of_two_patients_do_not_share_a_report(client: FlaskClient) -> None:
+    report = {
+        "resourceType": "DiagnosticReport",
+        "id": "r1",
+        "status": "final",
+        "code": {"text": "MRI"},
+        "effectiveDateTime": "2026-11-10",
+        "subject": {"reference": "Patient/p2"},
+        "conclusion": "Ligamentum flavum narrows the cervical canal.",
+    }
+    own = {**condition("Cervical spinal stenosis"), "id": "c1"}
+    other = {**condition("Cervical spinal stenosis"), "id": "c2", "subject": {"reference": "Patient/p2"}}
+    body = {
+        "resourceType": "Parameters",
+        "parameter": [
+            {"name": "condition", "resource": own},
+            {"name": "condition", "resource": other},
+            {"name": "diagnosticReport", "resource": report},
+        ],
+    }
+    response = post(client, body)
+    first, second = [json.dumps(group) for group in response.get_json()["parameter"] if group["name"] == "assessment"]
+    assert "igamentum" not in first
+    assert "Ligamentum flavum" in second
+    assert "subject-mismatch" not in response.text
+
+
+def test_the_sibling_of_the_documented_region_is_ruled_out_by_tissue_not_by_region(client: FlaskClient) -> None:
+    answer = post(client, condition("Spinal stenosis, thoracic region")).get_json()
+    reasons = dict(zip(codes(answer, "alternative"), _reasons(answer), strict=True))
+    assert reasons["M99.42"].startswith("Tissue: ")
+    assert reasons["M99.43"].startswith("Region: ")
+
+
+def _reasons(answer: Json) -> Iterator[str]:
+    for group in answer["parameter"]:
+        for part in group.get("part", []):
+            if part["name"] == "alternative":
+                yield from values(part, "reason")

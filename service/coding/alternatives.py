@@ -47,7 +47,7 @@ def _of(weighed: Weighed, terminology: Terminology, on: str, *, selected: bool) 
     regions = [f.value for f in weighed.regions if f.value in terminology.main.codes] or ["cervical"]
     for pack in home:
         for region, code in pack.codes.items():
-            yield Alternative(code, _why_not_region(weighed, pack, region, code))
+            yield Alternative(code, _why_not_sibling(weighed, pack, terminology, region))
     for pack in terminology.packs:
         if pack not in home and weighed.regions:
             for region in dict.fromkeys(regions):
@@ -55,10 +55,10 @@ def _of(weighed: Weighed, terminology: Terminology, on: str, *, selected: bool) 
     yield from _usual(weighed, terminology, on, selected=selected)
 
 
-def _why_not_region(weighed: Weighed, pack: RulePack, region: str, code: str) -> str:
-    if weighed.barred:
-        return _elsewhere(weighed)
-    evidence = weighed.elements["region"].evidence
+def _why_not_sibling(weighed: Weighed, pack: RulePack, terminology: Terminology, region: str) -> str:
+    if weighed.barred or region in {f.value for f in weighed.regions}:
+        return _why_not_family(weighed, pack, terminology)
+    code, evidence = pack.codes[region], weighed.elements["region"].evidence
     if not weighed.regions:
         return f"Region: {code} is {REGION_NAMES[region]}; the record names no region."
     return f"Region: {code} is {REGION_NAMES[region]}; the record says {_quotes(evidence)}."
