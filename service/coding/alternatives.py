@@ -43,7 +43,7 @@ def alternatives(
 
 
 def _of(weighed: Weighed, terminology: Terminology, on: str, *, selected: bool) -> Iterator[Alternative]:
-    home = [pack for pack in (weighed.packs or (terminology.main,)) if not weighed.barred] or [terminology.main]
+    home = [terminology.main] if weighed.barred or not weighed.packs else weighed.packs
     regions = [f.value for f in weighed.regions if f.value in terminology.main.codes] or ["cervical"]
     for pack in home:
         for region, code in pack.codes.items():

@@ -8,6 +8,7 @@ from dataclasses import replace
 from service.coding.model import Assertion, Finding, Statement
 
 _EITHER = "head-or-cervical"
+_FIRMEST = ("stated", "implied", "unstated")
 
 
 def put_together(statements: Iterable[Statement]) -> list[Statement]:
@@ -22,13 +23,12 @@ def put_together(statements: Iterable[Statement]) -> list[Statement]:
         else:
             matters.append(statement)
     stated = [m for m in matters if m.narrowing == "stated"]
-    return [m for m in matters if m.narrowing != "unstated" or not any(_near(m, s) for s in stated)]
+    return [m for m in matters if m.narrowing != "unstated" or not any(_places_agree(m, s) for s in stated)]
 
 
 def _fullness(statement: Statement) -> tuple[int, int, int]:
     """Stated before implied before unstated; those with cause and place first, so that the barer ones join them."""
-    order = {"stated": 0, "implied": 1, "unstated": 2}[statement.narrowing]
-    return order, -bool(statement.causes), -bool(statement.regions)
+    return _FIRMEST.index(statement.narrowing), -bool(statement.causes), -bool(statement.regions)
 
 
 def _same_matter(one: Statement, other: Statement) -> bool:
@@ -53,26 +53,15 @@ def _causes_differ(one: Statement, other: Statement) -> bool:
     return bool(first and second and first != second)
 
 
-def _near(bare: Statement, stated: Statement) -> bool:
-    return _places_agree(bare, stated)
-
-
 def unite(one: Statement, other: Statement) -> Statement:
     """The fuller statement with what the other adds. A tissue that one links to the narrowing is its cause for both."""
-    stated = (
-        "stated"
-        if "stated" in (one.narrowing, other.narrowing)
-        else one.narrowing
-        if one.narrowing == other.narrowing
-        else "implied"
-    )
     causes = merged(one.causes, other.causes)
     linked = {finding.value for finding in causes}
     listed = tuple(f for f in merged(one.listed, other.listed) if f.value not in linked)
-    regions = _settled(merged(one.regions, other.regions))
+    regions = settled(merged(one.regions, other.regions))
     return replace(
         one,
-        narrowing=stated,
+        narrowing=min(one.narrowing, other.narrowing, key=_FIRMEST.index),
         assertion=_surer(one, other),
         space=one.space or other.space,
         regions=regions,
@@ -93,13 +82,7 @@ def _surer(one: Statement, other: Statement) -> Assertion:
         s.assertion == "uncertain" and s.evidence.passage.expression.endswith("code.text") for s in (one, other)
     )
     both = one.assertion == other.assertion == "uncertain"
-    return (
-        "uncertain"
-        if both
-        or (hedged_diagnosis and one.evidence.passage.expression == other.evidence.passage.expression)
-        or hedged_diagnosis
-        else "affirmed"
-    )
+    return "uncertain" if both or hedged_diagnosis else "affirmed"
 
 
 def _cause_uncertain(one: Statement, other: Statement) -> bool:
@@ -113,15 +96,11 @@ def merged(one: Sequence[Finding], other: Sequence[Finding]) -> tuple[Finding, .
     return tuple(sorted(found.values(), key=[*one, *other].index))
 
 
-def _settled(regions: Sequence[Finding]) -> tuple[Finding, ...]:
+def settled(regions: Sequence[Finding]) -> tuple[Finding, ...]:
     """C1-C2 is settled where the provider names head or cervical beside it."""
     if {f.value for f in regions} & {"head", "cervical"}:
         return tuple(f for f in regions if f.value != _EITHER)
     return tuple(regions)
-
-
-def settled(regions: Sequence[Finding]) -> tuple[Finding, ...]:
-    return _settled(regions)
 
 
 def agree(one: Iterable[str], other: Iterable[str]) -> bool:

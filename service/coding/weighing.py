@@ -146,18 +146,11 @@ def contradicted(statement: Statement, documentation: Documentation) -> tuple[Ev
 
 
 def _same_spot(one: Statement, other: Statement) -> bool:
+    """Without levels a denial contradicts only within the same place words; 'no stenosis' alone is about elsewhere."""
     if one.levels or other.levels:
         return bool(set(one.levels) & set(other.levels))
-    return (
-        set(one.region_values()) == set(other.region_values())
-        and one.evidence.passage.expression != ""
-        and _one_each(one, other)
-    )
-
-
-def _one_each(one: Statement, other: Statement) -> bool:
-    """Without levels a denial contradicts only within the same place words; 'no stenosis' alone is about elsewhere."""
-    return bool(one.region_values()) and one.evidence.passage == other.evidence.passage
+    places = set(one.region_values())
+    return bool(places) and places == set(other.region_values()) and one.evidence.passage == other.evidence.passage
 
 
 def _one(name: str, finding: Finding | None) -> Element:
@@ -316,32 +309,18 @@ def _redirects(
     statement: Statement, documentation: Documentation, terminology: Terminology, on: str
 ) -> tuple[Rule, ...]:
     framings = {f.value for f in statement.framings}
-    tissues = (
-        {f.detail for f in (*statement.causes, *statement.listed)}
-        if not statement.causes
-        else {f.detail for f in statement.causes}
-    )
-    past_surgery = (
-        {"after-surgery"}
-        if any(
-            f.value == "after-surgery" and f.assertion == "affirmed"
-            for f in documentation.findings("framing", "provider")
-        )
-        else set()
-    )
-    found = []
-    for rule in terminology.main.of_kind("redirects", on):
-        when = rule.when
-        if all(
-            _named(key, wanted, framings | (past_surgery if "tissue" in when else set()), tissues)
-            for key, wanted in when.items()
-        ):
-            found.append(rule)
-    return tuple(found)
+    tissues = {f.detail for f in statement.causes or statement.listed}
+    past_surgery = {
+        f.value
+        for f in documentation.findings("framing", "provider")
+        if f.value == "after-surgery" and f.assertion == "affirmed"
+    }
 
+    def holds(rule: Rule) -> bool:
+        said = {"framing": framings | past_surgery if "tissue" in rule.when else framings, "tissue": tissues}
+        return all(said[key] & set(wanted) for key, wanted in rule.when.items())
 
-def _named(key: str, wanted: Iterable[str], framings: set[str], tissues: set[str]) -> bool:
-    return bool(set(wanted) & (framings if key == "framing" else tissues))
+    return tuple(rule for rule in terminology.main.of_kind("redirects", on) if holds(rule))
 
 
 def _framing(
