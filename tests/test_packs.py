@@ -714,9 +714,24 @@ FAULTS = {
     ),
     "an element with half a question": Fault(
         M99_4,
-        "space: {label: Narrowed space}",
-        'space: {label: Narrowed space, asks: "Which anatomical space does {finding} concern?"}',
+        "# asks: ",
+        'asks: "Which anatomical space does {finding} concern?"',
         ("element 'space'", "asks"),
+    ),
+    "a region that no question offers": Fault(
+        M99_4, "", "      pelvic: Pelvic region\n", ("element 'region'", "options are exactly", "Correct them")
+    ),
+    "an answer that is no process of the lexicon": Fault(
+        M99_4,
+        "      worn: Degenerative",
+        "      degenerative: Degenerative",
+        ("element 'framing'", "'worn'", "no framing"),
+    ),
+    "a redirect on something else than process and tissue": Fault(
+        M99_4,
+        "when: {tisue: [scar]}",
+        "when: {framing: [after-surgery], tissue: [scar]}",
+        ("tisue", "Allowed: framing, tissue"),
     ),
     "a citation without its address": Fault(
         M99_4,

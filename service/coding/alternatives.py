@@ -8,18 +8,6 @@ from service.coding.model import Alternative, Candidate, CodingSuggestion, Evide
 from service.coding.packs import RulePack, Terminology
 from service.coding.weighing import Weighed
 
-REGION_NAMES = {
-    "head": "the head region",
-    "cervical": "the cervical region",
-    "thoracic": "the thoracic region",
-    "lumbar": "the lumbar region",
-    "sacral": "the sacral region",
-    "pelvic": "the pelvic region",
-    "lower-extremity": "the lower extremity",
-    "upper-extremity": "the upper extremity",
-    "rib-cage": "the rib cage",
-    "abdomen-other": "the abdomen and other regions",
-}
 SPACE_NAMES = {"canal": "the neural canal", "foramen": "an intervertebral foramen"}
 
 
@@ -58,10 +46,10 @@ def _of(weighed: Weighed, terminology: Terminology, on: str, *, selected: bool) 
 def _why_not_sibling(weighed: Weighed, pack: RulePack, terminology: Terminology, region: str) -> str:
     if weighed.barred or region in {f.value for f in weighed.regions}:
         return _why_not_family(weighed, pack, terminology)
-    code, evidence = pack.codes[region], weighed.elements["region"].evidence
-    if not weighed.regions:
-        return f"Region: {code} is {REGION_NAMES[region]}; the record names no region."
-    return f"Region: {code} is {REGION_NAMES[region]}; the record says {_quotes(evidence)}."
+    name = pack.elements["region"]["options"][region]
+    evidence = weighed.elements["region"].evidence
+    said = f"the record says {_quotes(evidence)}" if weighed.regions else "the record names no region"
+    return f"Region: {pack.codes[region]} is the {name[0].lower()}{name[1:]}; {said}."
 
 
 def _why_not_family(weighed: Weighed, pack: RulePack, terminology: Terminology) -> str:

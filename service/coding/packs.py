@@ -177,7 +177,7 @@ class RulePack:
     tissue_names: Mapping[str, Mapping[str, str]]
     codes: Mapping[str, str]
     rules: tuple[Rule, ...]
-    elements: Mapping[str, Mapping[str, str]]
+    elements: Mapping[str, Mapping[str, Any]]
     tables: Mapping[str, CodeTable]
 
     def code_on(self, region: str, on: str) -> str:
@@ -327,7 +327,7 @@ def _pack(path: Path, page: Mapping[str, Any], known: _Known) -> RulePack:
     tables = {key: _table(path, key, entry, known.icd10cm) for key, entry in page.get("tables", {}).items()}
     rules = [_rule(path, entry, page["pack"], citations, tables, known) for entry in page["rules"]]
     _refuse_repeats(path, rules)
-    _check_elements(path, page["elements"])
+    _check_elements(path, page["elements"], known)
     return RulePack(
         page["pack"],
         page["version"],
@@ -443,6 +443,8 @@ def _check_values(path: Path, label: str, entry: Mapping[str, Any], known: _Know
             raise PackError(f'{path}{label}: `{key}` is no date. Write it as "2015-10-01", quoted.')
     if entry.get("in_force_until", FOREVER) < entry["in_force_from"]:
         raise PackError(f"{path}{label}: ends before it begins. Correct the dates.")
+    if entry["kind"] == "redirects" and not set(entry["when"]) <= {"framing", "tissue"}:
+        raise PackError(f"{path}{label}: `when` names {', '.join(entry['when'])}. Allowed: framing, tissue.")
     unknown = set(entry.get("when", {}).get("framing", ())) - known.framings
     if unknown:
         raise PackError(
@@ -509,16 +511,22 @@ def _refuse_shared_codes(packs: Iterable[RulePack], folder: Path) -> None:
                 )
 
 
-def _check_elements(path: Path, elements: Mapping[str, Any]) -> None:
+def _check_elements(path: Path, elements: Mapping[str, Any], known: _Known) -> None:
     for name, entry in elements.items():
         if name not in ELEMENTS:
             raise PackError(f"{path}, element '{name}': unknown. Allowed: {', '.join(ELEMENTS)}.")
-        _only(path, f", element '{name}'", entry, frozenset({"label", "asks"}))
+        _only(path, f", element '{name}'", entry, frozenset({"label", "asks", "options"}))
         if not entry.get("label") or not entry.get("asks"):
             raise PackError(f"{path}, element '{name}': has no question. Add label and asks.")
     missing = set(ELEMENTS) - set(elements)
     if missing:
         raise PackError(f"{path}: element '{sorted(missing)[0]}' has no question. Add label and asks.")
+    for name, codes in (("region", set(REGIONS)), ("space", set(SPACES))):
+        if set(elements[name].get("options", ())) != codes:
+            raise PackError(f"{path}, element '{name}': options are exactly {', '.join(sorted(codes))}. Correct them.")
+    unknown = set(elements["framing"].get("options", ())) - known.framings
+    if unknown:
+        raise PackError(f"{path}, element 'framing': option {sorted(unknown)[0]!r} is no framing of the lexicon.")
 
 
 def _flags(path: Path) -> dict[str, Flag]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import product
 
-from service.coding.alternatives import REGION_NAMES
 from service.coding.lexicon import Lexicon
 from service.coding.model import (
     REQUIRED,
@@ -32,20 +31,6 @@ from service.coding.sentences import Span, find_sections, find_sentences
 # A card cuts a quote at 240 characters and a form is to fit on one screen.
 LONGEST_SENTENCE, LONGEST_NAME, MOST_INDICATORS = 240, 100, 8
 
-SPACE_OPTIONS = {"canal": "Spinal canal or lateral recess", "foramen": "Intervertebral (neural) foramen"}
-CERTAINTY_OPTIONS = {"confirmed": "Confirmed", "under-evaluation": "Still under evaluation", "ruled-out": "Ruled out"}
-PROCESS_OPTIONS = {
-    "degenerative": "Degenerative process",
-    "spondylosis": "Spondylosis or facet arthropathy",
-    "after-surgery": "Related to the surgery named in the record",
-    "ossified-flavum": "Ossification of the ligament",
-}
-IMAGING_OPTIONS = {
-    "MR": "Magnetic resonance imaging",
-    "CT": "Computed tomography",
-    "XR": "Plain radiograph",
-    "none-performed": "None performed",
-}
 _DOMAINS: dict[str, tuple[str, ...]] = {
     "narrowing": ("yes", "no"),
     "space": ("canal", "foramen"),
@@ -209,16 +194,21 @@ class _Form:
         if name == "tissue":
             return self._tissue_options()
         if name == "framing":
-            return self._resting_options(name, PROCESS_OPTIONS)
+            return self._resting_options(name, self._texts(name))
         if name == "space":
             shown = self._resting_on(self.elements["narrowing"].evidence)
-            return tuple(Option(code, text, shown) for code, text in SPACE_OPTIONS.items())
+            return tuple(Option(code, text, shown) for code, text in self._texts(name).items())
         if name == "certainty":
             shown = self._resting_on(self._doubts())
-            return tuple(Option(code, text, shown) for code, text in CERTAINTY_OPTIONS.items() if shown)
+            return tuple(Option(code, text, shown) for code, text in self._texts(name).items() if shown)
         if name == "imaging.modality":
-            return tuple(Option(code, text) for code, text in IMAGING_OPTIONS.items())
+            return tuple(Option(code, text) for code, text in self._texts(name).items())
         return ()
+
+    def _texts(self, name: str) -> Mapping[str, str]:
+        """The answers that the pack words for an element, by code."""
+        texts: Mapping[str, str] = self.terminology.main.elements[name].get("options", {})
+        return texts
 
     def _resting_options(self, name: str, texts: Mapping[str, str]) -> tuple[Option, ...]:
         """The options for which the record holds grounds."""
@@ -227,7 +217,7 @@ class _Form:
 
     def _region_options(self) -> tuple[Option, ...]:
         """Those that the record points to; where one of them cannot be quoted, all, so that none is favoured (Q9r)."""
-        texts = {region: _plain(region) for region in REGIONS}
+        texts = self._texts("region")
         pointed = self._resting_options("region", texts)
         if pointed and {option.code for option in pointed} >= self._named_regions():
             return pointed
@@ -285,11 +275,6 @@ def _by_value(
 
 def _regions_of(value: str) -> tuple[str, ...]:
     return ("head", "cervical") if value == "head-or-cervical" else (value,)
-
-
-def _plain(region: str) -> str:
-    name = REGION_NAMES[region].removeprefix("the ").removeprefix("an ")
-    return name[0].upper() + name[1:]
 
 
 # --- the order ----------------------------------------------------------------------------------------------------
