@@ -1,4 +1,4 @@
-"""The commands: serve, check, explain, rules, add-release. What goes wrong is one sentence and exit status 2."""
+"""The commands, one function each: what goes wrong is one sentence and exit status 2."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import difflib
 import gc
 import ipaddress
+import json
 import logging
 import os
 import signal
@@ -16,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -45,7 +46,8 @@ from service.batch import (
 from service.coding.errors import PackError
 from service.coding.model import Setting
 from service.envelope import open_envelope
-from service.explain import WIDTH, explain, print_block, print_rule, print_rules
+from service.evaluate import SHORT, Evaluation, LabelError, Miss, evaluate, predict, read_labels, read_texts
+from service.explain import WIDTH, clean, explain, print_block, print_rule, print_rules
 from service.json_body import Refusal
 from service.releases import AddedRelease, ReleaseRefused, add_release
 from service.settings import PREFIX, SettingError, Settings, read_settings
@@ -67,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = options.run(options)
         sys.stdout.flush()
-    except (CommandError, SettingError, PackError, ReleaseRefused) as error:
+    except (CommandError, SettingError, PackError, ReleaseRefused, LabelError) as error:
         return _fail(str(error))
     except Refusal as refusal:
         return _fail(sentence_of(refusal))
@@ -113,6 +115,10 @@ def _parser() -> argparse.ArgumentParser:
     explaining.add_argument("--claim", action="store_true", help="judge as before a claim")
     listing = command("rules", _rules, "List the rules, or show one whole.")
     listing.add_argument("rule_id", nargs="?", metavar="RULE-ID")
+    scoring = command("evaluate", _evaluate, "Score the narrative reader against labelled texts.")
+    scoring.add_argument("--texts", type=Path, required=True, metavar="F", help="JSON lines with id and text")
+    scoring.add_argument("--gold", type=Path, required=True, metavar="F", help="JSON lines with id, assertions and doc")
+    scoring.add_argument("--predictions", type=Path, metavar="F", help="file for what was read, in the gold's format")
     adding = command("add-release", _add_release, "Add an official ICD-10-CM release to the terminology.")
     adding.add_argument("file", type=Path, metavar="FILE", help="order file, code list or tabular XML, unzipped")
     adding.add_argument("--fiscal-year", required=True, metavar="YEAR")
@@ -383,7 +389,7 @@ def _rows_by_flag(issues: Counter[tuple[str, str]]) -> list[list[object]]:
     return [[flag, *(issues[flag, severity] for severity in SEVERITIES)] for flag, _ in flags.most_common()]
 
 
-# --- explain, rules, add-release ----------------------------------------------------------------------------------
+# --- explain, rules, evaluate, add-release ------------------------------------------------------------------------
 
 
 def _explain(options: argparse.Namespace) -> int:
@@ -419,6 +425,41 @@ def _rules(options: argparse.Namespace) -> int:
 def _nearest(rule_id: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(rule_id, known, n=3, cutoff=0.4)
     return f"Nearest: {', '.join(close)}." if close else "`coding-assist rules` lists all."
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    texts, gold = read_texts(options.texts), read_labels(options.gold)
+    read = predict(texts, open_assist(read_settings(os.environ)).terminology.lexicon)
+    if options.predictions:
+        with written_whole(options.predictions) as stream:
+            stream.writelines(json.dumps(page).encode() + b"\n" for page in read.values())
+    evaluation = evaluate(texts, gold, read)
+    _show(lambda console: _print_evaluation(evaluation, console))
+    return 0
+
+
+def _print_evaluation(evaluation: Evaluation, console: Console) -> None:
+    figures = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for column in ("facet", "n", "precision", "recall", "F1", "95 % interval"):
+        figures.add_column(column, justify="left" if column == "facet" else "right")
+    for facet in evaluation.facets:
+        counts, (low, high) = facet.counts, facet.interval
+        shown = (f"{value:.3f}" for value in (counts.precision, counts.recall, counts.f1))
+        figures.add_row(facet.name, str(counts.right + counts.missed), *shown, f"{low:.3f} to {high:.3f}")
+    for share in evaluation.shares:
+        low, high = share.interval
+        figures.add_row(share.name, str(share.of), "", "", f"{share.value:.3f}", f"{low:.3f} to {high:.3f}")
+    console.print(f"{evaluation.documents} texts, {evaluation.short} of them under {SHORT} characters\n")
+    console.print(figures)
+    if evaluation.misses:
+        console.print(f"\nTo look at: {len(evaluation.misses)}")
+    for document, misses in groupby(evaluation.misses, key=lambda miss: miss.document):
+        print_block(console, clean(document), [_told_miss(miss) for miss in misses])
+
+
+def _told_miss(miss: Miss) -> Text:
+    quote = f" \u201c{clean(miss.quote)}\u201d" if miss.quote else ""
+    return Text.assemble(f"{miss.kind}  {miss.facet}: {miss.key}", (quote, "dim"))
 
 
 def _add_release(options: argparse.Namespace) -> int:

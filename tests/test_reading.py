@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from service.coding.packs import Terminology
-from service.evaluate import prediction
+from service.labels import prediction
 
 DATA = Path(__file__).parent / "data"
 Key = tuple[str, str, str]

@@ -1,0 +1,144 @@
+"""A reading in the words of labelled texts: what is narrow, where, how surely, by what; and the document's findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from service.coding.lexicon import Lexicon
+from service.coding.model import Finding, Passage, Reading, Statement
+from service.coding.narrative import read
+
+SITES = frozenset({"canal", "foramen", "unspecified"})
+_REGIONS = {
+    "lower-extremity": "lower_extremity",
+    "upper-extremity": "upper_extremity",
+    "rib-cage": "rib_cage",
+    "abdomen-other": "abdomen",
+    "head-or-cervical": "cervical",
+}
+_TISSUES = {"connective": "connective_tissue", "osseous": "osseous", "disc": "disc", "subluxation": "subluxation"}
+_FRAMED = {
+    "spondylolisthesis": "subluxation",
+    "opll": "osseous",
+    "ossified-flavum": "osseous",
+    "congenital": "osseous",
+    "rheumatoid": "connective_tissue",
+}
+_MODALITIES = {
+    "MR": "MRI",
+    "CT": "CT",
+    "XR": "XR",
+    "CT-myelography": "myelogram",
+    "RF": "myelogram",
+    "US": "US",
+    "EMG": "EMG",
+}
+_NEURO = {
+    "paresthesia": "paresthesia",
+    "weakness": "weakness",
+    "myelopathy": "myelopathy",
+    "cauda-equina": "cauda_equina",
+    "bowel-bladder": "bowel_bladder",
+    "claudication": "claudication",
+    "radiculopathy": "radiculopathy",
+    "reflex-change": "reflex_change",
+    "gait": "gait",
+    "root-compression": "nerve_root_compression",
+    "cord-compression": "cord_compression",
+    "cord-signal-change": "cord_signal_change",
+}
+_CARE = {
+    "physical-therapy": "physical_therapy",
+    "chiropractic": "chiropractic",
+    "massage": "massage",
+    "medication": "medication",
+    "injection": "injection",
+    "brace": "brace",
+    "exercise": "exercise",
+    "unspecified": "unspecified",
+}
+
+
+def prediction(identifier: str, text: str, lexicon: Lexicon) -> dict[str, Any]:
+    """One line of predictions: id, assertions and document-level findings."""
+    reading = read(Passage(text, "text", "text", "report"), lexicon)
+    document = _document(reading)
+    return {
+        "id": identifier,
+        "assertions": _united(list(_assertions(reading)), set(document["exam_region"])),
+        "doc": document,
+    }
+
+
+def _assertions(reading: Reading) -> Iterator[dict[str, Any]]:
+    for statement in reading.statements:
+        if statement.narrowing == "unstated":
+            continue
+        for level, region in _spots(statement):
+            yield {
+                "level": level,
+                "region": region,
+                "site": _site(statement),
+                "etiologies": sorted(_etiologies(statement))
+                if statement.assertion in ("affirmed", "uncertain")
+                else [],
+                "polarity": statement.assertion,
+                "strength": "explicit" if statement.narrowing == "stated" else "implied",
+                "quote": statement.evidence.quote,
+            }
+
+
+def _spots(statement: Statement) -> list[tuple[str, str]]:
+    if statement.levels:
+        return [(level, _region_of(level)) for level in statement.levels]
+    regions = [_REGIONS.get(f.value, f.value) for f in statement.regions]
+    return [("", region) for region in dict.fromkeys(regions)] or [("", "unspecified")]
+
+
+def _region_of(level: str) -> str:
+    upper = level.split("-", maxsplit=1)[0]
+    return "head" if upper == "C0" else {"C": "cervical", "T": "thoracic", "L": "lumbar", "S": "sacral"}[upper[0]]
+
+
+def _site(statement: Statement) -> str:
+    if statement.space:
+        return statement.space.value
+    return "canal" if statement.spine_only else "unspecified"
+
+
+def _etiologies(statement: Statement) -> set[str]:
+    named: tuple[Finding, ...] = (*statement.causes, *statement.listed)
+    found = {_TISSUES[f.value] for f in named}
+    return found | {_FRAMED[f.value] for f in statement.framings if f.value in _FRAMED}
+
+
+def _united(assertions: list[dict[str, Any]], examined: set[str]) -> list[dict[str, Any]]:
+    """Findings and impression that repeat one key are one assertion; a level-less restatement is dropped (LABELS)."""
+    regions = {a["region"] for a in assertions if a["region"] != "unspecified"} or examined
+    for a in assertions:
+        if a["region"] == "unspecified" and len(regions) == 1:
+            a["region"] = next(iter(regions))
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for a in assertions:
+        key = a["region"], a["level"], a["site"], a["polarity"]
+        if key in found:
+            found[key]["etiologies"] = sorted({*found[key]["etiologies"], *a["etiologies"]})
+            found[key]["strength"] = "explicit" if "explicit" in (found[key]["strength"], a["strength"]) else "implied"
+        else:
+            found[key] = a
+    bound = {(r, s, p) for r, level, s, p in found if level}
+    return [a for (region, level, site, polarity), a in found.items() if level or (region, site, polarity) not in bound]
+
+
+def _document(reading: Reading) -> dict[str, list[str]]:
+    def values(element: str, names: dict[str, str]) -> list[str]:
+        return sorted({names[f.value] for f in reading.of(element) if f.value in names and f.assertion == "affirmed"})
+
+    regions = {_REGIONS.get(f.value, f.value) for f in reading.of("exam_region")}
+    return {
+        "modality": values("imaging.modality", _MODALITIES),
+        "exam_region": sorted(regions),
+        "neuro": values("function", _NEURO),
+        "conservative": values("care", _CARE),
+    }
