@@ -10,6 +10,7 @@ import json
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -208,8 +209,21 @@ def _causes(page: Page) -> set[Key]:
     return {(a["region"], a["site"], cause) for a in _affirmed(page) for cause in a["etiologies"]}
 
 
-def _told(name: str) -> Callable[[Page], set[Key]]:
-    return lambda page: {(value,) for value in (page.get("doc") or {}).get(name, ())}
+OF_DOCUMENT = {
+    "imaging modality": "modality",
+    "examined region": "exam_region",
+    "neurological findings": "neuro",
+    "conservative care": "conservative",
+}
+
+
+def _told(label: str, page: Page) -> set[Key]:
+    """What the document tells as a whole."""
+    return {(value,) for value in (page.get("doc") or {}).get(label, ())}
+
+
+def _labelled(page: Page, facet: str) -> bool:
+    return facet not in OF_DOCUMENT or OF_DOCUMENT[facet] in (page.get("doc") or {})
 
 
 MAIN: dict[str, Callable[[Page], set[Key]]] = {"region, space, polarity": _spaces}
@@ -225,10 +239,7 @@ FACETS: dict[str, Callable[[Page], set[Key]]] = {
     "negated": lambda page: _spaces(page, "negated"),
     "uncertain": lambda page: _spaces(page, "uncertain"),
     "historical": lambda page: _spaces(page, "historical"),
-    "imaging modality": _told("modality"),
-    "examined region": _told("exam_region"),
-    "neurological findings": _told("neuro"),
-    "conservative care": _told("conservative"),
+    **{name: partial(_told, label) for name, label in OF_DOCUMENT.items()},
 }
 
 
@@ -242,12 +253,8 @@ def _whole(page: Page) -> set[tuple[object, ...]]:
 def _facet(
     name: str, keys: Callable[[Page], set[Key]], ids: Iterable[str], gold: Mapping[str, Page], read: Mapping[str, Page]
 ) -> Facet:
-    labelled = [i for i in ids if gold[i].get("doc") is not None or not name.startswith(_DOCUMENT)]
-    counts = [_compare(keys(gold[i]), keys(read[i])) for i in labelled]
+    counts = [_compare(keys(gold[i]), keys(read[i])) for i in ids if _labelled(gold[i], name)]
     return Facet(name, sum(counts, Counts()), _interval(counts))
-
-
-_DOCUMENT = ("imaging", "examined", "neurological", "conservative")
 
 
 def _compare(told: set[Key], read: set[Key]) -> Counts:
@@ -271,16 +278,14 @@ def _f1(counts: Sequence[Counts]) -> float:
 
 def _misses(gold: Mapping[str, Page], read: Mapping[str, Page]) -> Iterable[Miss]:
     for identifier in gold:
-        for name in ("region, level, space, polarity", "etiology", *_LISTED):
-            if name in _LISTED and gold[identifier].get("doc") is None:
-                continue
+        for name in (n for n in _LISTED if _labelled(gold[identifier], n)):
             told, found = FACETS[name](gold[identifier]), FACETS[name](read[identifier])
             for kind, keys, page in (("missed", told - found, gold), ("wrong", found - told, read)):
                 for key in sorted(keys):
                     yield Miss(identifier, name, kind, " ".join(filter(None, key)), _quote(page[identifier], key))
 
 
-_LISTED = tuple(name for name in FACETS if name.startswith(_DOCUMENT))
+_LISTED = ("region, level, space, polarity", "etiology", *OF_DOCUMENT)
 
 
 def _quote(page: Page, key: Key) -> str:

@@ -81,7 +81,7 @@ def test_the_modules_are_found() -> None:
 
 @pytest.mark.parametrize("module", CORE_MODULES)
 def test_the_core_imports_the_standard_library_its_siblings_yaml_and_rapidfuzz(module: str) -> None:
-    allowed = {*sys.stdlib_module_names, "yaml", "rapidfuzz"}
+    allowed = {*sys.stdlib_module_names, "yaml", "rapidfuzz", "ahocorasick_rs"}
     assert [name for name in imports(module) if library(name) not in allowed and not name.startswith(f"{CORE}.")] == []
 
 

@@ -22,11 +22,14 @@ _NEW_ASSERTION = frozenset(
         "reveals causing present"
     ).split()
 )
+_CUES = ("negation", "hedge", "historical", "plan", "other-person", "hearsay")
 _AFTER_REACH, _NOT_REACH = 8, 6
 
 
 def said_of(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> Said:
-    """How the words at tokens first..last are meant."""
+    """How the words at positions first..last are meant."""
+    if not scene.says(*_CUES):
+        return "affirmed"
     if _other_person(scene, first):
         return "other"
     if is_negated(scene, first, last, is_verb=is_verb):
@@ -47,7 +50,7 @@ def as_assertion(said: Said) -> Assertion | None:
 
 def is_negated(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> bool:
     for cue in scene.of("negation"):
-        scope = cue.concept.says("scope")
+        scope = cue.concept.scope
         if scope == "after" and cue.last < first and _reaches(scene, cue, first, is_verb=is_verb):
             return True
         if scope == "before" and cue.first > last and _answers(scene, cue, last):
@@ -65,13 +68,9 @@ def hedges_of(scene: Scene, first: int, last: int) -> list[Mention]:
 
 
 def _hedges(scene: Scene, cue: Mention, first: int, last: int) -> bool:
-    if cue.concept.says("scope") == "after":
+    if cue.concept.scope == "after":
         return cue.last < first and _hedge_reaches(scene, cue, first)
-    if (
-        cue.first == cue.last
-        and not _closes_clause(scene, cue)
-        and scene.tokens[cue.first - 1].word not in _PREDICATE_SIGNS
-    ):
+    if cue.first == cue.last and not _closes_clause(scene, cue) and scene.words[cue.first - 1] not in _PREDICATE_SIGNS:
         return False  # 'with possible radiculopathy': the hedge is about what follows it
     return cue.first > last and _answers(scene, cue, last, commas=True)
 
@@ -82,16 +81,16 @@ def hedges_cause_only(scene: Scene, last: int, cause_first: int, cause_last: int
     for cue in scene.of("hedge"):
         if low < cue.first <= high and last < cue.first:
             return True
-        if cue.concept.says("scope") == "before" and 0 < cue.first - cause_last <= 3 and last < cause_first:
+        if cue.concept.scope == "before" and 0 < cue.first - cause_last <= 3 and last < cause_first:
             return True
-    return any(scene.tokens[p].word in ("vs", "versus") for p in range(low, min(high + 4, len(scene.tokens))))
+    return any(scene.words[p] in ("vs", "versus") for p in range(low, min(high + 4, len(scene.words))))
 
 
 def _reaches(scene: Scene, cue: Mention, target: int, *, is_verb: bool) -> bool:
     if not scene.same_clause(cue.last, target):
         return False
     gap = range(cue.last + 1, target)
-    words = [scene.tokens[p].word for p in gap]
+    words = [scene.words[p] for p in gap]
     if any(
         mention.kind == "link"
         and mention.value == "causing"
@@ -100,34 +99,34 @@ def _reaches(scene: Scene, cue: Mention, target: int, *, is_verb: bool) -> bool:
         for mention in scene.mentions
     ):
         return False
-    if scene.tokens[cue.first].word == "not" and cue.first == cue.last and (len(words) > _NOT_REACH or "," in words):
+    if scene.words[cue.first] == "not" and cue.first == cue.last and (len(words) > _NOT_REACH or "," in words):
         return False
     return all(
-        _list_goes_on(scene, p, target, is_verb=is_verb) for p in gap if scene.tokens[p].word in (",", ":", "(")
+        _list_goes_on(scene, p, target, is_verb=is_verb) for p in gap if scene.words[p] in (",", ":", "(")
     ) and not _turns(scene, gap, target)
 
 
 def _starts_anew(scene: Scene, comma: int) -> bool:
     """'..., the canal stenosis' after a comma is a new subject."""
-    return comma + 1 < len(scene.tokens) and scene.tokens[comma + 1].word in ("the", "there", "this", "now", "today")
+    return comma + 1 < len(scene.words) and scene.words[comma + 1] in ("the", "there", "this", "now", "today")
 
 
 def _passes_on(scene: Scene, cue: Mention, link: Mention) -> bool:
     """'does not cause', 'without causing', 'no X causing Y': the denial reaches over the link."""
-    return link.first - cue.last <= 2 or not any(scene.tokens[p].word == "," for p in range(cue.last + 1, link.first))
+    return link.first - cue.last <= 2 or not any(scene.words[p] == "," for p in range(cue.last + 1, link.first))
 
 
 def _list_goes_on(scene: Scene, comma: int, target: int, *, is_verb: bool) -> bool:
-    if scene.tokens[comma].word == ":" or _starts_anew(scene, comma):
+    if scene.words[comma] == ":" or _starts_anew(scene, comma):
         return False
     gap = range(comma + 1, target)
-    if is_verb or any(scene.tokens[p].word in _NEW_ASSERTION for p in gap):
+    if is_verb or any(scene.words[p] in _NEW_ASSERTION for p in gap):
         return False
     if any(m.kind == "tissue" and m.first in gap for m in scene.mentions) and scene.covered(
         comma + 1, target, "pathology", "link"
     ):
         return False
-    following = [t.word for t in scene.tokens[target + 1 : target + 6]]
+    following = scene.words[target + 1 : target + 6]
     return not any(
         word in ("is", "are", "present", "noted", "seen", "persists", "remains", "due", "from", "secondary", "at")
         for word in following
@@ -135,16 +134,16 @@ def _list_goes_on(scene: Scene, comma: int, target: int, *, is_verb: bool) -> bo
 
 
 def _closes_list(scene: Scene, comma: int, target: int) -> bool:
-    return any(scene.tokens[p].word in ("or", "nor") for p in range(comma, min(len(scene.tokens), target + 4)))
+    return any(scene.words[p] in ("or", "nor") for p in range(comma, min(len(scene.words), target + 4)))
 
 
 def _turns(scene: Scene, gap: range, target: int) -> bool:
     """'No fracture and moderate stenosis is seen': the second half is an assertion of its own."""
     for p in gap:
         if (
-            scene.tokens[p].word == "and"
+            scene.words[p] == "and"
             and scene.at(p + 1, ("severity",))
-            and any(t.word in ("is", "are") for t in scene.tokens[target : target + 6])
+            and not {"is", "are"}.isdisjoint(scene.words[target : target + 6])
         ):
             return p != gap[0]
     return False
@@ -162,8 +161,8 @@ def _answers(scene: Scene, cue: Mention, last: int, *, commas: bool = False) -> 
     gap = range(last + 1, cue.first)
     if any(m.first in gap and m.kind in _GOVERNED and m.value != "because" for m in scene.mentions):
         return False
-    words = [scene.tokens[p].word for p in gap]
-    word = scene.tokens[cue.first].word
+    words = [scene.words[p] for p in gap]
+    word = scene.words[cue.first]
     if cue.concept.kind == "negation" and cue.first == cue.last and word in _BARE:
         near = len(words) <= 2 and "," not in words and word not in _ASK_FOR_A_SIGN
         asked = word not in _ASK_FOR_A_SIGN or _closes_clause(scene, cue)
@@ -189,24 +188,24 @@ def _in_reach(scene: Scene, cue: Mention, last: int) -> bool:
 
 def _stands_alone(scene: Scene, last: int, cue: Mention) -> bool:
     """Behind the last comma stands the cue and nothing that it could govern instead ('..., lumbar pain suspected')."""
-    comma = max(p for p in range(last + 1, cue.first) if scene.tokens[p].word in (",", ":", "-", "–"))
+    comma = max(p for p in range(last + 1, cue.first) if scene.words[p] in (",", ":", "-", "–"))
     return all(
-        scene.tokens[p].word in ("is", "still", "remains", "diagnosis", "dx", "as", "yet", "this", "currently")
+        scene.words[p] in ("is", "still", "remains", "diagnosis", "dx", "as", "yet", "this", "currently")
         for p in range(comma + 1, cue.first)
     )
 
 
 def _closes_clause(scene: Scene, cue: Mention) -> bool:
-    tail = scene.tokens[cue.last + 1 : cue.last + 3]
-    return not tail or tail[0].word in (",", ".", ")", ";", "at")
+    tail = scene.words[cue.last + 1 : cue.last + 3]
+    return not tail or tail[0] in (",", ".", ")", ";", "at")
 
 
 def _hedge_reaches(scene: Scene, cue: Mention, target: int) -> bool:
     if not scene.same_clause(cue.last, target):
         return False
     gap = range(cue.last + 1, target)
-    words = [scene.tokens[p].word for p in gap]
-    cue_word = scene.tokens[cue.first].word
+    words = [scene.words[p] for p in gap]
+    cue_word = scene.words[cue.first]
     if any(
         m.value == "confirmed" and cue.last < m.first for m in scene.of("present") if scene.same_clause(m.first, target)
     ):
@@ -219,26 +218,26 @@ def _hedge_reaches(scene: Scene, cue: Mention, target: int) -> bool:
         return False
     if "," in words and any(m.first in gap and m.kind in ("link",) for m in scene.mentions):
         return False
-    commas = [p for p in gap if scene.tokens[p].word == ","]
+    commas = [p for p in gap if scene.words[p] == ","]
     return not commas or all(_list_goes_on(scene, p, target, is_verb=False) for p in commas)
 
 
 def _historical(scene: Scene, first: int, last: int) -> bool:
     now = _now(scene, first)
     for cue in scene.of("historical"):
-        if scene.tokens[max(0, cue.first - 1)].word in ("never", "not", "no", "without") and cue.first:
+        if scene.words[max(0, cue.first - 1)] in ("never", "not", "no", "without") and cue.first:
             continue
-        if now and (cue.concept.says("scope") == "after" or now == "persists"):
+        if now and (cue.concept.scope == "after" or now == "persists"):
             continue
         if (
-            cue.concept.says("scope") == "after"
+            cue.concept.scope == "after"
             and cue.last < first
             and scene.same_clause(cue.last, first)
             and not _cut_off(scene, cue, first)
         ):
             return True
         if (
-            cue.concept.says("scope") == "before"
+            cue.concept.scope == "before"
             and cue.first > last
             and scene.same_clause(cue.first, last)
             and cue.first - last <= 12
@@ -249,10 +248,10 @@ def _historical(scene: Scene, first: int, last: int) -> bool:
 
 def _cut_off(scene: Scene, cue: Mention, target: int) -> bool:
     """'s/p fusion 2015, canal stenosis at L4-5': a new noun phrase after the comma is not history."""
-    commas = [p for p in range(cue.last + 1, target) if scene.tokens[p].word in (",", ":")]
-    if scene.tokens[cue.first].word in ("old", "former", "remote") and target - cue.last > 4:
+    commas = [p for p in range(cue.last + 1, target) if scene.words[p] in (",", ":")]
+    if scene.words[cue.first] in ("old", "former", "remote") and target - cue.last > 4:
         return True
-    return bool(commas) and not any(scene.tokens[p].word in ("and", "or") for p in range(commas[-1], target + 1))
+    return bool(commas) and not any(scene.words[p] in ("and", "or") for p in range(commas[-1], target + 1))
 
 
 def _now(scene: Scene, first: int) -> str:
@@ -266,7 +265,7 @@ _PAST = frozenset("when was were previously prior previous showed revealed demon
 
 def then_not_now(scene: Scene, first: int) -> bool:
     """A denial of an earlier time ('in 2019 there was no stenosis; now ...') says nothing of today."""
-    words = {scene.tokens[p].word for p in range(len(scene.tokens)) if scene.same_clause(p, first)}
+    words = {scene.words[p] for p in range(len(scene.words)) if scene.same_clause(p, first)}
     dated = any(len(word) == 4 and word.startswith(("19", "20")) and word.isdigit() for word in words)
     elsewhere = any(scene.clauses[m.first] != scene.clauses[first] for m in scene.of("narrowing"))
     return elsewhere and (dated or bool(words & _PAST))
@@ -274,14 +273,14 @@ def then_not_now(scene: Scene, first: int) -> bool:
 
 def _governed(scene: Scene, first: int, kind: str) -> bool:
     return any(
-        cue.last < first and scene.same_clause(cue.last, first) and not (cue.concept.is_("opening") and cue.first)
+        cue.last < first and scene.same_clause(cue.last, first) and not (cue.concept.opening and cue.first)
         for cue in scene.of(kind)
     )
 
 
 def _other_person(scene: Scene, first: int) -> bool:
     return _hearsay(scene, first) or any(
-        cue.first < first and not any(scene.tokens[p].word in ("patient", "pt") for p in range(cue.last, first))
+        cue.first < first and not any(scene.words[p] in ("patient", "pt") for p in range(cue.last, first))
         for cue in scene.of("other-person")
     )
 

@@ -13,27 +13,30 @@ from service.coding.model import Evidence, Finding, Passage
 from service.coding.scene import Scene
 
 
-def findings(scene: Scene, passage: Passage, counts: str) -> Iterator[Finding]:
+def findings(scene: Scene, passage: Passage) -> Iterator[Finding]:
     """All findings of a sentence; in sections that do not count only what was imaged is taken."""
-    yield from _imaging(scene, passage, counts)
-    yield from _examined(scene, passage, counts)
-    if counts in ("findings", "anatomy", "uncertain"):
+    if not scene.mentions:
+        return
+    section = scene.span.section
+    if section.counts not in ("plan", "indication"):
+        yield from _imaging(scene, passage)
+        if section.counts != "history":
+            yield from _examined(scene, passage)
+    if section.is_finding:
         yield from _framing(scene, passage)
         yield from _functions(scene, passage)
         yield from _pressures(scene, passage)
         yield from _companions(scene, passage)
         for mention in scene.of("undetermined"):
             yield _finding("undetermined", "undetermined", mention, passage)
-    if counts in ("findings", "anatomy", "uncertain", "history"):
+    if section.is_finding or section.counts == "history":
         yield from _care(scene, passage)
 
 
-def _imaging(scene: Scene, passage: Passage, counts: str) -> Iterator[Finding]:
-    if counts in ("plan", "indication"):
-        return
-    text = scene.text[scene.span.start : scene.span.end]
-    dates = [(start + scene.span.start, end + scene.span.start, date) for start, end, date in find_dates(text)]
-    for mention in scene.of("modality"):
+def _imaging(scene: Scene, passage: Passage) -> Iterator[Finding]:
+    imaged = scene.of("modality")
+    dates = list(find_dates(scene.text, scene.span.start, scene.span.end)) if imaged else []
+    for mention in imaged:
         if _not_done(scene, mention):
             continue
         yield _finding("imaging.modality", mention.value, mention, passage)
@@ -41,16 +44,14 @@ def _imaging(scene: Scene, passage: Passage, counts: str) -> Iterator[Finding]:
         if near:
             start, end, date = min(near, key=lambda d: (d[0] < mention.start, abs(d[0] - mention.end)))
             yield Finding("imaging.date", date, Evidence(passage, start, end))
-        elif any(t.word == "today" for t in scene.tokens) and passage.date:
+        elif "today" in scene.words and passage.date:
             yield Finding("imaging.date", passage.date, Evidence(passage, mention.start, mention.end))
     for mention in scene.of("no-imaging"):
         yield _finding("imaging.none", "none", mention, passage)
 
 
-def _examined(scene: Scene, passage: Passage, counts: str) -> Iterator[Finding]:
+def _examined(scene: Scene, passage: Passage) -> Iterator[Finding]:
     """Regions that an exam's name or a level of a finding names."""
-    if counts in ("plan", "indication", "history"):
-        return
     for place in scene.places:
         if not place.root:
             yield from (
@@ -72,7 +73,7 @@ def _not_done(scene: Scene, mention: Mention) -> bool:
 
 
 def _no(scene: Scene, mention: Mention) -> bool:
-    before = scene.tokens[mention.first - 1].word if mention.first else ""
+    before = scene.words[mention.first - 1] if mention.first else ""
     return before in ("no", "without", "prior") and before != "prior"
 
 
@@ -85,7 +86,7 @@ def _functions(scene: Scene, passage: Passage) -> Iterator[Finding]:
                 mention.value,
                 Evidence(passage, mention.start, mention.end, said),
                 said,
-                mention.concept.says("safety"),
+                mention.concept.safety,
             )
 
 
@@ -101,7 +102,7 @@ def _pressures(scene: Scene, passage: Passage) -> Iterator[Finding]:
             elif (
                 target.kind == "target"
                 and trigger.kind == "mass-effect"
-                and "cord" in scene.words(target.first, target.last)
+                and "cord" in scene.words[target.first : target.last + 1]
             ):
                 yield _finding("function", "cord-compression", target, passage)
 
@@ -170,8 +171,8 @@ def abnormal_tissues(scene: Scene, passage: Passage) -> tuple[Finding, ...]:
     found = [
         t
         for t in scene.of("tissue")
-        if (not t.concept.is_("anatomy") or abnormal(scene, t))
-        and not (t.concept.is_("modifier") and not abnormal(scene, t))
+        if (not t.concept.anatomy or abnormal(scene, t))
+        and not (t.concept.modifier and not abnormal(scene, t))
         and said_of(scene, t.first, t.last) == "affirmed"
     ]
     return tissue_findings(found, passage)
@@ -179,14 +180,14 @@ def abnormal_tissues(scene: Scene, passage: Passage) -> tuple[Finding, ...]:
 
 def stated_causes(scene: Scene, passage: Passage) -> tuple[Finding, ...]:
     """'Cause: thickened ligamentum flavum.' 'This is due to fibrosis.' -- the cause of the statement before."""
-    opening = {t.word for t in scene.tokens[:4]}
+    opening = set(scene.words[:4])
     links = [m for m in scene.of("link") if m.value == "because" and m.first <= 4]
     if not links and not opening & {"cause", "etiology", "aetiology", "origin", "tissue"}:
         return ()
     tissues = [
         t
         for t in scene.of("tissue")
-        if (not t.concept.is_("anatomy") or t.concept.is_("modifier") or abnormal(scene, t) or links)
+        if (not t.concept.anatomy or t.concept.modifier or abnormal(scene, t) or links)
         and said_of(scene, t.first, t.last) == "affirmed"
     ]
     return tissue_findings(tissues, passage)

@@ -39,9 +39,7 @@ def tissues_of(
     linked = [t for t in named if _is_cause(scene, t, event, events)]
     linked += [t for t in named if t not in linked and any(_joined_to(scene, t, cause) for cause in linked)]
     others = [
-        t
-        for t in named
-        if t not in linked and (not t.concept.is_("anatomy") or abnormal(scene, t) or not t.concept.is_("own-words"))
+        t for t in named if t not in linked and (not t.concept.anatomy or abnormal(scene, t) or not t.concept.own_words)
     ]
     uncertain = any(hedges_cause_only(scene, event.last, t.first, t.last) for t in linked)
     return tissue_findings(linked, passage), tissue_findings(others, passage), uncertain
@@ -67,7 +65,7 @@ def tissue_findings(mentions: Iterable[Mention], passage: Passage) -> tuple[Find
     found: dict[tuple[str, str], Finding] = {}
     for mention in mentions:
         for value in mention.value.split("+"):
-            detail = mention.concept.says("elsewhere") or ("own-words" if mention.concept.is_("own-words") else "")
+            detail = mention.concept.elsewhere or ("own-words" if mention.concept.own_words else "")
             found.setdefault(
                 (value, detail), Finding("tissue", value, Evidence(passage, mention.start, mention.end), detail=detail)
             )
@@ -153,7 +151,7 @@ def _link_governs(scene: Scene, link: Mention, tissue: Mention) -> bool:
     position = link.last + 1
     while position < tissue.first:
         inner = scene.at(position, ("tissue", "pathology", "severity", "laterality", "framing", "hedge"))
-        word, place = scene.tokens[position].word, scene.place_at(position)
+        word, place = scene.words[position], scene.place_at(position)
         if not inner and word not in _LINK_GAP and not word.endswith("ed") and not place:
             return False
         if word in _STOPS - {"plus"} and not _together(scene, position):
@@ -171,35 +169,35 @@ def _link_governs(scene: Scene, link: Mention, tissue: Mention) -> bool:
 def _names_the_tissue(scene: Scene, place: Place, tissue: Mention) -> bool:
     """'from T7-8 disc extrusion': the level is the tissue's own."""
     return all(
-        scene.at(p, ("severity", "laterality", "pathology")) or scene.tokens[p].word in ("level",)
+        scene.at(p, ("severity", "laterality", "pathology")) or scene.words[p] in ("level",)
         for p in range(place.last + 1, tissue.first)
     )
 
 
 def _together(scene: Scene, position: int) -> bool:
     return any(
-        scene.tokens[p].word in ("together", "combined", "along")
-        for p in range(max(0, position - 1), min(len(scene.tokens), position + 2))
+        scene.words[p] in ("together", "combined", "along")
+        for p in range(max(0, position - 1), min(len(scene.words), position + 2))
     )
 
 
 def _coordinated(scene: Scene, event: Event, other: Mention) -> bool:
-    gap = {scene.tokens[p].word for p in scene.between(event.trigger.last, other.first)}
+    gap = {scene.words[p] for p in scene.between(event.trigger.last, other.first)}
     return not gap & {"but", "without", "no", "with"} or "and" in gap
 
 
 def _modifies_event(scene: Scene, tissue: Mention, event: Event) -> bool:
     """'ligamentous stenosis', 'stenosis of the neural canal, connective tissue', '(fibrous)'."""
-    if not tissue.concept.is_("modifier") or event.trigger.kind != "narrowing":
+    if not tissue.concept.modifier or event.trigger.kind != "narrowing":
         return False
-    if tissue.concept.is_("own-words") and scene.covered(tissue.last + 1, tissue.last + 1, "pathology"):
+    if tissue.concept.own_words and scene.covered(tissue.last + 1, tissue.last + 1, "pathology"):
         return False
     if tissue.last < event.trigger.first:
         return all(_light(scene, p, event) for p in range(tissue.last + 1, event.trigger.first))
     gap = list(range(event.trigger.last + 1, tissue.first))
-    if [scene.tokens[p].word for p in gap] == ["of"] and tissue.concept.is_("own-words"):
+    if [scene.words[p] for p in gap] == ["of"] and tissue.concept.own_words:
         return True
-    end = scene.tokens[tissue.last + 1].word if tissue.last + 1 < len(scene.tokens) else "."
+    end = scene.words[tissue.last + 1] if tissue.last + 1 < len(scene.words) else "."
     closes = (
         end
         in (
@@ -224,7 +222,7 @@ def _modifies_event(scene: Scene, tissue: Mention, event: Event) -> bool:
         )
         or scene.place_at(tissue.last + 1) is not None
     )
-    comma = any(scene.tokens[p].word in (",", "(", "-", ":", "–") for p in gap) or end in (
+    comma = any(scene.words[p] in (",", "(", "-", ":", "–") for p in gap) or end in (
         "origin",
         "type",
         "etiology",
@@ -234,7 +232,7 @@ def _modifies_event(scene: Scene, tissue: Mention, event: Event) -> bool:
     return (
         closes
         and comma
-        and all(_light(scene, p, event) or scene.tokens[p].word in (",", "(", "-", ":", ")", "–") for p in gap)
+        and all(_light(scene, p, event) or scene.words[p] in (",", "(", "-", ":", ")", "–") for p in gap)
     )
 
 
@@ -243,9 +241,9 @@ def _light(scene: Scene, position: int, event: Event) -> bool:
         position, ("severity", "laterality", "region", "level", "space", "tissue", "framing", "modality", "pathology")
     ):
         return not (scene.at(position, ("pathology",)) and position < event.trigger.first)
-    return scene.tokens[position].word in FILLERS | JOINERS | {"-", "neural", "(", ")", "not"} and scene.tokens[
+    return scene.words[position] in FILLERS | JOINERS | {"-", "neural", "(", ")", "not"} and scene.words[
         position
-    ].word not in ("with", "seen", "noted", "there")
+    ] not in ("with", "seen", "noted", "there")
 
 
 def _joined_to(scene: Scene, tissue: Mention, cause: Mention) -> bool:
@@ -254,7 +252,7 @@ def _joined_to(scene: Scene, tissue: Mention, cause: Mention) -> bool:
     gap = range(low.last + 1, high.first)
     if any(scene.covered(p, p, "narrowing", "mass-effect") for p in gap):
         return False
-    words = [scene.tokens[p].word for p in gap]
+    words = [scene.words[p] for p in gap]
     tied = set(words) & {"and", "&", "/", "+", "or", "plus", "together", "combined", "alongside"} or words == [","]
     return bool(tied) and all(
         word in JOINERS | {"with", "combined", "alongside", "a", "an", "the"}
@@ -294,12 +292,12 @@ def _is_category_wording(scene: Scene, cause: Finding, event: Event) -> bool:
         return False
     named = [t for t in scene.of("tissue") if cause.evidence and t.start == cause.evidence.start]
     direct = any(_modifies_event(scene, tissue, event) for tissue in named)
-    titled = scene.tokens[event.trigger.last].word not in ("narrowed", "stenosed")
+    titled = scene.words[event.trigger.last] not in ("narrowed", "stenosed")
     return direct or (cause.value == "connective" and titled)
 
 
 def _space_words(scene: Scene, event: Event) -> str:
-    return " ".join(scene.words(event.space.first, event.space.last)) if event.space else ""
+    return " ".join(scene.words[event.space.first : event.space.last + 1]) if event.space else ""
 
 
 def _of_this_clause(scene: Scene, mention: Mention, event: Event) -> bool:
@@ -314,7 +312,7 @@ def _of_this_clause(scene: Scene, mention: Mention, event: Event) -> bool:
 
 def _long_ago(scene: Scene, mention: Mention) -> bool:
     """Only a current injury is classified to chapter 19 (Guidelines I.C.13.b)."""
-    words = set(scene.words(max(0, mention.first - 4), min(len(scene.tokens) - 1, mention.last + 5)))
+    words = set(scene.words[max(0, mention.first - 4) : min(len(scene.words) - 1, mention.last + 5) + 1])
     return mention.value == "traumatic" and bool(
         words & {"old", "remote", "healed", "chronic", "prior", "previous", "ago", "history", "past", "childhood"}
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 from service.coding.assertions import is_hedged
@@ -22,18 +21,13 @@ def correct(scene: Scene) -> Scene:
     for place in scene.places:
         if _beside_the_spine(scene, place) or _rejected(scene, place) or _hedged_apart(scene, place):
             gone.update(range(place.first, place.last + 1))
-    gone |= _unticked(scene)
-    if not gone:
-        return scene
-    keep = [
-        m
-        for m in scene.mentions
-        if not (m.first in gone and (m.kind in _GROUPS or m.kind in ("narrowing", "function", "framing", "modality")))
-    ]
-    return replace(scene, mentions=keep, places=[p for p in scene.places if p.first not in gone])
+    if "[" in scene.words or "(" in scene.words:
+        gone |= _unticked(scene)
+    return scene.without(gone, _TAKEN_BACK) if gone else scene
 
 
 _GROUPS = {"region": "place", "level": "place", "tissue": "tissue", "space": "space", "laterality": "laterality"}
+_TAKEN_BACK = frozenset({*_GROUPS, "narrowing", "function", "framing", "modality"})
 
 
 SPINAL = frozenset({"head", "cervical", "thoracic", "lumbar", "sacral", "head-or-cervical"})
@@ -48,7 +42,7 @@ def _beside_the_spine(scene: Scene, place: Place) -> bool:
 
 
 def _listed_with(scene: Scene, one: Place, other: Place) -> bool:
-    words = {scene.tokens[p].word for p in scene.between(one.first, other.first) if not scene.place_at(p)}
+    words = {scene.words[p] for p in scene.between(one.first, other.first) if not scene.place_at(p)}
     return bool(words & {"and", "&", ";"}) and words <= JOINERS | FILLERS | {";"}
 
 
@@ -57,7 +51,7 @@ _TICKS = frozenset({"x", "✓", "✔", "☑"})
 
 def _unticked(scene: Scene) -> set[int]:
     """'[ ] cervical [x] thoracic': what stands behind an empty box is not chosen."""
-    words = [token.word for token in scene.tokens]
+    words = scene.words
     boxes = [
         p
         for p, word in enumerate(words[:-1])
@@ -74,18 +68,18 @@ def _unticked(scene: Scene) -> set[int]:
 def _end_of_box(scene: Scene, box: int, following: int) -> int:
     """A box speaks of what stands behind it up to the next box, a wide gap or a label."""
     for p in range(box + 3, following):
-        label = p + 1 < len(scene.tokens) and scene.tokens[p + 1].word == ":"
-        if label or scene.tokens[p].start - scene.tokens[p - 1].end > 1:
+        label = p + 1 < len(scene.words) and scene.words[p + 1] == ":"
+        if label or scene.starts[p] - scene.ends[p - 1] > 1:
             return p
     return following
 
 
 def _hedged_apart(scene: Scene, place: Place) -> bool:
     """'..., lumbar involvement suspected': a hedge of its own part of the sentence."""
-    start = next((p for p in range(place.first - 1, -1, -1) if scene.tokens[p].word in (",", ";")), -1)
+    start = next((p for p in range(place.first - 1, -1, -1) if scene.words[p] in (",", ";")), -1)
     end = next(
-        (p for p in range(place.last + 1, len(scene.tokens)) if scene.tokens[p].word in (",", ";", ".")),
-        len(scene.tokens),
+        (p for p in range(place.last + 1, len(scene.words)) if scene.words[p] in (",", ";", ".")),
+        len(scene.words),
     )
     if (
         start < 0
@@ -99,11 +93,11 @@ def _hedged_apart(scene: Scene, place: Place) -> bool:
 def _rejected(scene: Scene, place: Place) -> bool:
     """'cervical, not lumbar', 'rather than lumbar', 'cannot exclude cervical involvement'."""
     for cue in scene.of("negation", "hedge"):
-        if cue.concept.says("scope") != "after" or not 0 <= place.first - cue.last - 1 <= 2:
+        if cue.concept.scope != "after" or not 0 <= place.first - cue.last - 1 <= 2:
             continue
-        gap = scene.words(cue.last + 1, place.first - 1)
+        gap = scene.words[cue.last + 1 : place.first - 1 + 1]
         earlier = any(p.last < cue.first for p in scene.places)
-        ends = scene.tokens[place.last + 1].word if place.last + 1 < len(scene.tokens) else "."
+        ends = scene.words[place.last + 1] if place.last + 1 < len(scene.words) else "."
         if (
             earlier
             and all(word in FILLERS for word in gap)

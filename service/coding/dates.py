@@ -36,9 +36,9 @@ DATE = re.compile(
 )
 
 
-def find_dates(text: str) -> Iterator[tuple[int, int, str]]:
+def find_dates(text: str, start: int = 0, end: int | None = None) -> Iterator[tuple[int, int, str]]:
     """(start, end, ISO date) of each date in the text; US order for numbers; impossible dates are left out."""
-    for match in DATE.finditer(text):
+    for match in DATE.finditer(text, start, len(text) if end is None else end):
         date = _iso(match)
         if date:
             yield match.start(), match.end(), date

@@ -51,6 +51,8 @@ class Event:
 
 def find_events(scene: Scene) -> list[Event]:
     """Every narrowing, pressure and open space of the sentence, each with one space, in order of place."""
+    if not scene.says("narrowing", "mass-effect", "adequate"):
+        return []
     triggers = [
         m for m in scene.of("narrowing", "mass-effect") if not _inside_other(scene, m) and not _names_a_test(scene, m)
     ]
@@ -86,7 +88,7 @@ def _doubled(verb: Event, events: Sequence[Event]) -> bool:
 
 def _names_a_test(scene: Scene, trigger: Mention) -> bool:
     """'foraminal compression test positive' is an examination, no finding of the canal."""
-    following = scene.words(trigger.last + 1, trigger.last + 2)
+    following = scene.words[trigger.last + 1 : trigger.last + 2 + 1]
     return bool(set(following) & {"test", "tests", "sign", "signs", "maneuver", "manoeuvre", "fracture", "fractures"})
 
 
@@ -105,7 +107,7 @@ def _inside_other(scene: Scene, trigger: Mention) -> bool:
 
 
 def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> list[Event]:
-    own = trigger.concept.says("space")
+    own = trigger.concept.space
     spaces = spaces_of(scene, trigger, triggers)
     if _either_space(scene, trigger):
         return [Event(trigger, None, "", "stated", spine_only=False)]
@@ -120,7 +122,7 @@ def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> li
         return []
     if ours:
         return [Event(trigger, space, space.value, _strength(trigger, space)) for space in ours]
-    following = scene.words(trigger.last + 1, trigger.last + 1)
+    following = scene.words[trigger.last + 1 : trigger.last + 1 + 1]
     if is_verb(scene, trigger) and following and following[0] in ("it", "them"):
         return [Event(trigger, None, "", "stated")]
     if trigger.kind == "narrowing" and trigger.value == "stenosis" and not _of_something_else(scene, trigger):
@@ -132,8 +134,7 @@ def _either_space(scene: Scene, trigger: Mention) -> bool:
     """'canal versus foramen': the space is left open."""
     spaces = [s for s in scene.of("space") if scene.same_clause(s.first, trigger.first)]
     return any(
-        one.value != other.value
-        and {scene.tokens[p].word for p in scene.between(one.last, other.first)} & {"versus", "vs"}
+        one.value != other.value and {scene.words[p] for p in scene.between(one.last, other.first)} & {"versus", "vs"}
         for one, other in pairwise(spaces)
     )
 
@@ -162,13 +163,13 @@ def is_verb(scene: Scene, trigger: Mention) -> bool:
     """'narrows the canal', 'narrowing both foramina': the word has a subject and an object."""
     if trigger.value == "verb":
         return True
-    if scene.tokens[trigger.last].word not in ("narrowing", "narrow") or trigger.first != trigger.last:
+    if scene.words[trigger.last] not in ("narrowing", "narrow") or trigger.first != trigger.last:
         return False
-    for p in range(trigger.last + 1, min(trigger.last + 6, len(scene.tokens))):
+    for p in range(trigger.last + 1, min(trigger.last + 6, len(scene.words))):
         space = _space_at(scene, p)
         if space:
             return space.kind != "other-organ" and not _np_left(scene, trigger)
-        if scene.tokens[p].word not in ("the", "both", "his", "her", "its", "a", "their") and not scene.at(
+        if scene.words[p] not in ("the", "both", "his", "her", "its", "a", "their") and not scene.at(
             p, ("severity", "laterality", "region", "level")
         ):
             return False
@@ -185,7 +186,7 @@ def _np_left(scene: Scene, trigger: Mention) -> list[Mention]:
     position = trigger.first - 1
     while position >= 0 and scene.same_clause(position, trigger.first):
         space = _space_at(scene, position)
-        word = scene.tokens[position].word
+        word = scene.words[position]
         if space:
             found.insert(0, space)
             position = space.first - 1
@@ -197,7 +198,7 @@ def _np_left(scene: Scene, trigger: Mention) -> list[Mention]:
             and word not in ("high", "grade", "neural", "-")
         ):
             break
-        if modifier and modifier.kind == "tissue" and not modifier.concept.is_("modifier"):
+        if modifier and modifier.kind == "tissue" and not modifier.concept.modifier:
             break
         position = (modifier.first if modifier else position) - 1
     return found
@@ -206,7 +207,7 @@ def _np_left(scene: Scene, trigger: Mention) -> list[Mention]:
 def _space_behind(scene: Scene, position: int) -> bool:
     """A joiner counts only where another space stands before it: 'canal, lateral recess or foraminal'."""
     for p in range(position - 1, max(-1, position - 5), -1):
-        if _space_at(scene, p) or scene.tokens[p].word in JOINERS:
+        if _space_at(scene, p) or scene.words[p] in JOINERS:
             return True
         if not scene.at(p, ("severity", "laterality", "region", "level")):
             return False
@@ -226,9 +227,9 @@ def _np_right(scene: Scene, trigger: Mention) -> list[Mention]:
     """Spaces in the complement: 'narrowing of the neural canal', 'narrows the canal and both foramina'."""
     found: list[Mention] = []
     position = trigger.last + 1
-    while position < len(scene.tokens) and scene.same_clause(position, trigger.first):
+    while position < len(scene.words) and scene.same_clause(position, trigger.first):
         space = _space_at(scene, position)
-        word = scene.tokens[position].word
+        word = scene.words[position]
         if space:
             found.append(space)
             position = space.last + 1
@@ -244,18 +245,18 @@ def _np_right(scene: Scene, trigger: Mention) -> list[Mention]:
 
 def _space_ahead(scene: Scene, position: int) -> bool:
     """The list goes on with a space that has no predicate of its own ('..., spinal canal adequate')."""
-    for p in range(position + 1, min(len(scene.tokens), position + 6)):
+    for p in range(position + 1, min(len(scene.words), position + 6)):
         space = _space_at(scene, p)
         if space:
             return not scene.covered(space.last + 1, space.last + 3, "adequate", "narrowing", "mass-effect")
         modifies = scene.at(p, ("severity", "laterality", "region", "level"))
-        if not (modifies or scene.tokens[p].word in _COMPLEMENT | JOINERS):
+        if not (modifies or scene.words[p] in _COMPLEMENT | JOINERS):
             return False
     return False
 
 
 def passive(scene: Scene, trigger: Mention) -> bool:
-    return any(scene.tokens[p].word in _PASSIVE for p in range(max(0, trigger.first - 4), trigger.first))
+    return any(scene.words[p] in _PASSIVE for p in range(max(0, trigger.first - 4), trigger.first))
 
 
 def _nearest_space(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> list[Mention]:
@@ -265,7 +266,7 @@ def _nearest_space(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) 
         if (
             not scene.same_clause(space.first, trigger.first)
             or (space.kind == "target" and space.value == "root")
-            or scene.tokens[space.last].word == "central"
+            or scene.words[space.last] == "central"
         ):
             continue
         gap = (
@@ -298,7 +299,7 @@ def _of_something_else(scene: Scene, trigger: Mention) -> bool:
     while position >= 0 and scene.at(position, ("severity", "laterality", "region", "level")):
         position -= 1
     if position >= 0:
-        word = scene.tokens[position].word
+        word = scene.words[position]
         known = [m for m in scene.mentions if m.first <= position <= m.last]
         if (
             not known
@@ -308,21 +309,21 @@ def _of_something_else(scene: Scene, trigger: Mention) -> bool:
             and word not in _PLAIN_ADJECTIVES
         ):
             return True
-        if any(
-            m.kind == "tissue" and m.value == "disc" and m.concept.is_("anatomy") for m in known
-        ) and not scene.covered(0, len(scene.tokens), "space"):
-            return scene.tokens[trigger.first].word == "narrowing"
+        if any(m.kind == "tissue" and m.value == "disc" and m.concept.anatomy for m in known) and not scene.covered(
+            0, len(scene.words), "space"
+        ):
+            return scene.words[trigger.first] == "narrowing"
     return _unknown_complement(scene, trigger)
 
 
 def _unknown_complement(scene: Scene, trigger: Mention) -> bool:
     position = trigger.last + 1
-    if position >= len(scene.tokens) or scene.tokens[position].word not in ("of", "in"):
+    if position >= len(scene.words) or scene.words[position] not in ("of", "in"):
         return False
-    for p in range(position + 1, min(position + 5, len(scene.tokens))):
+    for p in range(position + 1, min(position + 5, len(scene.words))):
         if scene.at(p, ("region", "level", "space", "target", "narrowing")):
             return False
-        word = scene.tokens[p].word
+        word = scene.words[p]
         if (
             word.isalpha()
             and word not in FILLERS
@@ -344,7 +345,7 @@ def _spinal_place(scene: Scene, trigger: Mention) -> bool:
 
 def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) -> list[Event]:
     """'adequate spinal canal', 'the canal and foramina are widely patent'."""
-    loose = scene.tokens[opening.first].word in (
+    loose = scene.words[opening.first] in (
         "normal",
         "preserved",
         "maintained",
@@ -360,7 +361,7 @@ def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) ->
     for space in scene.of("space", "target"):
         if not scene.same_clause(space.first, opening.first) or space.value == "root":
             continue
-        if space.kind == "target" and scene.tokens[space.first].word not in (
+        if space.kind == "target" and scene.words[space.first] not in (
             "thecal",
             "dural",
             "theca",
@@ -374,7 +375,7 @@ def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) ->
             else scene.between(opening.last, space.first)
         )
         blocked = any(t.first in gap for t in triggers) or any(
-            scene.tokens[p].word == "," for p in gap if space.first > opening.last
+            scene.words[p] == "," for p in gap if space.first > opening.last
         )
         if blocked or len(gap) > (3 if loose and space.first > opening.last else 7):
             continue
@@ -385,7 +386,7 @@ def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) ->
 
 
 def _modifies(scene: Scene, position: int) -> bool:
-    word = scene.tokens[position].word
+    word = scene.words[position]
     return (
         bool(scene.at(position, ("region", "level", "laterality", "severity", "space", "target")))
         or word in FILLERS

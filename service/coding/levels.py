@@ -42,6 +42,12 @@ _SPOKEN = {
     "eleven": 11,
     "twelve": 12,
 }
+# A text without one of these words names no level.
+NUMBERS = frozenset(
+    {"atlas", *_SPOKEN}
+    | {f"{zero}{number}" for zero in ("", "0") for number in range(100)}
+    | {f"{upper}.{lower}" for upper in range(13) for lower in range(13)}
+)
 _NUMBER = rf"(?:[0-9]{{1,2}}|(?i:{'|'.join(_SPOKEN)})\b)"
 _LETTER = r"[CcTtDdLlSs]"
 _SEPARATOR = r"(?:\s?[-–—/]\s?|\s?&\s?|\s+(?:to|through|thru|on|upon|over|down to)\s+)"
@@ -99,10 +105,10 @@ def _place_of(label: str) -> tuple[str, str]:
     return _REGION[upper[0]], junction
 
 
-def find_levels(text: str) -> list[Level]:
-    """The levels of a text in order; MR sequences (T1-weighted), grades and dates are none."""
+def find_levels(text: str, start: int = 0, end: int | None = None) -> list[Level]:
+    """The levels of a text, or of a part of it, in order; MR sequences (T1-weighted), grades and dates are none."""
     found: list[Level] = []
-    for match in LEVEL.finditer(text):
+    for match in LEVEL.finditer(text, start, len(text) if end is None else end):
         level = _level(text, match)
         if level is None:
             continue

@@ -1,21 +1,22 @@
 """What clinicians write: terms read from `terminology/lexicon/*.yaml`, found in text by word.
 
 Matching ignores case, hyphens inside words and a plural -s, and forgives misspellings of long words that are
-no ordinary words. Terms live in channels (place, space, tissue ...): in each, the longest term wins.
+no ordinary words. Terms live in channels (place, space, tissue ...): in each, the longest term wins. All terms are
+found in one pass of one automaton (Aho-Corasick), however many packs and terms there are.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
+from itertools import accumulate, product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from rapidfuzz import process
-from rapidfuzz.distance import OSA
+from ahocorasick_rs import AhoCorasick
 
 from service.coding.errors import PackError
+from service.coding.spelling import TOKEN, Spelling, Tokens
 from service.coding.yaml_strict import load_yaml
 
 CHANNELS: dict[str, str] = {
@@ -54,69 +55,58 @@ CHANNELS: dict[str, str] = {
     "care": "care",
     "response": "response",
 }
-CONCEPT_KEYS = frozenset(
-    (
-        "kind value terms says junction region space scope anatomy modifier own-words elsewhere safety needs "
-        "needs-adjacent unless unless-adjacent unless-next exact-case opening cites"
-    ).split()
-)
-TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d+(?:\.\d+)?|-->?|=>|[^\w\s]|_+")
 
 
 @dataclass(frozen=True, slots=True)
 class Concept:
-    """One entry of the lexicon: what its terms mean, and where they mean it."""
+    """One entry of the lexicon: what its terms mean, and where (`terminology/README.md` tells each key)."""
 
     kind: str
     value: str
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-
-    def words(self, key: str) -> frozenset[str]:
-        return frozenset(self.attributes.get(key, ()))
-
-    def says(self, key: str) -> str:
-        return str(self.attributes.get(key, ""))
-
-    def is_(self, key: str) -> bool:
-        return bool(self.attributes.get(key))
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A word of the text as the lexicon writes it; `stem` is its singular where that is known too."""
-
-    text: str
-    word: str
-    start: int
-    end: int
-    stem: str = ""
+    junction: str = ""
+    region: str = ""
+    space: str = ""
+    scope: str = ""
+    elsewhere: str = ""
+    safety: str = ""
+    anatomy: bool = False
+    modifier: bool = False
+    own_words: bool = False
+    exact_case: bool = False
+    opening: bool = False
+    needs: frozenset[str] = frozenset()
+    needs_adjacent: frozenset[str] = frozenset()
+    unless: frozenset[str] = frozenset()
+    unless_adjacent: frozenset[str] = frozenset()
+    unless_next: frozenset[str] = frozenset()
+    conditional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Mention:
+CONCEPT_KEYS = {field.name.replace("_", "-") for field in fields(Concept)} - {"conditional"} | {
+    "terms",
+    "says",
+    "cites",
+}
+_NEIGHBOURS = frozenset({"needs", "needs-adjacent", "unless", "unless-adjacent", "unless-next"})
+
+
+class Mention(NamedTuple):
     """A concept found at tokens `first` to `last` (inclusive), characters `start` to `end` of the passage."""
 
     concept: Concept
+    kind: str
+    value: str
     first: int
     last: int
     start: int
     end: int
 
-    @property
-    def kind(self) -> str:
-        return self.concept.kind
 
-    @property
-    def value(self) -> str:
-        return self.concept.value
+class _Term(NamedTuple):
+    """What a pattern means in one channel: concepts, each with the spelling that it asks for, if any."""
 
-
-class _Node:
-    __slots__ = ("channels", "next")
-
-    def __init__(self) -> None:
-        self.next: dict[str, _Node] = {}
-        self.channels: dict[str, list[tuple[Concept, str]]] = {}
+    channel: str
+    entries: tuple[tuple[Concept, str], ...]
 
 
 class Lexicon:
@@ -130,146 +120,84 @@ class Lexicon:
         spelled: Iterable[str] = (),
     ) -> None:
         self.sections = dict(sections)
-        self._root = _Node()
-        self._vocabulary: set[str] = set()
         self._values: dict[str, set[str]] = {}
-        for concept, terms in concepts:
+        known = [(concept, term, _words(term)) for concept, terms in concepts for term in terms]
+        for concept, _, _ in known:
             self._values.setdefault(concept.kind, set()).add(concept.value)
-            for term in terms:
-                self._add(concept, term)
-        self._ordinary = {word.lower() for word in ordinary} - self._vocabulary
-        self._choices = sorted({word.lower() for word in spelled})
-        self._spelled_words = {word for word in self._choices if len(word) >= 4}
-        self._spelling: dict[str, str] = {}
-
-    def _add(self, concept: Concept, term: str) -> None:
-        words = [token.lower() for token in _words(term)]
-        node = self._root
-        for word in words:
-            node = node.next.setdefault(word, _Node())
-        node.channels.setdefault(CHANNELS[concept.kind], []).append((concept, term))
-        self._vocabulary.update(words)
+        vocabulary = {word for _, _, words in known for word in words}
+        self._spelling = Spelling(vocabulary, ordinary, spelled)
+        self._terms, patterns = _terms(known, vocabulary)
+        self._automaton = AhoCorasick(patterns)
 
     def values(self, kind: str) -> frozenset[str]:
         """The values that the concepts of a kind have; 'disc+osseous' is both."""
         return frozenset(part for value in self._values.get(kind, ()) for part in value.split("+"))
 
-    def tokens(self, text: str) -> list[Token]:
-        """The words of a text with their offsets; a hyphen inside a word is no word."""
-        found = []
-        for match in TOKEN.finditer(text):
-            if match.group() in "-‐‑" and _inside_word(text, match.start()):
-                continue
-            found.extend(self._read_word(match.group(), match.start()))
-        return found
+    def tokens(self, text: str) -> Tokens:
+        """The words of a text as the lexicon writes them, with their offsets."""
+        return self._spelling.read(text)
 
-    def _read_word(self, written: str, start: int) -> list[Token]:
-        word = self.normal(written)
-        if word == written.lower() and word not in self._vocabulary:
-            cut = self._run_together(word)
-            if cut:
-                return [*self._read_word(written[:cut], start), *self._read_word(written[cut:], start + cut)]
-        stem = word.removesuffix("s") if len(word) > 3 and word.removesuffix("s") in self._vocabulary else ""
-        return [Token(written, word, start, start + len(written), stem)]
+    def find(self, text: str) -> list[Mention]:
+        """All mentions of a text that is one sentence."""
+        return self.find_all(text, [self.tokens(text)])[0]
 
-    def _run_together(self, word: str) -> int:
-        """Where 'ligamentumflavum' falls into two words that the lexicon knows; 0 where it does not."""
-        if len(word) < 9 or not word.isalpha() or word in self._ordinary:
-            return 0
-        return next(
-            (
-                cut
-                for cut in range(4, len(word) - 3)
-                if word[:cut] in self._spelled_words and word[cut:] in self._spelled_words
-            ),
-            0,
-        )
+    def find_all(self, text: str, sentences: Sequence[Tokens]) -> list[list[Mention]]:
+        """The mentions of each sentence in order of place, found in one pass over the text.
 
-    def normal(self, word: str) -> str:
-        """The word as the lexicon writes it: lower case, singular where only that is known, spelling forgiven."""
-        lowered = word.lower().replace("’", "'")
-        if lowered in self._vocabulary:
-            return lowered
-        for ending in ("'s", "s", "es"):
-            stem = lowered.removesuffix(ending)
-            if stem != lowered and len(stem) > 2 and stem in self._vocabulary:
-                return stem
-        return self._spelled(lowered)
+        In each channel the longest term wins, and terms do not overlap.
+        """
+        joined = f" {_APART.join([' '.join(tokens.words) for tokens in sentences])} "
+        lengths = accumulate(map(len, joined.split(" ")))
+        position = {length + blank: blank for blank, length in enumerate(lengths)}
+        hits = self._automaton.find_matches_as_indexes(joined, overlapping=True)
+        spans = sorted([(position[start], -position[end - 1], term) for term, start, end in hits])
+        return list(self._by_sentence(text, sentences, spans))
 
-    def _spelled(self, word: str) -> str:
-        if len(word) < 4 or not word.isalpha() or word in self._ordinary or word.removesuffix("s") in self._ordinary:
-            return word
-        if word not in self._spelling:
-            if len(self._spelling) > 50_000:
-                self._spelling.clear()
-            self._spelling[word] = self._nearest(word)
-        return self._spelling[word]
+    def _by_sentence(
+        self, text: str, sentences: Sequence[Tokens], spans: Sequence[tuple[int, int, int]]
+    ) -> Iterator[list[Mention]]:
+        at, base = 0, 0
+        for tokens in sentences:
+            found: list[Mention] = []
+            taken: dict[str, int] = {}
+            while at < len(spans) and spans[at][0] < base + len(tokens.words):
+                first, last = spans[at][0] - base, -spans[at][1] - base - 1
+                for channel, entries in self._terms[spans[at][2]]:
+                    if first >= taken.get(channel, 0):
+                        taken[channel] = last + 1
+                        found.extend(_mentions(entries, text, tokens, first, last))
+                at += 1
+            yield found
+            base += max(1, len(tokens.words)) + 1
 
-    def _nearest(self, word: str) -> str:
-        allowed = 1 if len(word) < 7 else 2 if len(word) < 12 else 3
-        hits = process.extract(word, self._choices, scorer=OSA.distance, score_cutoff=allowed, limit=3)
-        near = [(distance, choice) for choice, distance, _ in hits if _plausible(word, choice, int(distance))]
-        if not near or (len(near) > 1 and near[0][0] == near[1][0] and not _same_stem(near[0][1], near[1][1])):
-            return word
-        return near[0][1]
 
-    def find(self, tokens: Sequence[Token]) -> list[Mention]:
-        """All mentions in order of place: in each channel the longest term wins, and terms do not overlap."""
-        found: list[Mention] = []
-        taken: dict[str, int] = {}
-        for position in range(len(tokens)):
-            for channel, (length, entries) in self._longest(tokens, position).items():
-                if position < taken.get(channel, 0):
-                    continue
-                taken[channel] = position + length
-                found.extend(_mentions(entries, tokens, position, length))
-        return found
+_APART = "  "  # two blanks between two sentences: no term reaches over them
 
-    def _longest(self, tokens: Sequence[Token], position: int) -> dict[str, tuple[int, list[tuple[Concept, str]]]]:
-        node, longest = self._root, {}
-        for offset in range(position, len(tokens)):
-            step = node.next.get(tokens[offset].word) or node.next.get(tokens[offset].stem)
-            if step is None:
-                break
-            node = step
-            for channel, entries in node.channels.items():
-                longest[channel] = (offset - position + 1, entries)
-        return longest
+
+def _terms(
+    known: Iterable[tuple[Concept, str, Sequence[str]]], vocabulary: set[str]
+) -> tuple[list[tuple[_Term, ...]], list[str]]:
+    """What each pattern of the automaton means, by channel; a word that the lexicon knows in the plural too is both."""
+    meant: dict[str, dict[str, list[tuple[Concept, str]]]] = {}
+    for concept, term, words in known:
+        exact = term.split()[0] if concept.exact_case else ""
+        for written in product(*([word, f"{word}s"] if f"{word}s" in vocabulary else [word] for word in words)):
+            channels = meant.setdefault(f" {' '.join(written)} ", {})
+            channels.setdefault(CHANNELS[concept.kind], []).append((concept, exact))
+    return [tuple(_Term(c, tuple(e)) for c, e in channels.items()) for channels in meant.values()], list(meant)
 
 
 def _mentions(
-    entries: Sequence[tuple[Concept, str]], tokens: Sequence[Token], position: int, length: int
+    entries: Sequence[tuple[Concept, str]], text: str, tokens: Tokens, first: int, last: int
 ) -> Iterator[Mention]:
-    last = position + length - 1
-    for concept, term in entries:
-        if concept.is_("exact-case") and tokens[position].text != term.split()[0]:
-            continue
-        yield Mention(concept, position, last, tokens[position].start, tokens[last].end)
+    start, end = tokens.starts[first], tokens.ends[last]
+    for concept, exact in entries:
+        if not exact or text.startswith(exact, start):
+            yield Mention(concept, concept.kind, concept.value, first, last, start, end)
 
 
 def _words(term: str) -> list[str]:
-    return [m.group() for m in TOKEN.finditer(term) if not (m.group() in "-‐‑" and _inside_word(term, m.start()))]
-
-
-def _inside_word(text: str, at: int) -> bool:
-    return 0 < at < len(text) - 1 and text[at - 1].isalnum() and text[at + 1].isalnum()
-
-
-def _plausible(word: str, choice: str, distance: int) -> bool:
-    """A misspelling keeps its first letter (or swaps the first two) and most of its length."""
-    if len(choice) < 5 or abs(len(word) - len(choice)) > 2:
-        return False
-    if len(word) == 4:
-        return distance == 1 and len(choice) == 5 and word[0] == choice[0]
-    return (
-        word[0] == choice[0]
-        or (len(word) >= 7 and sorted(word[:2]) == sorted(choice[:2]))
-        or (distance == 1 and len(word) >= 8)
-    )
-
-
-def _same_stem(one: str, other: str) -> bool:
-    return one.startswith(other[: min(len(one), len(other)) - 3])
+    return [written.lower() for written in TOKEN.findall(term)]
 
 
 def load_lexicon(folder: Path, ordinary: Iterable[str] = (), site: Path | None = None) -> Lexicon:
@@ -308,8 +236,15 @@ def _concept(path: Path, entry: Mapping[str, Any]) -> tuple[Concept, Sequence[st
         raise PackError(
             f'{path}, concept \'{label}\': `value` and every term must be text. Quote words such as "no" and "on".'
         )
-    attributes = {key: value for key, value in entry.items() if key not in ("kind", "value", "terms", "says")}
-    return Concept(entry["kind"], value, attributes), terms
+    given = {key.replace("-", "_"): _setting(key, entry[key]) for key in entry if key not in _NOT_SETTINGS}
+    return Concept(entry["kind"], value, **given, conditional=not _NEIGHBOURS.isdisjoint(entry)), terms
+
+
+_NOT_SETTINGS = frozenset({"kind", "value", "terms", "says", "cites"})
+
+
+def _setting(key: str, value: Any) -> Any:
+    return frozenset(value) if key in _NEIGHBOURS else value
 
 
 def _only(path: Path, page: Mapping[str, Any], allowed: set[str]) -> None:

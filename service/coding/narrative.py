@@ -18,9 +18,8 @@ from service.coding.model import Assertion, Finding, Passage, Reading, Statement
 from service.coding.places import place_findings, regions_joined
 from service.coding.scene import FILLERS, JOINERS, Place, Scene, lay_out
 from service.coding.sentences import Section, find_sections, find_sentences
-from service.coding.statements import read_scene, set_aside
+from service.coding.statements import read_scene
 
-COUNTING = frozenset({"findings", "anatomy", "uncertain"})
 _CORRECTING = frozenset(
     {"addendum", "addenda", "correction", "corrected report", "amended report", "revised impression"}
 )
@@ -44,18 +43,20 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
     statements: list[Statement] = []
     findings: list[Finding] = []
     block = _Block()
-    scenes = [lay_out(passage.text, span, lexicon) for span in find_sentences(passage.text, sections)]
+    scenes = lay_out(passage.text, find_sentences(passage.text, sections), lexicon)
     several = sum(bool(_opening(scene)) for scene in scenes) > 1
     for laid_out in scenes:
         span = laid_out.span
         scene = correct(laid_out)
-        findings.extend(beside.findings(scene, passage, span.section.counts))
-        if span.section.counts not in COUNTING:
+        findings.extend(beside.findings(scene, passage))
+        if not span.section.is_finding:
             block = _Block()
             continue
         block = _entered(block, scene, several_blocks=several)
-        new = [_under(block, s) for s in read_scene(scene, passage, () if _of_all_levels(scene) else block.places)]
-        findings.extend(set_aside(scene, passage))
+        heading = () if _of_all_levels(scene) else block.places
+        read_here, aside = read_scene(scene, passage, heading)
+        new = [_under(block, statement) for statement in read_here]
+        findings.extend(aside)
         if span.section.counts == "uncertain":
             new = [_doubted(s, span.section) for s in new]
         if new:
@@ -82,7 +83,7 @@ def _entered(block: _Block, scene: Scene, *, several_blocks: bool) -> _Block:
     line where the text is not laid out in blocks (one level heading in all)."""
     opening = _opening(scene)
     if opening:
-        return _Block(opening, scene.span.section.name, heading=len(scene.tokens) <= opening[-1].last + 2)
+        return _Block(opening, scene.span.section.name, heading=len(scene.words) <= opening[-1].last + 2)
     elsewhere = scene.span.new_paragraph or scene.span.section.name != block.section
     new_line = _starts_line(scene) and not block.heading and (block.passing or not several_blocks)
     if elsewhere or new_line or (block.passing and _is_numbered(scene)):
@@ -113,13 +114,13 @@ def _under(block: _Block, statement: Statement) -> Statement:
 
 def _of_all_levels(scene: Scene) -> bool:
     """'patent at every level', 'no stenosis at the remaining levels': the level before is not meant."""
-    words = [token.word for token in scene.tokens]
+    words = scene.words
     general = {"every", "all", "any", "other", "remaining", "remainder", "rest", "elsewhere", "throughout", "overall"}
     return bool(general & set(words)) and not any(place.labels for place in scene.places)
 
 
 def _is_numbered(scene: Scene) -> bool:
-    words = [token.word for token in scene.tokens[:3]]
+    words = scene.words[:3]
     if len(words) < 3:
         return False
     return (words[0] == "(" and words[1].isdigit()) or (words[0].isdigit() and words[1] in (".", ")"))
@@ -131,16 +132,16 @@ def _starts_line(scene: Scene) -> bool:
 
 def _opening(scene: Scene) -> tuple[Place, ...]:
     heading = []
-    for position, token in enumerate(scene.tokens):
+    for position, word in enumerate(scene.words):
         place = scene.place_at(position)
         if place:
             if place not in heading:
                 heading.append(place)
-        elif token.word == ":" or (token.word in ("-", "–") and heading):
-            return tuple(heading) if all(p.labels or token.word == ":" for p in heading) else ()
-        elif token.word not in FILLERS and token.word not in JOINERS:
+        elif word == ":" or (word in ("-", "–") and heading):
+            return tuple(heading) if all(p.labels or word == ":" for p in heading) else ()
+        elif word not in FILLERS and word not in JOINERS:
             break
-    at_level = scene.tokens and scene.tokens[0].word in ("at", "level")
+    at_level = scene.words and scene.words[0] in ("at", "level")
     return tuple(p for p in heading if p.labels) if heading and (at_level or heading[0].first == 0) else ()
 
 
@@ -153,18 +154,22 @@ def _fragment(statements: list[Statement], scene: Scene, passage: Passage, *, co
     if doubt:
         evidence = replace(last.evidence, end=max(last.evidence.end, scene.span.end), assertion=doubt)
         return [*statements[:-1], replace(last, assertion=doubt, evidence=evidence)]
-    if corrects and scene.places:
-        last = replace(last, regions=(), levels=tuple(label for place in scene.places for label in place.labels))
     places = scene.places if corrects else _only_places(scene)
-    if places and not last.regions:
-        return [
-            *statements[:-1],
-            replace(last, regions=place_findings(places, passage), regions_joined=regions_joined(scene, places)),
-        ]
+    if places and (corrects or not last.regions):
+        return [*statements[:-1], _placed(last, scene, places, passage)]
     causes = beside.stated_causes(scene, passage)
     if causes and (corrects or not last.causes):
         return [*statements[:-1], replace(last, causes=causes)]
     return statements
+
+
+def _placed(statement: Statement, scene: Scene, places: Sequence[Place], passage: Passage) -> Statement:
+    return replace(
+        statement,
+        regions=place_findings(places, passage),
+        regions_joined=regions_joined(scene, places),
+        levels=tuple(dict.fromkeys(label for place in places for label in place.labels)),
+    )
 
 
 _DOUBTS = frozenset(
@@ -176,16 +181,16 @@ def _doubt(scene: Scene) -> Assertion | None:
     """'Not yet confirmed.' 'This is probable only.' 'Ruled out.': the certainty of the sentence before."""
     cues = scene.of("hedge", "negation")
     covered = {p for cue in cues for p in range(cue.first, cue.last + 1)}
-    rest = [token.word for p, token in enumerate(scene.tokens) if p not in covered and token.word.isalpha()]
-    if not cues or len(scene.tokens) > 10 or not set(rest) <= _DOUBTS:
+    rest = [word for p, word in enumerate(scene.words) if p not in covered and word.isalpha()]
+    if not cues or len(scene.words) > 10 or not set(rest) <= _DOUBTS:
         return None
-    words = {token.word for token in scene.tokens}
+    words = set(scene.words)
     denied = words & {"ruled", "excluded", "error"} or words <= {"no", "none", "negative", "absent", ".", ","}
     denied = denied and not scene.of("hedge")
     return "negated" if denied else "uncertain" if scene.of("hedge") or "confirmed" in words else None
 
 
-def _only_places(scene: Scene) -> list[Place]:
+def _only_places(scene: Scene) -> Sequence[Place]:
     covered = {p for place in scene.places for p in range(place.first, place.last + 1)}
     label = {
         "location",
@@ -201,10 +206,11 @@ def _only_places(scene: Scene) -> list[Place]:
         "localized",
         "localised",
     }
-    rest = [t.word for i, t in enumerate(scene.tokens) if i not in covered]
+    rest = [word for i, word in enumerate(scene.words) if i not in covered]
     plain = all(
         word in FILLERS or word in JOINERS or word in label or scene.at(i, ("laterality", "severity"))
-        for i, word in ((i, t.word) for i, t in enumerate(scene.tokens) if i not in covered)
+        for i, word in enumerate(scene.words)
+        if i not in covered
     )
     return scene.places if plain and len(rest) <= 8 else []
 

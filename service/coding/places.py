@@ -49,25 +49,25 @@ def _own_complement(scene: Scene, mine: Sequence[Place], event: Event) -> list[P
     """'bulges from C3 to C6 with narrowing at C4-5': the place behind the narrowing, not those before the 'with'."""
     behind = [place for place in mine if place.first > event.last]
     before = [place for place in mine if place.last < event.first]
-    parted = any(scene.tokens[p].word in ("with", ",") for place in before for p in range(place.last + 1, event.first))
-    near = behind and all(scene.tokens[p].word in FILLERS for p in range(event.last + 1, behind[0].first))
+    parted = any(scene.words[p] in ("with", ",") for place in before for p in range(place.last + 1, event.first))
+    near = behind and all(scene.words[p] in FILLERS for p in range(event.last + 1, behind[0].first))
     return behind if before and near and parted else []
 
 
 def _next_to(scene: Scene, place: Place, event: Event) -> bool:
     """Directly behind the narrowed space ('neural canal cerv'), so no part of an exam's name."""
     gap = range(event.last + 1, place.first)
-    return place.first > event.last and len(gap) <= 2 and all(scene.tokens[p].word in FILLERS for p in gap)
+    return place.first > event.last and len(gap) <= 2 and all(scene.words[p] in FILLERS for p in gap)
 
 
 def _listed_after(scene: Scene, free: Sequence[Place], event: Event) -> list[Place]:
     """'...of head region; cervical region': a clause of places alone goes on with the list."""
     following = scene.clauses[event.trigger.first] + 1
     inside = [p for p, clause in enumerate(scene.clauses) if clause == following]
-    plain = inside and all(scene.place_at(p) or scene.tokens[p].word in FILLERS | JOINERS | {";", "."} for p in inside)
+    plain = inside and all(scene.place_at(p) or scene.words[p] in FILLERS | JOINERS | {";", "."} for p in inside)
     return (
         [place for place in free if scene.clauses[place.first] == following]
-        if plain and scene.tokens[inside[0]].word == ";"
+        if plain and scene.words[inside[0]] == ";"
         else []
     )
 
@@ -88,7 +88,7 @@ def _shares(scene: Scene, events: Sequence[Event]) -> dict[int, tuple[int, int, 
     shares: dict[int, tuple[int, int, int]] = {}
     start = number = 0
     for index, event in enumerate(ordered):
-        end = len(scene.tokens)
+        end = len(scene.words)
         if index + 1 < len(ordered):
             following = ordered[index + 1]
             if following.trigger is event.trigger:
@@ -109,7 +109,7 @@ def _cut(scene: Scene, event: Event, following: Event) -> int:
     for p in range(event.last + 1, following.first):
         if not scene.same_clause(p, event.trigger.first):
             return p
-    cuts = [p for p in range(event.last + 1, following.first) if scene.tokens[p].word in _CUTS]
+    cuts = [p for p in range(event.last + 1, following.first) if scene.words[p] in _CUTS]
     cuts = [p for p in cuts if not (scene.place_at(p - 1) and scene.place_at(p + 1))] or cuts
     if not cuts:
         return event.last + 1
@@ -118,7 +118,7 @@ def _cut(scene: Scene, event: Event, following: Event) -> int:
 
 def _places_between(scene: Scene, first: int, last: int) -> bool:
     """Places stand before the next event's words: 'at L3-4, and at L4-5 foraminal stenosis'."""
-    return any(first < place.first < last for place in scene.places) and scene.tokens[last - 1].word not in JOINERS
+    return any(first < place.first < last for place in scene.places) and scene.words[last - 1] not in JOINERS
 
 
 def _share_at(shares: dict[int, tuple[int, int, int]], position: int) -> int:
@@ -130,16 +130,14 @@ def _share_at(shares: dict[int, tuple[int, int, int]], position: int) -> int:
 
 def _chunk(scene: Scene, position: int) -> tuple[int, int]:
     """The part between commas that holds a token."""
-    start = next((p + 1 for p in range(position - 1, -1, -1) if scene.tokens[p].word in (",", ";")), 0)
-    end = next(
-        (p for p in range(position + 1, len(scene.tokens)) if scene.tokens[p].word in (",", ";")), len(scene.tokens)
-    )
+    start = next((p + 1 for p in range(position - 1, -1, -1) if scene.words[p] in (",", ";")), 0)
+    end = next((p for p in range(position + 1, len(scene.words)) if scene.words[p] in (",", ";")), len(scene.words))
     return start, end
 
 
 def _without_with(scene: Scene, place: Place, start: int, end: int) -> tuple[int, int]:
     """'lumbar region with neurogenic claudication': what stands behind the 'with' does not take the place."""
-    parts = [p for p in range(start, end) if scene.tokens[p].word in ("with", "w", "without", "causing", "and")]
+    parts = [p for p in range(start, end) if scene.words[p] in ("with", "w", "without", "causing", "and")]
     before = max((p + 1 for p in parts if p < place.first), default=start)
     return before, min((p for p in parts if p > place.last), default=end)
 
@@ -154,17 +152,17 @@ def taken(scene: Scene, place: Place) -> bool:
         start, end - 1, "narrowing", "mass-effect", "space", "target", "tissue", "adequate"
     ):
         return True
-    if place.labels and place.last + 1 < len(scene.tokens) and scene.at(place.last + 1, ("modality",)):
+    if place.labels and place.last + 1 < len(scene.words) and scene.at(place.last + 1, ("modality",)):
         return False
     before = [
         m
         for m in scene.mentions
         if m.first >= 0 and 0 < place.first - m.last <= 2 and m.kind in ("modality", "care", "other-organ")
     ]
-    if any(all(scene.tokens[p].word in FILLERS for p in range(m.last + 1, place.first)) for m in before):
+    if any(all(scene.words[p] in FILLERS for p in range(m.last + 1, place.first)) for m in before):
         return True
     after = place.last + 1
-    while after < len(scene.tokens) and scene.tokens[after].word in (
+    while after < len(scene.words) and scene.words[after] in (
         "spine",
         "region",
         "nerve",
@@ -174,9 +172,9 @@ def taken(scene: Scene, place: Place) -> bool:
         "-",
     ):
         after += 1
-    if after >= len(scene.tokens):
+    if after >= len(scene.words):
         return False
-    word = scene.tokens[after].word
+    word = scene.words[after]
     if scene.at(after, ("modality", "root-word")) or word in _SYMPTOMS:
         return True
     if word in ("w", "with", "and", "+", "c"):
@@ -203,7 +201,7 @@ def regions_joined(scene: Scene, places: Sequence[Place]) -> bool:
             distinct[-1] = place
             continue
         if distinct:
-            gap = [t.word for t in scene.tokens[distinct[-1].last + 1 : place.first]]
+            gap = scene.words[distinct[-1].last + 1 : place.first]
             if any(place_values & set(place.values) for place_values in (set(distinct[-1].values),)):
                 continue
             if bool(distinct[-1].labels) != bool(place.labels) and not set(gap) & {

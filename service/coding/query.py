@@ -76,8 +76,8 @@ class _Record:
     def hedged(self, evidence: Evidence) -> Evidence:
         """The words together with those that hedge them, also where the sentence is too long to be quoted (Q9s)."""
         start, end = self._sentence(evidence)
-        tokens = self.lexicon.tokens(evidence.passage.text[start:end])
-        hedges = [(start + m.start, start + m.end) for m in self.lexicon.find(tokens) if m.kind == "hedge"]
+        found = self.lexicon.find(evidence.passage.text[start:end])
+        hedges = [(start + m.start, start + m.end) for m in found if m.kind == "hedge"]
         if not hedges:
             return self.quoted(evidence)
         first, last = min(hedges, key=lambda hedge: max(evidence.start - hedge[1], hedge[0] - evidence.end))

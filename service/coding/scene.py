@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from bisect import bisect_left, bisect_right
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from service.coding.levels import Level, find_levels
-from service.coding.lexicon import Concept, Lexicon, Mention, Token
+from service.coding.levels import NUMBERS, Level, find_levels
+from service.coding.lexicon import Concept, Lexicon, Mention
 from service.coding.sentences import Span
+from service.coding.spelling import Tokens
 
 JOINERS = frozenset("and or & , / and/or plus as well + nor also together".split())
 FILLERS = frozenset(
@@ -35,142 +37,157 @@ class Place:
     root: bool = False
 
 
-@dataclass
 class Scene:
-    """A sentence with everything found in it; token positions are those of this sentence."""
+    """A sentence with everything found in it; positions are those of its words."""
 
-    text: str
-    span: Span
-    tokens: list[Token]
-    mentions: list[Mention]
-    places: list[Place]
-    clauses: list[int] = field(default_factory=list)
+    __slots__ = (
+        "_by_kind",
+        "_by_kinds",
+        "_by_position",
+        "_clauses",
+        "ends",
+        "mentions",
+        "places",
+        "span",
+        "starts",
+        "text",
+        "words",
+    )
 
-    def of(self, *kinds: str) -> list[Mention]:
-        return [mention for mention in self.mentions if mention.kind in kinds]
+    def __init__(
+        self, text: str, span: Span, tokens: Tokens, mentions: Sequence[Mention], places: Sequence[Place]
+    ) -> None:
+        self.text, self.span, self.mentions, self.places = text, span, mentions, places
+        self.words, self.starts, self.ends = tokens.words, tokens.starts, tokens.ends
+        self._clauses: list[int] = []
+        self._by_kind: dict[str, list[Mention]] = {}
+        self._by_position: dict[int, list[Mention]] = {}
+        for mention in mentions:
+            self._by_kind.setdefault(mention.kind, []).append(mention)
+            for position in range(mention.first, mention.last + 1):
+                self._by_position.setdefault(position, []).append(mention)
+        self._by_kinds: dict[tuple[str, ...], list[Mention]] = {}
+
+    def without(self, gone: Container[int], kinds: Container[str]) -> Scene:
+        """The same sentence without the places, and the mentions of these kinds, that begin at words that are gone."""
+        kept = [m for m in self.mentions if not (m.first in gone and m.kind in kinds)]
+        places = [place for place in self.places if place.first not in gone]
+        return Scene(self.text, self.span, Tokens(self.words, self.starts, self.ends), kept, places)
+
+    @property
+    def clauses(self) -> list[int]:
+        """The number of the clause in which each word stands."""
+        if not self._clauses:
+            self._clauses = _clauses(self)
+        return self._clauses
+
+    def says(self, *kinds: str) -> bool:
+        """Whether any of these kinds is mentioned."""
+        return any(kind in self._by_kind for kind in kinds)
+
+    def of(self, *kinds: str) -> Sequence[Mention]:
+        """The mentions of these kinds, in order of place."""
+        if len(kinds) == 1:
+            return self._by_kind.get(kinds[0], ())
+        if kinds not in self._by_kinds:
+            self._by_kinds[kinds] = [mention for mention in self.mentions if mention.kind in kinds]
+        return self._by_kinds[kinds]
 
     def covered(self, first: int, last: int, *kinds: str) -> bool:
-        return any(m.first <= last and m.last >= first for m in self.mentions if m.kind in kinds)
+        return any(m.first <= last and m.last >= first for m in self.of(*kinds))
 
     def same_clause(self, one: int, other: int) -> bool:
         return self.clauses[one] == self.clauses[other]
 
-    def words(self, first: int, last: int) -> list[str]:
-        return [token.word for token in self.tokens[first : last + 1]]
-
     def between(self, one: int, other: int) -> range:
-        """The token positions strictly between two positions."""
+        """The positions strictly between two positions."""
         return range(min(one, other) + 1, max(one, other))
 
-    def at(self, position: int, kinds: Iterable[str]) -> Mention | None:
-        wanted = frozenset(kinds)
-        hits = [m for m in self.mentions if m.kind in wanted and m.first <= position <= m.last]
-        return max(hits, key=lambda m: m.last - m.first, default=None)
+    def at(self, position: int, kinds: Container[str]) -> Mention | None:
+        """The longest mention of these kinds over a word."""
+        hits = [m for m in self._by_position.get(position, ()) if m.kind in kinds]
+        return max(hits, key=lambda m: m.last - m.first) if hits else None
 
     def place_at(self, position: int) -> Place | None:
         return next((place for place in self.places if place.first <= position <= place.last), None)
 
 
-def lay_out(text: str, span: Span, lexicon: Lexicon) -> Scene:
-    """Tokens, mentions with only the senses that hold here, places and clauses of one sentence."""
-    tokens = _shifted(lexicon.tokens(text[span.start : span.end]), span.start)
-    levels = [_place(level, tokens, span.start) for level in find_levels(text[span.start : span.end])]
-    level_places = [place for place in levels if place is not None]
-    masked = {position for place in level_places for position in range(place.first, place.last + 1)}
-    found = [
-        m
-        for m in lexicon.find(tokens)
-        if not (m.kind != "function" and all(p in masked for p in range(m.first, m.last + 1)))
-    ]
-    found += [Mention(LEVEL, place.first, place.last, place.start, place.end) for place in level_places]
-    mentions = sorted(_supported(found, tokens), key=lambda m: (m.first, -m.last))
-    places = sorted([*level_places, *_named_places(mentions, masked)], key=lambda p: p.first)
-    scene = Scene(text, span, tokens, mentions, places)
-    scene.clauses = _clauses(scene)
-    return scene
+def lay_out(text: str, spans: Sequence[Span], lexicon: Lexicon) -> list[Scene]:
+    """Each sentence with its words, its mentions in only those senses that hold there, and its places."""
+    tokens = lexicon.tokens(text)
+    sentences = [tokens.within(span.start, span.end) for span in spans]
+    found = lexicon.find_all(text, sentences)
+    return [_scene(text, *parts) for parts in zip(spans, sentences, found, strict=True)]
 
 
-def _shifted(tokens: Sequence[Token], by: int) -> list[Token]:
-    return [Token(token.text, token.word, token.start + by, token.end + by, token.stem) for token in tokens]
+def _scene(text: str, span: Span, tokens: Tokens, found: Sequence[Mention]) -> Scene:
+    levels = _levels(text, span, tokens)
+    masked = {position for place in levels for position in range(place.first, place.last + 1)}
+    free = [m for m in found if m.kind == "function" or not masked.issuperset(range(m.first, m.last + 1))]
+    free += [Mention(LEVEL, "level", "level", p.first, p.last, p.start, p.end) for p in levels]
+    mentions = sorted(_supported(free, tokens.words), key=lambda m: (m.first, -m.last))
+    places = sorted([*levels, *_named_places(mentions, masked)], key=lambda p: p.first)
+    return Scene(text, span, tokens, mentions, places)
 
 
-def _place(level: Level, tokens: Sequence[Token], offset: int) -> Place | None:
-    start, end = level.start + offset, level.end + offset
-    inside = [index for index, token in enumerate(tokens) if token.start < end and token.end > start]
-    if not inside:
+def _levels(text: str, span: Span, tokens: Tokens) -> list[Place]:
+    if NUMBERS.isdisjoint(tokens.words):
+        return []
+    return [place for level in find_levels(text, span.start, span.end) if (place := _place(level, tokens))]
+
+
+def _place(level: Level, tokens: Tokens) -> Place | None:
+    first, last = bisect_right(tokens.ends, level.start), bisect_left(tokens.starts, level.end) - 1
+    if first > last:
         return None
-    return Place(inside[0], inside[-1], start, end, level.places(), level.labels, level.root)
+    return Place(first, last, level.start, level.end, level.places(), level.labels, level.root)
 
 
 def _named_places(mentions: Iterable[Mention], masked: set[int]) -> Iterator[Place]:
     for mention in mentions:
-        region = mention.value if mention.kind == "region" else mention.concept.says("region")
+        region = mention.value if mention.kind == "region" else mention.concept.region
         if region and mention.kind in ("region", "space", "narrowing") and mention.first not in masked:
-            yield Place(
-                mention.first, mention.last, mention.start, mention.end, ((region, mention.concept.says("junction")),)
-            )
+            yield Place(mention.first, mention.last, mention.start, mention.end, ((region, mention.concept.junction),))
 
 
-def _supported(found: list[Mention], tokens: Sequence[Token]) -> Iterator[Mention]:
+def _supported(found: Sequence[Mention], words: Sequence[str]) -> Sequence[Mention]:
     """Of a homonym, the senses whose neighbours speak for them (`needs`, `unless` ... of the lexicon)."""
-    plain = [m for m in found if not any(m.concept.words(key) for key in ("needs", "needs-adjacent"))]
-    for mention in found:
-        if _holds(mention, plain, tokens):
-            yield mention
+    if not any(m.concept.conditional for m in found):
+        return found
+    plain = [m for m in found if not m.concept.needs and not m.concept.needs_adjacent]
+    return [m for m in found if not m.concept.conditional or _holds(m, plain, words)]
 
 
-def _holds(mention: Mention, plain: Sequence[Mention], tokens: Sequence[Token]) -> bool:
-    needs, adjacent = mention.concept.words("needs"), mention.concept.words("needs-adjacent")
-    unless, unless_adjacent = mention.concept.words("unless"), mention.concept.words("unless-adjacent")
+def _holds(mention: Mention, plain: Sequence[Mention], words: Sequence[str]) -> bool:
+    concept = mention.concept
+    if not concept.unless.isdisjoint(words[max(0, mention.first - 4) : mention.last + 5]):
+        return False
+    if concept.unless_next and concept.unless_next.intersection(words[mention.last + 1 : mention.last + 2]):
+        return False
     others = [m for m in plain if m.last < mention.first or m.first > mention.last]
-    if (
-        needs
-        and not any(m.kind in needs for m in others)
-        and not ("laterality" in needs and any(m.kind == "laterality" for m in others))
-    ):
+    if concept.needs and not any(m.kind in concept.needs for m in others):
         return False
-    if adjacent and not (
-        _adjacent(mention, others, adjacent, tokens) or ("date" in adjacent and _digit_near(mention, tokens))
-    ):
+    if concept.needs_adjacent and not _has_neighbour(mention, others, words):
         return False
-    if unless & {token.word for token in tokens[max(0, mention.first - 4) : mention.last + 5]}:
-        return False
-    if unless_adjacent and any(m.kind in unless_adjacent and 0 <= m.first - mention.last <= 1 for m in others):
-        return False
-    following = tokens[mention.last + 1].word if mention.last + 1 < len(tokens) else ""
-    return following not in mention.concept.words("unless-next")
+    return not any(m.kind in concept.unless_adjacent and 0 <= m.first - mention.last <= 1 for m in others)
 
 
-def _adjacent(mention: Mention, others: Sequence[Mention], kinds: frozenset[str], tokens: Sequence[Token]) -> bool:
+def _has_neighbour(mention: Mention, others: Sequence[Mention], words: Sequence[str]) -> bool:
+    kinds = mention.concept.needs_adjacent
+    if "date" in kinds and any(word[0].isdigit() for word in words[mention.last + 1 : mention.last + 3]):
+        return True
     near = [m for m in others if m.kind in kinds or (m.kind == "narrowing" and "narrowing-of" in kinds)]
-    for other in near:
-        gap = (
-            range(other.last + 1, mention.first) if other.last < mention.first else range(mention.last + 1, other.first)
-        )
-        if len(gap) <= 2 and all(tokens[p].word in FILLERS for p in gap):
-            return True
-    return False
-
-
-def _digit_near(mention: Mention, tokens: Sequence[Token]) -> bool:
-    return any(token.word[0].isdigit() for token in tokens[mention.last + 1 : mention.last + 3])
+    gaps = [words[m.last + 1 : mention.first] or words[mention.last + 1 : m.first] for m in near]
+    return any(len(gap) <= 2 and all(word in FILLERS for word in gap) for gap in gaps)
 
 
 def _clauses(scene: Scene) -> list[int]:
-    """A clause number for each token; contrast words, semicolons and ', there is' begin a new one."""
+    """A clause number for each word; contrast words, semicolons and ', there is' begin a new one."""
     contrasts = {m.first for m in scene.of("contrast")}
-    numbers, current = [], 0
-    for position, token in enumerate(scene.tokens):
-        before = scene.tokens[position - 1].word if position else ""
-        if position in contrasts or token.word == ";" or (before == "," and token.word in CLAUSE_STARTERS):
+    numbers, current, before = [], 0, ""
+    for position, word in enumerate(scene.words):
+        if word == ";" or position in contrasts or (before == "," and word in CLAUSE_STARTERS):
             current += 1
         numbers.append(current)
+        before = word
     return numbers
-
-
-def walk(scene: Scene, start: int, step: int, keep_on: Callable[[int], bool]) -> Iterator[int]:
-    """Token positions from `start` in one direction, as long as `keep_on` holds and the clause lasts."""
-    position = start
-    while 0 <= position < len(scene.tokens) and scene.same_clause(position, start) and keep_on(position):
-        yield position
-        position += step

@@ -10,11 +10,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-_HEADING = re.compile(
-    r"(?:^|(?<=[\n.;:!?\])])|(?<=\s\s)|(?<=[\n.] ))[ \t]*[-*•#]*[ \t]*(?P<name>[A-Za-z][A-Za-z/&' ,-]{0,48}?)"
-    r"(?:[ \t]+\(?\d[\d/.-]{3,9}\)?)?[ \t]*:(?!\d)"
-)
-_BARE_HEADING = re.compile(r"^[ \t]*(?P<name>[A-Za-z][A-Za-z/&' ]{1,40}?)[ \t]*[-–—]?[ \t]*$", re.M)
+_LONGEST_HEADING = 64
+_COLON = re.compile(r":(?!\d)")
+_BEFORE_HEADING = re.compile(r"[\n.;:!?\])]|\s\s")
+_DATED = re.compile(r"[ \t]\(?\d[\d/.-]{3,9}\)?$")
 _BREAK = re.compile(r"(?<=[.!])(?=[\s\"')\]]|[A-Z])|(?<=\w\?)(?=\s|$)|\n|(?<=/)(?=/(?:/|\s))")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:lig|ligg|approx|vs|dr|mr|mrs|ms|st|fig|e\.g|i\.e|etc|incl|resp|post|ant|lat|bilat|mod|sev|min|max|hx|dx|pt|ca|cf|lt|rt|inf|sup|m\.r\.i|lumb|cerv|thor|stab|jr|sr|prof|inc|sec|prob|poss|susp|hypertr|spin|neur|tx)|\b[A-Z])\.$",
@@ -23,14 +22,22 @@ _ABBREVIATION = re.compile(
 _BULLET = re.compile(r"^\s*(?:[-*•·>]|\(?\d{1,2}[.)]|[a-zA-Z][.)])\s+")
 
 
+_HEADING_SPEAKS = frozenset({"imaging", "anatomy", "uncertain"})  # 'MRI:', 'Spinal canal:' belong to what follows
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A stretch under one heading: `counts` is findings, anatomy, history, indication, plan or other."""
+    """A stretch under one heading; `counts` is one of the keys of `terminology/lexicon/sections.yaml`."""
 
     name: str
     counts: str
     start: int
     end: int
+
+    @property
+    def is_finding(self) -> bool:
+        """Whether what stands here is said of the patient now."""
+        return self.counts in ("findings", *_HEADING_SPEAKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +57,29 @@ def find_sections(text: str, known: Mapping[str, str]) -> list[Section]:
     sections = []
     for (name, counts, at, content), following in zip(heads, [*heads[1:], None], strict=True):
         end = following[2] if following else len(text)
-        start = at if counts in ("anatomy", "uncertain") else content
+        start = at if counts in _HEADING_SPEAKS else content
         if end > start:
             sections.append(Section(name, counts, start, end))
     return sections
 
 
 def _headings(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, str, int, int]]:
-    for match in _HEADING.finditer(text):
-        name = " ".join(match["name"].lower().split())
-        if name in known and not (len(name) <= 2 and not match["name"].isupper()):
-            yield name, known[name], match.start("name"), match.end()
-    for match in _BARE_HEADING.finditer(text):
-        name = " ".join(match["name"].lower().split())
-        if name in known and (match["name"].isupper() or match["name"].istitle()) and len(name) > 3 and "\n" in text:
-            yield name, known[name], match.start("name"), match.end()
+    """(name, what it counts as, start, start of what stands below) of each heading."""
+    for colon in _COLON.finditer(text):
+        start = max(0, colon.start() - _LONGEST_HEADING)
+        written = _BEFORE_HEADING.split(text[start : colon.start()])[-1]
+        written = _DATED.sub("", written.rstrip(" \t")).strip(" \t-*•#")
+        name = " ".join(written.lower().split())
+        if name in known and (len(name) > 2 or written.isupper()):
+            yield name, known[name], text.rindex(written, start, colon.start()), colon.end()
+    at = 0
+    for line in text.split("\n") if "\n" in text else ():
+        written = line.strip(" \t-–—") if len(line) <= _LONGEST_HEADING else ""
+        name = " ".join(written.lower().split())
+        if len(name) > 3 and name in known and (written.isupper() or written.istitle()):
+            begin = at + line.index(written)
+            yield name, known[name], begin, begin + len(written)
+        at += len(line) + 1
 
 
 def find_sentences(text: str, sections: list[Section]) -> list[Span]:

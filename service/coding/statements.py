@@ -14,27 +14,23 @@ from service.coding.places import place_findings, places_of, regions_joined, tak
 from service.coding.scene import Place, Scene
 
 
-def set_aside(scene: Scene, passage: Passage) -> list[Finding]:
-    """Narrowings that the sentence names of another person, or as a plan or a possibility to come."""
-    found = []
-    for event in find_events(scene):
-        said = _said(scene, event)
-        if as_assertion(said) is None:
-            found.append(Finding("set-aside", said, _evidence(scene, passage, event, (), "affirmed")))
-    return found
+def read_scene(scene: Scene, passage: Passage, heading: Sequence[Place]) -> tuple[list[Statement], list[Finding]]:
+    """The statements of one sentence, and the narrowings that it sets aside: another person's, planned or to come.
 
-
-def read_scene(scene: Scene, passage: Passage, heading: Sequence[Place]) -> list[Statement]:
-    """The statements of one sentence; `heading` holds the level in force where the sentence names none."""
+    `heading` holds the level in force where the sentence names none.
+    """
     events = find_events(scene)
     if not events:
-        return _thickening(scene, passage, heading)
-    statements = []
+        return _thickening(scene, passage, heading), []
+    statements, aside = [], []
     for event in events:
-        statement = _statement(scene, passage, event, events, heading)
-        if statement is not None:
-            statements.append(statement)
-    return _without_repeats(_without_asides(statements))
+        said = _said(scene, event)
+        assertion = as_assertion(said)
+        if assertion is None:
+            aside.append(Finding("set-aside", said, _evidence(scene, passage, event, (), "affirmed")))
+        else:
+            statements.append(_statement(scene, passage, event, events, heading, assertion))
+    return _without_repeats(_without_asides(statements)), aside
 
 
 def _without_asides(statements: Sequence[Statement]) -> list[Statement]:
@@ -48,12 +44,13 @@ def _without_asides(statements: Sequence[Statement]) -> list[Statement]:
 
 
 def _statement(
-    scene: Scene, passage: Passage, event: Event, events: Sequence[Event], heading: Sequence[Place]
-) -> Statement | None:
-    said = _said(scene, event)
-    assertion = as_assertion(said)
-    if assertion is None:
-        return None
+    scene: Scene,
+    passage: Passage,
+    event: Event,
+    events: Sequence[Event],
+    heading: Sequence[Place],
+    assertion: Assertion,
+) -> Statement:
     places = places_of(scene, event, events)
     used = places or list(heading)
     evidence = _evidence(scene, passage, event, places, assertion)
@@ -101,8 +98,8 @@ def _said(scene: Scene, event: Event) -> Said:
 def _evidence(scene: Scene, passage: Passage, event: Event, places: Sequence[Place], assertion: Assertion) -> Evidence:
     """The quote: from the first to the last word that takes part, inside the sentence."""
     hedges = hedges_of(scene, event.first, event.trigger.last) if assertion == "uncertain" else []
-    starts = [scene.tokens[event.first].start, *(p.start for p in places), *(h.start for h in hedges)]
-    ends = [scene.tokens[event.last].end, *(p.end for p in places), *(h.end for h in hedges)]
+    starts = [scene.starts[event.first], *(p.start for p in places), *(h.start for h in hedges)]
+    ends = [scene.ends[event.last], *(p.end for p in places), *(h.end for h in hedges)]
     return Evidence(passage, min(starts), max(ends), assertion)
 
 
@@ -125,13 +122,15 @@ def _thickening(scene: Scene, passage: Passage, heading: Sequence[Place]) -> lis
         t
         for t in scene.of("tissue")
         if t.value == "connective"
-        and (not t.concept.is_("anatomy") or abnormal(scene, t))
-        and not (t.concept.is_("modifier") and not abnormal(scene, t))
+        and (not t.concept.anatomy or abnormal(scene, t))
+        and not (t.concept.modifier and not abnormal(scene, t))
         and said_of(scene, t.first, t.last) == "affirmed"
         and not framing_covers(scene, t)
         and not scene.covered(t.first, t.last, "other-organ")
     ]
-    places = [place for place in scene.places if not place.root and not taken(scene, place)] or list(heading)
+    if not thick:
+        return _ossified(scene, passage, heading)
+    places = _sites(scene, heading)
     spinal = any(
         place.labels or value in ("head", "cervical", "thoracic", "lumbar", "sacral")
         for place in places
@@ -139,10 +138,10 @@ def _thickening(scene: Scene, passage: Passage, heading: Sequence[Place]) -> lis
     )
     named = [t for t in thick if _spinal_tissue(scene, t) or (spinal and any(p.labels for p in places))]
     if not named:
-        return _pure_framing(scene, passage, places)
+        return _ossified(scene, passage, heading)
     listed = tissue_findings(named, passage)
     framings = tuple(f for f in _framing_findings(scene, passage))
-    start, end = scene.tokens[named[0].first].start, scene.tokens[named[-1].last].end
+    start, end = scene.starts[named[0].first], scene.ends[named[-1].last]
     evidence = Evidence(
         passage,
         min([start, *(p.start for p in places if p in scene.places)]),
@@ -162,7 +161,12 @@ def _thickening(scene: Scene, passage: Passage, heading: Sequence[Place]) -> lis
     ]
 
 
-def _pure_framing(scene: Scene, passage: Passage, places: Sequence[Place]) -> list[Statement]:
+def _sites(scene: Scene, heading: Sequence[Place]) -> list[Place]:
+    """The places that the sentence names for what it finds, else those of its heading."""
+    return [place for place in scene.places if not place.root and not taken(scene, place)] or list(heading)
+
+
+def _ossified(scene: Scene, passage: Passage, heading: Sequence[Place]) -> list[Statement]:
     """An ossified ligament named alone is a diagnosis of its own (M48.8X-)."""
     ossified = [
         m
@@ -171,7 +175,7 @@ def _pure_framing(scene: Scene, passage: Passage, places: Sequence[Place]) -> li
     ]
     if not ossified:
         return []
-    first = ossified[0]
+    first, places = ossified[0], _sites(scene, heading)
     said = said_of(scene, first.first, first.last)
     evidence = Evidence(
         passage,
@@ -207,7 +211,7 @@ _SPINAL_TISSUE = frozenset(
 
 
 def _spinal_tissue(scene: Scene, tissue: Mention) -> bool:
-    return bool(set(scene.words(tissue.first, tissue.last)) & _SPINAL_TISSUE)
+    return bool(set(scene.words[tissue.first : tissue.last + 1]) & _SPINAL_TISSUE)
 
 
 def _without_repeats(statements: Sequence[Statement]) -> list[Statement]:
