@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from service.coding.levels import NUMBERS, Level, find_levels
@@ -64,8 +64,6 @@ class Scene:
         self._by_position: dict[int, list[Mention]] = {}
         for mention in mentions:
             self._by_kind.setdefault(mention.kind, []).append(mention)
-            for position in range(mention.first, mention.last + 1):
-                self._by_position.setdefault(position, []).append(mention)
         self._by_kinds: dict[tuple[str, ...], list[Mention]] = {}
 
     def without(self, gone: Container[int], kinds: Container[str]) -> Scene:
@@ -105,6 +103,8 @@ class Scene:
 
     def at(self, position: int, kinds: Container[str]) -> Mention | None:
         """The longest mention of these kinds over a word."""
+        if not self._by_position:
+            self._by_position = _by_position(self.mentions)
         hits = [m for m in self._by_position.get(position, ()) if m.kind in kinds]
         return max(hits, key=lambda m: m.last - m.first) if hits else None
 
@@ -122,12 +122,29 @@ def lay_out(text: str, spans: Sequence[Span], lexicon: Lexicon) -> list[Scene]:
 
 def _scene(text: str, span: Span, tokens: Tokens, found: Sequence[Mention]) -> Scene:
     levels = _levels(text, span, tokens)
+    if levels:
+        found = _beside_levels(found, levels)
+    mentions = _supported(found, tokens.words)
+    places = [place for mention in mentions if (place := _named_place(mention, levels))]
+    if levels:
+        places = sorted([*levels, *places], key=lambda place: place.first)
+    return Scene(text, span, tokens, mentions, places)
+
+
+def _by_position(mentions: Iterable[Mention]) -> dict[int, list[Mention]]:
+    found: dict[int, list[Mention]] = {}
+    for mention in mentions:
+        for position in range(mention.first, mention.last + 1):
+            found.setdefault(position, []).append(mention)
+    return found
+
+
+def _beside_levels(found: Sequence[Mention], levels: Sequence[Place]) -> list[Mention]:
+    """The letter and the number of a level are no words of their own ('C', 'T1')."""
     masked = {position for place in levels for position in range(place.first, place.last + 1)}
     free = [m for m in found if m.kind == "function" or not masked.issuperset(range(m.first, m.last + 1))]
     free += [Mention(LEVEL, "level", "level", p.first, p.last, p.start, p.end) for p in levels]
-    mentions = sorted(_supported(free, tokens.words), key=lambda m: (m.first, -m.last))
-    places = sorted([*levels, *_named_places(mentions, masked)], key=lambda p: p.first)
-    return Scene(text, span, tokens, mentions, places)
+    return sorted(free, key=lambda m: (m.first, -m.last))
 
 
 def _levels(text: str, span: Span, tokens: Tokens) -> list[Place]:
@@ -143,11 +160,13 @@ def _place(level: Level, tokens: Tokens) -> Place | None:
     return Place(first, last, level.start, level.end, level.places(), level.labels, level.root)
 
 
-def _named_places(mentions: Iterable[Mention], masked: set[int]) -> Iterator[Place]:
-    for mention in mentions:
-        region = mention.value if mention.kind == "region" else mention.concept.region
-        if region and mention.kind in ("region", "space", "narrowing") and mention.first not in masked:
-            yield Place(mention.first, mention.last, mention.start, mention.end, ((region, mention.concept.junction),))
+def _named_place(mention: Mention, levels: Sequence[Place]) -> Place | None:
+    """The region that a mention names, unless its words are those of a level."""
+    kind, concept = mention.kind, mention.concept
+    region = concept.value if kind == "region" else concept.region if kind in ("space", "narrowing") else ""
+    if not region or any(level.first <= mention.first <= level.last for level in levels):
+        return None
+    return Place(mention.first, mention.last, mention.start, mention.end, ((region, concept.junction),))
 
 
 def _supported(found: Sequence[Mention], words: Sequence[str]) -> Sequence[Mention]:

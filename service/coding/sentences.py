@@ -14,11 +14,15 @@ _LONGEST_HEADING = 64
 _COLON = re.compile(r":(?!\d)")
 _BEFORE_HEADING = re.compile(r"[\n.;:!?\])]|\s\s")
 _DATED = re.compile(r"[ \t]\(?\d[\d/.-]{3,9}\)?$")
-_BREAK = re.compile(r"(?<=[.!])(?=[\s\"')\]]|[A-Z])|(?<=\w\?)(?=\s|$)|\n|(?<=/)(?=/(?:/|\s))")
-_ABBREVIATION = re.compile(
-    r"(?:\b(?:lig|ligg|approx|vs|dr|mr|mrs|ms|st|fig|e\.g|i\.e|etc|incl|resp|post|ant|lat|bilat|mod|sev|min|max|hx|dx|pt|ca|cf|lt|rt|inf|sup|m\.r\.i|lumb|cerv|thor|stab|jr|sr|prof|inc|sec|prob|poss|susp|hypertr|spin|neur|tx)|\b[A-Z])\.$",
-    re.I,
+# Opens with the signs that may end a sentence, so that all others are passed over quickly.
+_BREAK = re.compile(r"[.!?\n/](?:(?<=\n)|(?<=[.!])(?=[\s\"')\]A-Z])|(?<=\w\?)(?=\s|$)|(?<=/)(?=/[/\s]))")
+_ABBREVIATIONS = frozenset(
+    (
+        "lig ligg approx vs dr mr mrs ms st fig e.g i.e etc incl resp post ant lat bilat mod sev min max hx dx pt ca "
+        "cf lt rt inf sup m.r.i lumb cerv thor stab jr sr prof inc sec prob poss susp hypertr spin neur tx"
+    ).split()
 )
+_LAST_WORD = re.compile(r"[^A-Za-z.]")
 _BULLET = re.compile(r"^\s*(?:[-*•·>]|\(?\d{1,2}[.)]|[a-zA-Z][.)])\s+")
 
 
@@ -92,15 +96,16 @@ def find_sentences(text: str, sections: list[Section]) -> list[Span]:
 
 def _cut(text: str, section: Section) -> Iterator[Span]:
     start, paragraph = section.start, True
-    for at in [*_breaks(text, section), section.end]:
-        stripped = text[start:at].strip(" \t\r\n")
-        if stripped:
-            begin = start + text[start:at].index(stripped)
+    for at in (*_breaks(text, section), section.end):
+        piece = text[start:at]
+        words = piece.strip(" \t\r\n")
+        if words:
+            begin = start + piece.index(words)
             begin += _bullet(text[begin:at])
             if begin < at:
                 yield Span(begin, begin + len(text[begin:at].rstrip()), section, paragraph)
             paragraph = False
-        if text[start:at].count("\n") + (at < len(text) and text[at] == "\n") >= 2 and not stripped:
+        elif piece.count("\n") + text.startswith("\n", at) >= 2:
             paragraph = True
         start = at
 
@@ -111,13 +116,23 @@ def _bullet(line: str) -> int:
 
 
 def _breaks(text: str, section: Section) -> Iterator[int]:
+    """Where sentences end: before a new line, behind a sign."""
     for match in _BREAK.finditer(text, section.start, section.end):
-        at = match.start()
+        at = match.end()
         if match.group() == "\n":
-            if not _is_wrap(text, at):
-                yield at
-        elif not _ABBREVIATION.search(text, max(section.start, at - 12), at) and not _inside_number(text, at):
+            if not _is_wrap(text, at - 1):
+                yield at - 1
+        elif not _is_abbreviated(text[max(section.start, at - 12) : at]) and not _inside_number(text, at):
             yield at
+
+
+def _is_abbreviated(written: str) -> bool:
+    """'lig.', 'e.g.' and the like, or the initial of a name."""
+    if written[-1] != ".":
+        return False
+    word = _LAST_WORD.split(written[:-1])[-1].lower()
+    last = word.rpartition(".")[2]
+    return word in _ABBREVIATIONS or last in _ABBREVIATIONS or len(last) == 1
 
 
 def _inside_number(text: str, at: int) -> bool:
