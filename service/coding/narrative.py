@@ -9,9 +9,10 @@ denied, hedged, past or somebody else's (section 4). A level heading ("L4-5: ...
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from service.coding import beside
+from service.coding.blocks import Block, enter, in_force, leave, levels_of, opening
 from service.coding.corrections import correct
 from service.coding.lexicon import Lexicon
 from service.coding.model import Assertion, Finding, Passage, Reading, Statement
@@ -25,49 +26,42 @@ _CORRECTING = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class _Block:
-    """The levels in force and the tissues named under them; `heading` where they stand as a heading of their own line,
-    `passing` where only the sentence before named them."""
-
-    places: tuple[Place, ...] = ()
-    section: str = ""
-    heading: bool = False
-    passing: bool = False
-    tissues: tuple[Finding, ...] = ()
-
-
 def read(passage: Passage, lexicon: Lexicon) -> Reading:
     """Every statement on narrowing and every finding of one passage, in order of place."""
     sections = find_sections(passage.text, lexicon.sections)
+    scenes = lay_out(passage.text, find_sentences(passage.text, sections), lexicon)
+    several = sum(bool(opening(scene)[0]) for scene in scenes) > 1
     statements: list[Statement] = []
     findings: list[Finding] = []
-    block = _Block()
-    scenes = lay_out(passage.text, find_sentences(passage.text, sections), lexicon)
-    several = sum(bool(_opening(scene)) for scene in scenes) > 1
+    recent: list[tuple[Place, ...]] = []
+    block = Block()
     for laid_out in scenes:
-        span = laid_out.span
         scene = correct(laid_out)
         findings.extend(beside.findings(scene, passage))
-        if not span.section.is_finding:
-            block = _Block()
+        if not scene.span.section.is_finding:
+            block = Block()
             continue
-        block = _entered(block, scene, several_blocks=several)
-        heading = () if _of_all_levels(scene) else block.places
-        read_here, aside = read_scene(scene, passage, heading)
-        new = [_under(block, statement) for statement in read_here]
+        block = enter(block, scene, several_blocks=several)
+        new, aside = read_scene(scene, passage, in_force(block, scene, recent))
         findings.extend(aside)
-        if span.section.counts == "uncertain":
-            new = [_doubted(s, span.section) for s in new]
         if new:
-            statements = _corrected(statements, new, span.section.name)
-        else:
-            statements = _fragment(
-                statements, scene, passage, corrects=bool(laid_out.of("correction")) or span.section.name in _CORRECTING
-            )
-        statements.extend(new)
-        block = _left_by(block, scene, passage, spoke=bool(new))
+            new = [_under(block, statement) for statement in new]
+            statements = [*_corrected(statements, new, scene.span.section.name), *_in_section(new, scene.span.section)]
+        elif scene.mentions:
+            statements = _fragment(statements, scene, passage, corrects=_corrects(laid_out))
+        block = leave(block, scene, passage, spoke=bool(new))
+        levels = levels_of(scene)
+        recent = [*recent[-3:], levels] if levels else recent
     return Reading(passage, tuple(_shared_block_tissues(statements)), tuple(findings))
+
+
+def _in_section(statements: Sequence[Statement], section: Section) -> list[Statement]:
+    """What stands under 'Differential diagnosis:' is uncertain."""
+    return [_doubted(s, section) if section.counts == "uncertain" else s for s in statements]
+
+
+def _corrects(scene: Scene) -> bool:
+    return scene.says("correction") or scene.span.section.name in _CORRECTING
 
 
 def _doubted(statement: Statement, section: Section) -> Statement:
@@ -78,71 +72,11 @@ def _doubted(statement: Statement, section: Section) -> Statement:
     return replace(statement, assertion="uncertain", evidence=evidence)
 
 
-def _entered(block: _Block, scene: Scene, *, several_blocks: bool) -> _Block:
-    """A sentence that opens with a level or a labelled region opens a block; a new section closes it, and so does a new
-    line where the text is not laid out in blocks (one level heading in all)."""
-    opening = _opening(scene)
-    if opening:
-        return _Block(opening, scene.span.section.name, heading=len(scene.words) <= opening[-1].last + 2)
-    elsewhere = scene.span.new_paragraph or scene.span.section.name != block.section
-    new_line = _starts_line(scene) and not block.heading and (block.passing or not several_blocks)
-    if elsewhere or new_line or (block.passing and _is_numbered(scene)):
-        return _Block((), scene.span.section.name)
-    return block
-
-
-def _left_by(block: _Block, scene: Scene, passage: Passage, *, spoke: bool) -> _Block:
-    """What a sentence leaves for the next: the levels of its finding, and tissues that it names without a narrowing."""
-    tissues = () if spoke else beside.abnormal_tissues(scene, passage)
-    levels = tuple(place for place in scene.places if place.labels and not place.root)
-    if not levels or _opening(scene):
-        return replace(block, tissues=block.tissues + tissues)
-    if block.places and not block.passing:
-        return block
-    if not spoke and not tissues:
-        return block
-    return _Block(levels, scene.span.section.name, passing=True, tissues=tissues)
-
-
-def _under(block: _Block, statement: Statement) -> Statement:
+def _under(block: Block, statement: Statement) -> Statement:
     """A narrowing that names no cause has the tissues of its block beside it."""
     if statement.causes or statement.listed or statement.assertion == "negated" or statement.narrowing == "unstated":
         return statement
-    here = {label for place in block.places for label in place.labels}
-    return replace(statement, listed=block.tissues) if here & set(statement.levels) else statement
-
-
-def _of_all_levels(scene: Scene) -> bool:
-    """'patent at every level', 'no stenosis at the remaining levels': the level before is not meant."""
-    words = scene.words
-    general = {"every", "all", "any", "other", "remaining", "remainder", "rest", "elsewhere", "throughout", "overall"}
-    return bool(general & set(words)) and not any(place.labels for place in scene.places)
-
-
-def _is_numbered(scene: Scene) -> bool:
-    words = scene.words[:3]
-    if len(words) < 3:
-        return False
-    return (words[0] == "(" and words[1].isdigit()) or (words[0].isdigit() and words[1] in (".", ")"))
-
-
-def _starts_line(scene: Scene) -> bool:
-    return scene.text[: scene.span.start].rstrip(" \t-*•").endswith("\n")
-
-
-def _opening(scene: Scene) -> tuple[Place, ...]:
-    heading = []
-    for position, word in enumerate(scene.words):
-        place = scene.place_at(position)
-        if place:
-            if place not in heading:
-                heading.append(place)
-        elif word == ":" or (word in ("-", "–") and heading):
-            return tuple(heading) if all(p.labels or word == ":" for p in heading) else ()
-        elif word not in FILLERS and word not in JOINERS:
-            break
-    at_level = scene.words and scene.words[0] in ("at", "level")
-    return tuple(p for p in heading if p.labels) if heading and (at_level or heading[0].first == 0) else ()
+    return statement if block.labels.isdisjoint(statement.levels) else replace(statement, listed=block.tissues)
 
 
 def _fragment(statements: list[Statement], scene: Scene, passage: Passage, *, corrects: bool) -> list[Statement]:

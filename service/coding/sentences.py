@@ -7,8 +7,8 @@ whether what stands below them counts (`terminology/lexicon/sections.yaml`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 _LONGEST_HEADING = 64
 _COLON = re.compile(r":(?!\d)")
@@ -31,12 +31,16 @@ _HEADING_SPEAKS = frozenset({"imaging", "anatomy", "uncertain"})  # 'MRI:', 'Spi
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A stretch under one heading; `counts` is one of the keys of `terminology/lexicon/sections.yaml`."""
+    """A stretch under one heading; `counts` is one of the keys of `terminology/lexicon/sections.yaml`.
+
+    An `aspect` is a heading inside a section that says what is looked at: 'Canal: patent'.
+    """
 
     name: str
     counts: str
     start: int
     end: int
+    aspect: bool = False
 
     @property
     def is_finding(self) -> bool:
@@ -58,13 +62,37 @@ def find_sections(text: str, known: Mapping[str, str]) -> list[Section]:
     """The sections in order; text before the first heading counts as findings."""
     heads = [("", "findings", 0, 0)]
     heads += sorted(set(_headings(text, known)), key=lambda head: head[2])
-    sections = []
+    sections: list[Section] = []
     for (name, counts, at, content), following in zip(heads, [*heads[1:], None], strict=True):
         end = following[2] if following else len(text)
         start = at if counts in _HEADING_SPEAKS else content
         if end > start:
-            sections.append(Section(name, counts, start, end))
+            sections.extend(_section(text, Section(name, counts, start, end), sections))
     return sections
+
+
+def _section(text: str, section: Section, before: Sequence[Section]) -> Iterator[Section]:
+    """An aspect ('Canal: patent') goes on with the findings before it; a brief section ends with its line."""
+    if section.counts == "anatomy":
+        outer = before[-1] if before and before[-1].is_finding else Section("", "findings", 0, 0)
+        yield replace(section, name=outer.name, counts=outer.counts, aspect=True)
+    elif section.counts == "brief":
+        end = _end_of_line(text, section)
+        yield replace(section, end=end)
+        if end < section.end:
+            yield Section("", "findings", end, section.end)
+    else:
+        yield section
+
+
+def _end_of_line(text: str, section: Section) -> int:
+    """The end of the first line that says something, with the lines that it is wrapped into."""
+    at = section.start + len(text[section.start : section.end]) - len(text[section.start : section.end].lstrip())
+    while (at := text.find("\n", at, section.end)) >= 0:
+        if not _is_wrap(text, at):
+            return at
+        at += 1
+    return section.end
 
 
 def _headings(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, str, int, int]]:
@@ -95,7 +123,8 @@ def find_sentences(text: str, sections: list[Section]) -> list[Span]:
 
 
 def _cut(text: str, section: Section) -> Iterator[Span]:
-    start, paragraph = section.start, True
+    start = section.start
+    paragraph = not section.aspect or text[max(0, start - 3) : start].count("\n") > 1
     for at in (*_breaks(text, section), section.end):
         piece = text[start:at]
         words = piece.strip(" \t\r\n")

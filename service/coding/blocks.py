@@ -1,0 +1,114 @@
+"""Which level holds for a sentence that names none: headings ("L4-5: ..."), the sentence before, "at both levels"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from service.coding import beside
+from service.coding.model import Finding, Passage
+from service.coding.scene import FILLERS, JOINERS, Place, Scene
+
+_EVERY = frozenset(
+    "every all any other others remaining remainder rest elsewhere throughout overall otherwise multiple multilevel".split()
+)
+_SAME = frozenset({"this", "that", "same", "these", "those", "such", "both", "said", "above", "fused", "two", "three"})
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The levels in force and the tissues named under them; `heading` where they stand on a line of their own,
+    `passing` where only the sentence before named them."""
+
+    places: tuple[Place, ...] = ()
+    section: str = ""
+    heading: bool = False
+    passing: bool = False
+    tissues: tuple[Finding, ...] = ()
+
+    @property
+    def labels(self) -> frozenset[str]:
+        return frozenset(label for place in self.places for label in place.labels)
+
+
+def enter(block: Block, scene: Scene, *, several_blocks: bool) -> Block:
+    """A sentence that opens with a level or a labelled region opens a block; a new section closes it, and so does a new
+    line where the text is not laid out in blocks (one level heading in all)."""
+    places, end = opening(scene)
+    if places:
+        return Block(places, scene.span.section.name, heading=end >= len(scene.words) - 1)
+    elsewhere = scene.span.new_paragraph or scene.span.section.name != block.section
+    by_line = block.passing or scene.span.section.aspect or not several_blocks
+    new_line = by_line and not block.heading and _starts_line(scene)
+    if elsewhere or new_line or (block.passing and _is_numbered(scene)):
+        return Block((), scene.span.section.name)
+    return block
+
+
+def leave(block: Block, scene: Scene, passage: Passage, *, spoke: bool) -> Block:
+    """What a sentence leaves for the next: the levels of its finding, and tissues that it names without a narrowing."""
+    tissues = () if spoke else beside.abnormal_tissues(scene, passage)
+    levels = levels_of(scene)
+    if not levels or opening(scene)[0]:
+        return replace(block, tissues=block.tissues + tissues) if tissues else block
+    if block.places and not block.passing:
+        return block
+    if not spoke and not tissues and not scene.says("space"):
+        return block
+    return Block(levels, scene.span.section.name, passing=True, tissues=tissues)
+
+
+def levels_of(scene: Scene) -> tuple[Place, ...]:
+    return tuple(place for place in scene.places if place.labels and not place.root)
+
+
+def opening(scene: Scene) -> tuple[tuple[Place, ...], int]:
+    """The places that a sentence opens with, as a heading or as where it begins, and where the heading ends."""
+    if not scene.places:
+        return (), 0
+    heading: list[Place] = []
+    for position, word in enumerate(scene.words):
+        place = scene.place_at(position)
+        if place:
+            if place not in heading:
+                heading.append(place)
+        elif word == ":" or (word in ("-", "–") and heading):
+            return (tuple(heading), position) if all(p.labels or word == ":" for p in heading) else ((), 0)
+        elif word not in FILLERS and word not in JOINERS:
+            break
+    first = heading and (scene.words[0] in ("at", "level") or heading[0].first == 0)
+    levels = tuple(place for place in heading if place.labels) if first else ()
+    return levels, levels[-1].last if levels else 0
+
+
+def in_force(block: Block, scene: Scene, recent: Sequence[tuple[Place, ...]]) -> tuple[Place, ...]:
+    """The places that hold where the sentence names none of its own; `recent` are those of the sentences before."""
+    words = frozenset(scene.words)
+    if not _EVERY.isdisjoint(words) and not levels_of(scene):
+        return ()
+    if not words.isdisjoint(("level", "levels")) and not _SAME.isdisjoint(words) and recent:
+        return _referred(words, recent)
+    return block.places
+
+
+def _referred(words: frozenset[str], recent: Sequence[tuple[Place, ...]]) -> tuple[Place, ...]:
+    """'at this level', 'at both levels', 'at these levels'."""
+    if "level" in words:
+        return recent[-1][-1:]
+    last = {place.labels: place for place in recent[-1]}
+    if len(last) > 1 and "both" not in words:
+        return tuple(last.values())
+    named = {place.labels: place for places in recent for place in places}
+    return tuple(named.values())[-2:]
+
+
+def _is_numbered(scene: Scene) -> bool:
+    words = scene.words[:3]
+    if len(words) < 3:
+        return False
+    return (words[0] == "(" and words[1].isdigit()) or (words[0].isdigit() and words[1] in (".", ")"))
+
+
+def _starts_line(scene: Scene) -> bool:
+    start = scene.span.start
+    return scene.text[max(0, start - 16) : start].rstrip(" \t-*•").endswith("\n")
