@@ -10,7 +10,7 @@ from service.coding.model import Finding, Passage
 from service.coding.scene import FILLERS, JOINERS, Place, Scene
 
 _EVERY = frozenset(
-    "every all any other others remaining remainder rest elsewhere throughout overall otherwise multiple multilevel".split()
+    "every all any other others remaining remainder rest elsewhere throughout overall multilevel".split()
 )
 _SAME = frozenset({"this", "that", "same", "these", "those", "such", "both", "said", "above", "fused", "two", "three"})
 

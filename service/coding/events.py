@@ -88,7 +88,10 @@ def _doubled(verb: Event, events: Sequence[Event]) -> bool:
 
 def _names_a_test(scene: Scene, trigger: Mention) -> bool:
     """'foraminal compression test positive' is an examination, no finding of the canal."""
-    following = scene.words[trigger.last + 1 : trigger.last + 2 + 1]
+    following = scene.words[trigger.last + 1 : trigger.last + 3]
+    if following[:1] in (["and"], ["or"], [","], ["/"]):
+        coordinated = [m for m in scene.of(trigger.kind) if 0 < m.first - trigger.last <= 4]
+        return bool(coordinated) and _names_a_test(scene, coordinated[0])
     return bool(set(following) & {"test", "tests", "sign", "signs", "maneuver", "manoeuvre", "fracture", "fractures"})
 
 
@@ -119,7 +122,7 @@ def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> li
         if space.kind in ("space", "target") and space.value in ("canal", "foramen") and not _of_an_organ(scene, space)
     ]
     if spaces and not ours:
-        return []
+        return _pinched_inside(scene, trigger, spaces[-1])
     if ours:
         return [Event(trigger, space, space.value, _strength(trigger, space)) for space in ours]
     following = scene.words[trigger.last + 1 : trigger.last + 1 + 1]
@@ -128,6 +131,21 @@ def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> li
     if trigger.kind == "narrowing" and trigger.value == "stenosis" and not _of_something_else(scene, trigger):
         return [Event(trigger, None, "", "stated", spine_only=_spinal_place(scene, trigger))]
     return []
+
+
+def _pinched_inside(scene: Scene, trigger: Mention, target: Mention) -> list[Event]:
+    """'compressing the L4 root inside the foramen', 'root pinched in the lateral recess': implied where it happens."""
+    if trigger.kind != "mass-effect" or target.value != "root":
+        return []
+    start = max(trigger.last, target.last) + 1
+    inside = next((p for p in range(start, min(start + 3, len(scene.words))) if scene.words[p] in _INSIDE), None)
+    if inside is None:
+        return []
+    spaces = [m for m in scene.of("space") if 0 < m.first - inside <= 4]
+    return [Event(trigger, spaces[0], spaces[0].value, "implied")] if spaces else []
+
+
+_INSIDE = frozenset({"in", "within", "inside", "at"})
 
 
 def _either_space(scene: Scene, trigger: Mention) -> bool:
@@ -192,6 +210,8 @@ def _np_left(scene: Scene, trigger: Mention) -> list[Mention]:
             position = space.first - 1
             continue
         modifier = scene.at(position, ("severity", "laterality", "region", "level", "tissue"))
+        if word in JOINERS and position == trigger.first - 1 and _np_right(scene, trigger):
+            break  # 'compressing the sac and narrowing both foramina'
         if (
             not modifier
             and not (word in JOINERS and _space_behind(scene, position))
@@ -236,8 +256,11 @@ def _np_right(scene: Scene, trigger: Mention) -> list[Mention]:
             continue
         modifier = scene.at(position, ("severity", "laterality", "region", "level"))
         listed = bool(found) and word in JOINERS
+        two_levels = word in JOINERS and scene.place_at(position - 1) and scene.place_at(position + 1)
         apposed = word == "," and not found and trigger.value == "stenosis"
-        if not (modifier or word in _COMPLEMENT or ((listed or apposed) and _space_ahead(scene, position))):
+        if not (
+            modifier or two_levels or word in _COMPLEMENT or ((listed or apposed) and _space_ahead(scene, position))
+        ):
             break
         position = (modifier.last if modifier else position) + 1
     return found

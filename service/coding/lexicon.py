@@ -51,6 +51,7 @@ CHANNELS: dict[str, str] = {
     "imaging-planned": "imaging-planned",
     "imaging-word": "imaging-word",
     "function": "function",
+    "change": "change",
     "plus": "plus",
     "care": "care",
     "response": "response",
@@ -76,6 +77,7 @@ class Concept:
     opening: bool = False
     needs: frozenset[str] = frozenset()
     needs_adjacent: frozenset[str] = frozenset()
+    needs_near: frozenset[str] = frozenset()
     unless: frozenset[str] = frozenset()
     unless_adjacent: frozenset[str] = frozenset()
     unless_next: frozenset[str] = frozenset()
@@ -87,7 +89,7 @@ CONCEPT_KEYS = {field.name.replace("_", "-") for field in fields(Concept)} - {"c
     "says",
     "cites",
 }
-_NEIGHBOURS = frozenset({"needs", "needs-adjacent", "unless", "unless-adjacent", "unless-next"})
+_NEIGHBOURS = frozenset({"needs", "needs-adjacent", "needs-near", "unless", "unless-adjacent", "unless-next"})
 
 
 class Mention(NamedTuple):

@@ -64,6 +64,19 @@ def _corrects(scene: Scene) -> bool:
     return scene.says("correction") or scene.span.section.name in _CORRECTING
 
 
+def _at_level(block: Block, statement: Statement) -> Statement:
+    """Under 'L4-5:' the 'lumbar canal', and what is said of L4 or of its root, is that of L4-5."""
+    segments = [label for label in block.labels if "-" in label]
+    part_of_it = len(statement.levels) == 1 and any(statement.levels[0] in label.split("-") for label in segments)
+    regions = {region for place in block.places for region, _ in place.values}
+    general = not statement.levels and not block.passing and {f.value for f in statement.regions} <= regions
+    if not segments or not (part_of_it or (general and statement.regions)):
+        return statement
+    passage = statement.evidence.passage
+    levels = tuple(dict.fromkeys(label for place in block.places for label in place.labels))
+    return replace(statement, regions=place_findings(block.places, passage), levels=levels, regions_joined=True)
+
+
 def _doubted(statement: Statement, section: Section) -> Statement:
     """What stands under 'Differential diagnosis:' is uncertain; the heading belongs to the quote."""
     if statement.assertion not in ("affirmed", "uncertain"):
@@ -73,7 +86,8 @@ def _doubted(statement: Statement, section: Section) -> Statement:
 
 
 def _under(block: Block, statement: Statement) -> Statement:
-    """A narrowing that names no cause has the tissues of its block beside it."""
+    """A narrowing that names no cause has the tissues of its block beside it, and its level where it names only a part."""
+    statement = _at_level(block, statement)
     if statement.causes or statement.listed or statement.assertion == "negated" or statement.narrowing == "unstated":
         return statement
     return statement if block.labels.isdisjoint(statement.levels) else replace(statement, listed=block.tissues)

@@ -173,7 +173,7 @@ def _supported(found: Sequence[Mention], words: Sequence[str]) -> Sequence[Menti
     """Of a homonym, the senses whose neighbours speak for them (`needs`, `unless` ... of the lexicon)."""
     if not any(m.concept.conditional for m in found):
         return found
-    plain = [m for m in found if not m.concept.needs and not m.concept.needs_adjacent]
+    plain = [m for m in found if not (m.concept.needs or m.concept.needs_adjacent or m.concept.needs_near)]
     return [m for m in found if not m.concept.conditional or _holds(m, plain, words)]
 
 
@@ -186,9 +186,16 @@ def _holds(mention: Mention, plain: Sequence[Mention], words: Sequence[str]) -> 
     others = [m for m in plain if m.last < mention.first or m.first > mention.last]
     if concept.needs and not any(m.kind in concept.needs for m in others):
         return False
+    if concept.needs_near and not any(m.kind in concept.needs_near and _near(m, mention) for m in others):
+        return False
     if concept.needs_adjacent and not _has_neighbour(mention, others, words):
         return False
     return not any(m.kind in concept.unless_adjacent and 0 <= m.first - mention.last <= 1 for m in others)
+
+
+def _near(one: Mention, other: Mention) -> bool:
+    """At most four words apart."""
+    return -5 <= one.first - other.last <= 5 or -5 <= other.first - one.last <= 5
 
 
 def _has_neighbour(mention: Mention, others: Sequence[Mention], words: Sequence[str]) -> bool:

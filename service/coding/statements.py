@@ -77,7 +77,7 @@ def _said(scene: Scene, event: Event) -> Said:
     if event.adequate:
         said = said_of(scene, trigger.first, trigger.last)
         if said == "negated":
-            return "affirmed"
+            return "affirmed" if _denied_itself(scene, event) else "negated"
         if said in ("affirmed", "uncertain"):
             return "historical" if then_not_now(scene, trigger.first) else "negated"
         return said
@@ -93,6 +93,15 @@ def _said(scene: Scene, event: Event) -> Said:
     ):
         return "negated"
     return said
+
+
+def _denied_itself(scene: Scene, opening: Event) -> bool:
+    """'not patent', 'no longer adequate', 'patency is lost'; in 'no stenosis, foramina patent' the no is another's."""
+    before = scene.words[max(0, opening.first - 4) : opening.trigger.first]
+    after_comma = before[len(before) - before[::-1].index(",") :] if "," in before else before
+    return not {"no", "not", "nor", "without", "never", "neither", "isn't", "aren't", "isnt", "arent"}.isdisjoint(
+        after_comma
+    )
 
 
 def _evidence(scene: Scene, passage: Passage, event: Event, places: Sequence[Place], assertion: Assertion) -> Evidence:
