@@ -29,7 +29,7 @@ _MODALITIES = {
     "MR": "MRI",
     "CT": "CT",
     "XR": "XR",
-    "CT-myelography": "myelogram",
+    "CT-myelography": "CT+myelogram",
     "RF": "myelogram",
     "US": "US",
     "EMG": "EMG",
@@ -63,12 +63,10 @@ _CARE = {
 def prediction(identifier: str, text: str, lexicon: Lexicon) -> dict[str, Any]:
     """One line of predictions: id, assertions and document-level findings."""
     reading = read(Passage(text, "text", "text", "report"), lexicon)
-    document = _document(reading)
-    return {
-        "id": identifier,
-        "assertions": _united(list(_assertions(reading)), set(document["exam_region"])),
-        "doc": document,
-    }
+    assertions = _united(list(_assertions(reading)), reading)
+    for assertion in assertions:
+        del assertion["at"]
+    return {"id": identifier, "assertions": assertions, "doc": _document(reading, assertions)}
 
 
 def _assertions(reading: Reading) -> Iterator[dict[str, Any]]:
@@ -86,6 +84,7 @@ def _assertions(reading: Reading) -> Iterator[dict[str, Any]]:
                 "polarity": statement.assertion,
                 "strength": "explicit" if statement.narrowing == "stated" else "implied",
                 "quote": statement.evidence.quote,
+                "at": statement.evidence.start,
             }
 
 
@@ -113,12 +112,11 @@ def _etiologies(statement: Statement) -> set[str]:
     return found | {_FRAMED[f.value] for f in statement.framings if f.value in _FRAMED}
 
 
-def _united(assertions: list[dict[str, Any]], examined: set[str]) -> list[dict[str, Any]]:
+def _united(assertions: list[dict[str, Any]], reading: Reading) -> list[dict[str, Any]]:
     """Findings and impression that repeat one key are one assertion; a level-less restatement is dropped (LABELS)."""
-    regions = {a["region"] for a in assertions if a["region"] != "unspecified"} or examined
     for a in assertions:
-        if a["region"] == "unspecified" and len(regions) == 1:
-            a["region"] = next(iter(regions))
+        a["region"] = a["region"] if a["region"] != "unspecified" else _only_region(a, assertions, reading)
+        a["site"] = a["site"] if a["site"] != "unspecified" else _only_site(a, assertions)
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for a in assertions:
         key = a["region"], a["level"], a["site"], a["polarity"]
@@ -131,14 +129,33 @@ def _united(assertions: list[dict[str, Any]], examined: set[str]) -> list[dict[s
     return [a for (region, level, site, polarity), a in found.items() if level or (region, site, polarity) not in bound]
 
 
-def _document(reading: Reading) -> dict[str, list[str]]:
-    def values(element: str, names: dict[str, str]) -> list[str]:
-        return sorted({names[f.value] for f in reading.of(element) if f.value in names and f.assertion == "affirmed"})
+def _only_region(a: dict[str, Any], assertions: list[dict[str, Any]], reading: Reading) -> str:
+    """The region of the exam's title before it, else the only one of the document."""
+    at = a["at"]
+    titles = {f.value: f.evidence.start for f in reading.of("exam_title") if f.evidence}
+    titled = [value for value, start in titles.items() if start <= at] or list(titles)
+    others = {other["region"] for other in assertions if other["region"] != "unspecified"}
+    named = others if not titled else {_REGIONS.get(titled[-1], titled[-1])}
+    named = named or {_REGIONS.get(f.value, f.value) for f in reading.of("exam_region")}
+    return next(iter(named)) if len(named) == 1 else "unspecified"
 
+
+def _only_site(a: dict[str, Any], assertions: list[dict[str, Any]]) -> str:
+    """A bare 'stenosis' is that of the canal where the document speaks of the canal elsewhere."""
+    return "canal" if any(other["site"] == "canal" for other in assertions if other is not a) else "unspecified"
+
+
+def _document(reading: Reading, assertions: list[dict[str, Any]]) -> dict[str, list[str]]:
+    def values(names: dict[str, str], *elements: str) -> list[str]:
+        found = [f for e in elements for f in reading.of(e) if f.assertion == "affirmed" and f.value in names]
+        return sorted({part for f in found for part in names[f.value].split("+")})
+
+    titles = {_REGIONS.get(f.value, f.value) for f in reading.of("exam_title")}
     regions = {_REGIONS.get(f.value, f.value) for f in reading.of("exam_region")}
+    asserted = {a["region"] for a in assertions if a["region"] != "unspecified"}
     return {
-        "modality": values("imaging.modality", _MODALITIES),
-        "exam_region": sorted(regions),
-        "neuro": values("function", _NEURO),
-        "conservative": values("care", _CARE),
+        "modality": values(_MODALITIES, "imaging.modality", "study"),
+        "exam_region": sorted(titles | asserted if titles else regions),
+        "neuro": values(_NEURO, "function"),
+        "conservative": values(_CARE, "care", "care.planned"),
     }

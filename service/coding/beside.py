@@ -29,7 +29,7 @@ def findings(scene: Scene, passage: Passage) -> Iterator[Finding]:
         yield from _companions(scene, passage)
         for mention in scene.of("undetermined"):
             yield _finding("undetermined", "undetermined", mention, passage)
-    if section.is_finding or section.counts == "history":
+    if section.counts != "other":
         yield from _care(scene, passage)
 
 
@@ -38,6 +38,9 @@ def _imaging(scene: Scene, passage: Passage) -> Iterator[Finding]:
     dates = list(find_dates(scene.text, scene.span.start, scene.span.end)) if imaged else []
     for mention in imaged:
         if _not_done(scene, mention):
+            continue
+        if mention.value == "EMG":  # electrodiagnostics show the nerve, not the space
+            yield _finding("study", mention.value, mention, passage)
             continue
         yield _finding("imaging.modality", mention.value, mention, passage)
         near = [d for d in dates if abs(d[0] - mention.end) <= 60 or abs(mention.start - d[1]) <= 25]
@@ -52,18 +55,18 @@ def _imaging(scene: Scene, passage: Passage) -> Iterator[Finding]:
 
 def _examined(scene: Scene, passage: Passage) -> Iterator[Finding]:
     """Regions that an exam's name or a level of a finding names."""
+    titled = scene.says("modality") and not any(place.labels for place in scene.places)
+    element = "exam_title" if titled else "exam_region"
     for place in scene.places:
         if not place.root:
             yield from (
-                Finding("exam_region", region, Evidence(passage, place.start, place.end), detail=junction)
+                Finding(element, region, Evidence(passage, place.start, place.end), detail=junction)
                 for region, junction in place.values
             )
 
 
 def _not_done(scene: Scene, mention: Mention) -> bool:
     """Ordered, pending or recommended; denied; another person's."""
-    if mention.value == "EMG":
-        return True
     near = [
         m for m in scene.of("imaging-planned") if 0 < m.first - mention.last <= 4 or 0 < mention.first - m.last <= 4
     ]
@@ -132,9 +135,14 @@ def _attributed(scene: Scene, mention: Mention) -> bool:
 
 
 def _care(scene: Scene, passage: Passage) -> Iterator[Finding]:
+    """Conservative care that was given or tried, and apart from it what is only planned."""
+    to_come = scene.span.section.counts in ("plan", "indication")
     for mention in scene.of("care"):
-        if said_of(scene, mention.first, mention.last) in ("affirmed", "historical"):
+        said = said_of(scene, mention.first, mention.last)
+        if said in ("affirmed", "historical") and not to_come:
             yield _finding("care", mention.value, mention, passage)
+        elif said not in ("negated", "other"):
+            yield _finding("care.planned", mention.value, mention, passage)
 
 
 def _framing(scene: Scene, passage: Passage) -> Iterator[Finding]:

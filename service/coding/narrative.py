@@ -86,7 +86,7 @@ def _doubted(statement: Statement, section: Section) -> Statement:
 
 
 def _under(block: Block, statement: Statement) -> Statement:
-    """A narrowing that names no cause has the tissues of its block beside it, and its level where it names only a part."""
+    """A narrowing that names no cause has the tissues of its block beside it, and the level of its block."""
     statement = _at_level(block, statement)
     if statement.causes or statement.listed or statement.assertion == "negated" or statement.narrowing == "unstated":
         return statement
