@@ -116,7 +116,6 @@ def _united(assertions: list[dict[str, Any]], reading: Reading) -> list[dict[str
     """Findings and impression that repeat one key are one assertion; a level-less restatement is dropped (LABELS)."""
     for a in assertions:
         a["region"] = a["region"] if a["region"] != "unspecified" else _only_region(a, assertions, reading)
-        a["site"] = a["site"] if a["site"] != "unspecified" else _only_site(a, assertions)
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for a in assertions:
         key = a["region"], a["level"], a["site"], a["polarity"]
@@ -138,11 +137,6 @@ def _only_region(a: dict[str, Any], assertions: list[dict[str, Any]], reading: R
     named = others if not titled else {_REGIONS.get(titled[-1], titled[-1])}
     named = named or {_REGIONS.get(f.value, f.value) for f in reading.of("exam_region")}
     return next(iter(named)) if len(named) == 1 else "unspecified"
-
-
-def _only_site(a: dict[str, Any], assertions: list[dict[str, Any]]) -> str:
-    """A bare 'stenosis' is that of the canal where the document speaks of the canal elsewhere."""
-    return "canal" if any(other["site"] == "canal" for other in assertions if other is not a) else "unspecified"
 
 
 def _document(reading: Reading, assertions: list[dict[str, Any]]) -> dict[str, list[str]]:

@@ -279,6 +279,9 @@ def _space_ahead(scene: Scene, position: int) -> bool:
 
 
 def passive(scene: Scene, trigger: Mention) -> bool:
+    """'is compressed by', not 'is noted compressing'."""
+    if scene.words[trigger.last].endswith("ing"):
+        return False
     return any(scene.words[p] in _PASSIVE for p in range(max(0, trigger.first - 4), trigger.first))
 
 
@@ -358,12 +361,11 @@ def _unknown_complement(scene: Scene, trigger: Mention) -> bool:
 
 def _spinal_place(scene: Scene, trigger: Mention) -> bool:
     """'cervical stenosis' without canal or spinal: the place is the spine, the space is taken for granted."""
-    return any(
-        value in SPINAL
-        for place in scene.places
-        if not place.labels and scene.same_clause(place.first, trigger.first)
-        for value, _ in place.values
-    )
+    position = trigger.first - 1
+    while position >= 0 and scene.at(position, ("severity", "laterality", "pathology", "level")):
+        position -= 1
+    before = scene.place_at(position)
+    return bool(before and not before.labels) and any(value in SPINAL for value, _ in before.values)
 
 
 def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) -> list[Event]:

@@ -38,6 +38,7 @@ def places_of(scene: Scene, event: Event, events: Sequence[Event]) -> list[Place
     if mine:
         return mine + _listed_after(scene, free, event)
     in_clause = [place for place in free if scene.same_clause(place.first, event.trigger.first)]
+    in_clause = [place for place in in_clause if place.first < event.first] or in_clause
     if in_clause:
         nearest = min(in_clause, key=lambda place: min(abs(place.first - event.last), abs(place.last - event.first)))
         share = _share_at(groups, nearest.first)
@@ -74,12 +75,11 @@ def _listed_after(scene: Scene, free: Sequence[Place], event: Event) -> list[Pla
 
 def _trailing(scene: Scene, free: Sequence[Place], event: Event) -> list[Place]:
     """A clause of places only ('...of head region; cervical region') belongs to the clause before."""
-    before = [place for place in free if scene.clauses[place.first] < scene.clauses[event.trigger.first]]
-    return (
-        before
-        if before
-        else [place for place in free if scene.clauses[place.first] == scene.clauses[event.trigger.first] + 1]
-    )
+    clause = scene.clauses[event.trigger.first]
+    before = [place for place in free if scene.clauses[place.first] < clause]
+    if before or any(scene.clauses[m.first] == clause + 1 for m in scene.of("narrowing", "mass-effect", "tissue")):
+        return before
+    return [place for place in free if scene.clauses[place.first] == clause + 1]
 
 
 def _shares(scene: Scene, events: Sequence[Event]) -> dict[int, tuple[int, int, int]]:

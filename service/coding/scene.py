@@ -21,6 +21,7 @@ FILLERS = frozenset(
     ).split()
 )
 LEVEL = Concept("level", "level")
+BE = frozenset({"is", "are", "was", "were", "be", "remains", "appears"})
 CLAUSE_STARTERS = frozenset({"there", "however", "when"})
 
 
@@ -142,7 +143,7 @@ def _by_position(mentions: Iterable[Mention]) -> dict[int, list[Mention]]:
 def _beside_levels(found: Sequence[Mention], levels: Sequence[Place]) -> list[Mention]:
     """The letter and the number of a level are no words of their own ('C', 'T1')."""
     masked = {position for place in levels for position in range(place.first, place.last + 1)}
-    free = [m for m in found if m.kind == "function" or not masked.issuperset(range(m.first, m.last + 1))]
+    free = [m for m in found if not masked.issuperset(range(m.first, m.last + 1))]
     free += [Mention(LEVEL, "level", "level", p.first, p.last, p.start, p.end) for p in levels]
     return sorted(free, key=lambda m: (m.first, -m.last))
 
@@ -209,10 +210,11 @@ def _has_neighbour(mention: Mention, others: Sequence[Mention], words: Sequence[
 
 def _clauses(scene: Scene) -> list[int]:
     """A clause number for each word; contrast words, semicolons and ', there is' begin a new one."""
-    contrasts = {m.first for m in scene.of("contrast")}
+    # 'The canal is otherwise capacious' goes on with its own subject.
+    contrasts = {m.first for m in scene.of("contrast") if not m.first or scene.words[m.first - 1] not in BE}
     numbers, current, before = [], 0, ""
     for position, word in enumerate(scene.words):
-        if word == ";" or position in contrasts or (before == "," and word in CLAUSE_STARTERS):
+        if word == ";" or position in contrasts or (word in CLAUSE_STARTERS and before in (",", "and")):
             current += 1
         numbers.append(current)
         before = word

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 _LONGEST_HEADING = 64
 _COLON = re.compile(r":(?!\d)")
 _BEFORE_HEADING = re.compile(r"[\n.;:!?\])]|\s\s")
+# In capitals and known or not, a heading ends what stood before: 'HOSPITAL COURSE:' after 'REVIEW OF SYSTEMS:'.
+_UNKNOWN_HEADING = re.compile(r"[A-Z]{4,}(?: [A-Z/&]{2,}){0,4}")
 _DATED = re.compile(r"[ \t]\(?\d[\d/.-]{3,9}\)?$")
 # Opens with the signs that may end a sentence, so that all others are passed over quickly.
 _BREAK = re.compile(r"[.!?\n/](?:(?<=\n)|(?<=[.!])(?=[\s\"')\]A-Z])|(?<=\w\?)(?=\s|$)|(?<=/)(?=/[/\s]))")
@@ -104,6 +106,8 @@ def _headings(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, str, i
         name = " ".join(written.lower().split())
         if name in known and (len(name) > 2 or written.isupper()):
             yield name, known[name], text.rindex(written, start, colon.start()), colon.end()
+        elif _UNKNOWN_HEADING.fullmatch(written):
+            yield name, "findings", text.rindex(written, start, colon.start()), colon.end()
     at = 0
     for line in text.split("\n") if "\n" in text else ():
         written = line.strip(" \t-–—") if len(line) <= _LONGEST_HEADING else ""
