@@ -12,7 +12,7 @@ from service.coding.lexicon import Mention
 from service.coding.model import Assertion
 from service.coding.scene import Scene
 
-Said = Literal["affirmed", "negated", "uncertain", "historical", "planned", "other"]
+Said = Literal["affirmed", "negated", "uncertain", "historical", "planned", "other", "before"]
 _LISTS = frozenset(
     "no without denies denied deny w negative neg neither nor absence free not never rules excludes".split()
 )
@@ -33,7 +33,7 @@ def said_of(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> Sa
     if _other_person(scene, first):
         return "other"
     if is_negated(scene, first, last, is_verb=is_verb):
-        return "historical" if then_not_now(scene, first) else "negated"
+        return "before" if then_not_now(scene, first) else "negated"
     if _historical(scene, first, last):
         return "historical"
     if _governed(scene, first, "plan"):
@@ -45,7 +45,7 @@ def said_of(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> Sa
 
 def as_assertion(said: Said) -> Assertion | None:
     """The assertion of a finding; None where it is not about this patient now."""
-    return None if said == "planned" or said == "other" else said
+    return None if said == "planned" or said == "other" or said == "before" else said
 
 
 def is_negated(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> bool:

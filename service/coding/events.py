@@ -126,7 +126,7 @@ def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> li
     if ours:
         return [Event(trigger, space, space.value, _strength(trigger, space)) for space in ours]
     following = scene.words[trigger.last + 1 : trigger.last + 1 + 1]
-    if is_verb(scene, trigger) and following and following[0] in ("it", "them"):
+    if following[:1] in (["it"], ["them"]) and (trigger.value == "verb" or scene.words[trigger.last] == "narrow"):
         return [Event(trigger, None, "", "stated")]
     if trigger.kind == "narrowing" and trigger.value == "stenosis" and not _of_something_else(scene, trigger):
         return [Event(trigger, None, "", "stated", spine_only=_spinal_place(scene, trigger))]
@@ -365,7 +365,7 @@ def _spinal_place(scene: Scene, trigger: Mention) -> bool:
     while position >= 0 and scene.at(position, ("severity", "laterality", "pathology", "level")):
         position -= 1
     before = scene.place_at(position)
-    return bool(before and not before.labels) and any(value in SPINAL for value, _ in before.values)
+    return before is not None and not before.labels and any(value in SPINAL for value, _ in before.values)
 
 
 def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) -> list[Event]:

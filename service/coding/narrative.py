@@ -8,7 +8,7 @@ denied, hedged, past or somebody else's (section 4). A level heading ("L4-5: ...
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from service.coding import beside
@@ -34,6 +34,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
     statements: list[Statement] = []
     findings: list[Finding] = []
     recent: list[tuple[Place, ...]] = []
+    by_level: dict[str, tuple[Finding, ...]] = {}
     block = Block()
     for laid_out in scenes:
         scene = correct(laid_out)
@@ -50,9 +51,10 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         elif scene.mentions:
             statements = _fragment(statements, scene, passage, corrects=_corrects(laid_out))
         block = leave(block, scene, passage, spoke=bool(new))
+        by_level |= {label: block.tissues for label in block.labels if block.tissues}
         levels = levels_of(scene)
         recent = [*recent[-3:], levels] if levels else recent
-    return Reading(passage, tuple(_shared_block_tissues(statements)), tuple(findings))
+    return Reading(passage, tuple(_shared_block_tissues(statements, by_level)), tuple(findings))
 
 
 def _in_section(statements: Sequence[Statement], section: Section) -> list[Statement]:
@@ -180,13 +182,22 @@ def _same_matter(one: Statement, other: Statement) -> bool:
     )
 
 
-def _shared_block_tissues(statements: Sequence[Statement]) -> list[Statement]:
+def _shared_block_tissues(
+    statements: Sequence[Statement], by_level: Mapping[str, tuple[Finding, ...]]
+) -> list[Statement]:
     """Tissue statements ("mild flavum thickening") are indicators of the narrowing stated at the same level."""
     bare = [s for s in statements if s.narrowing == "unstated"]
     narrow = [s for s in statements if s.narrowing != "unstated"]
     alone = [s for s in bare if not any(_beside(n, s) for n in narrow)]
     kept = {id(s) for s in (*narrow, *alone)}
-    return [_with_indicators(s, bare) for s in statements if id(s) in kept]
+    return [_at_its_levels(_with_indicators(s, bare), by_level) for s in statements if id(s) in kept]
+
+
+def _at_its_levels(statement: Statement, by_level: Mapping[str, tuple[Finding, ...]]) -> Statement:
+    """The impression's "canal stenosis at L4-5" has beside it what the findings told of L4-5."""
+    if statement.causes or statement.listed or statement.assertion == "negated" or statement.narrowing == "unstated":
+        return statement
+    return replace(statement, listed=tuple(f for level in statement.levels for f in by_level.get(level, ())))
 
 
 def _with_indicators(statement: Statement, bare: Sequence[Statement]) -> Statement:

@@ -79,7 +79,7 @@ def _said(scene: Scene, event: Event) -> Said:
         if said == "negated":
             return "affirmed" if _denied_itself(scene, event) else "negated"
         if said in ("affirmed", "uncertain"):
-            return "historical" if then_not_now(scene, trigger.first) else "negated"
+            return "before" if then_not_now(scene, trigger.first) else "negated"
         return said
     first = min(trigger.first, event.space.first) if event.space and event.space.last < trigger.first else trigger.first
     said = said_of(scene, first, trigger.last, is_verb=is_verb(scene, trigger))
