@@ -22,7 +22,7 @@ _NEW_ASSERTION = frozenset(
         "reveals causing present"
     ).split()
 )
-_CUES = ("negation", "hedge", "historical", "plan", "other-person", "hearsay")
+_CUES = ("negation", "hedge", "historical", "plan", "other-person", "hearsay", "framing")
 _AFTER_REACH, _NOT_REACH = 8, 6
 
 
@@ -241,9 +241,26 @@ def _historical(scene: Scene, first: int, last: int) -> bool:
             and cue.first > last
             and scene.same_clause(cue.first, last)
             and cue.first - last <= 12
+            and (cue.first != cue.last or _closes_clause(scene, cue) or scene.words[cue.first - 1] in _PREDICATE_SIGNS)
         ):
             return True
-    return False
+    return _operated_for(scene, first)
+
+
+_OPERATED = frozenset({"had", "underwent", "ago", "previous", "previously", "prior", "since", "after"})
+
+
+def _operated_for(scene: Scene, first: int) -> bool:
+    """'s/p laminectomy 2018 for lumbar stenosis', 'had an ACDF for stenosis': what the operation was for is past."""
+    done = [m for m in scene.of("framing") if m.value == "after-surgery" and m.last < first]
+    if not done or not scene.same_clause(done[-1].first, first):
+        return False
+    reasons = [p for p in range(done[-1].last + 1, min(done[-1].last + 8, first)) if scene.words[p] == "for"]
+    if not reasons or any(word in (",", ";", ".") for word in scene.words[reasons[0] : first]):
+        return False
+    words = scene.words[:first]
+    dated = any(len(word) == 4 and word.isdigit() for word in words)
+    return dated or scene.says("after") or not _OPERATED.isdisjoint(words)
 
 
 def _cut_off(scene: Scene, cue: Mention, target: int) -> bool:

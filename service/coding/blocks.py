@@ -53,7 +53,7 @@ def leave(block: Block, scene: Scene, passage: Passage, *, spoke: bool) -> Block
         return replace(block, tissues=block.tissues + tissues) if tissues else block
     if block.places and not block.passing:
         return block
-    if not spoke and not tissues and not scene.says("space"):
+    if not spoke and not tissues and not scene.says("space", "function", "framing", "severity"):
         return block
     return Block(levels, scene.span.section.name, passing=True, tissues=tissues)
 

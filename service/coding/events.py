@@ -126,11 +126,21 @@ def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> li
     if ours:
         return [Event(trigger, space, space.value, _strength(trigger, space)) for space in ours]
     following = scene.words[trigger.last + 1 : trigger.last + 1 + 1]
-    if following[:1] in (["it"], ["them"]) and (trigger.value == "verb" or scene.words[trigger.last] == "narrow"):
+    if (
+        following[:1] in (["it"], ["them"])
+        and not _root_before(scene, trigger)
+        and (trigger.value == "verb" or scene.words[trigger.last] == "narrow")
+    ):
         return [Event(trigger, None, "", "stated")]
     if trigger.kind == "narrowing" and trigger.value == "stenosis" and not _of_something_else(scene, trigger):
         return [Event(trigger, None, "", "stated", spine_only=_spinal_place(scene, trigger))]
     return []
+
+
+def _root_before(scene: Scene, trigger: Mention) -> bool:
+    """'touching the L5 roots without displacing them' is about the roots."""
+    before = [m for m in scene.of("space", "target") if m.last < trigger.first]
+    return bool(before) and before[-1].value == "root"
 
 
 def _pinched_inside(scene: Scene, trigger: Mention, target: Mention) -> list[Event]:
@@ -249,21 +259,26 @@ def _np_right(scene: Scene, trigger: Mention) -> list[Mention]:
     position = trigger.last + 1
     while position < len(scene.words) and scene.same_clause(position, trigger.first):
         space = _space_at(scene, position)
-        word = scene.words[position]
+        modifier = scene.at(position, ("severity", "laterality", "region", "level"))
         if space:
             found.append(space)
-            position = space.last + 1
-            continue
-        modifier = scene.at(position, ("severity", "laterality", "region", "level"))
-        listed = bool(found) and word in JOINERS
-        two_levels = word in JOINERS and scene.place_at(position - 1) and scene.place_at(position + 1)
-        apposed = word == "," and not found and trigger.value == "stenosis"
-        if not (
-            modifier or two_levels or word in _COMPLEMENT or ((listed or apposed) and _space_ahead(scene, position))
-        ):
+        elif not modifier and not _complement_goes_on(scene, trigger, position, listed=bool(found)):
             break
-        position = (modifier.last if modifier else position) + 1
+        position = (space.last if space else modifier.last if modifier else position) + 1
     return found
+
+
+def _complement_goes_on(scene: Scene, trigger: Mention, position: int, *, listed: bool) -> bool:
+    """'of the', 'L3-4 and L4-5', 'the canal to 8 mm and both foramina'."""
+    word = scene.words[position]
+    if word in _COMPLEMENT:
+        return True
+    if listed and (word in ("to", "mm", "cm") or word[0].isdigit()):
+        return True
+    if word in JOINERS and scene.place_at(position - 1) and scene.place_at(position + 1):
+        return True
+    joins = word in JOINERS if listed else word == "," and trigger.value == "stenosis"
+    return joins and _space_ahead(scene, position)
 
 
 def _space_ahead(scene: Scene, position: int) -> bool:
@@ -402,7 +417,8 @@ def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) ->
         blocked = any(t.first in gap for t in triggers) or any(
             scene.words[p] == "," for p in gap if space.first > opening.last
         )
-        if blocked or len(gap) > (3 if loose and space.first > opening.last else 7):
+        apart = sum(not scene.place_at(p) and scene.words[p] not in FILLERS for p in gap)
+        if blocked or apart > (3 if loose and space.first > opening.last else 6):
             continue
         if space.first > opening.last and any(not _modifies(scene, p) for p in gap):
             continue

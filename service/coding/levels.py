@@ -50,7 +50,7 @@ NUMBERS = frozenset(
 )
 _NUMBER = rf"(?:[0-9]{{1,2}}|(?i:{'|'.join(_SPOKEN)})\b)"
 _LETTER = r"[CcTtDdLlSs]"
-_SEPARATOR = r"(?:\s?[-–—/]\s?|\s?&\s?|\s+(?:to|through|thru|on|upon|over|down to)\s+)"
+_SEPARATOR = r"(?:\s?[-–—/]\s?|\s?&\s?|\s(?:dash|hyphen|slash|to|through|thru|on|upon|over|down to)\s)"
 LEVEL = re.compile(
     rf"(?<![A-Za-z0-9.])(?:"
     rf"(?P<whole>(?:[Oo]cciput|[Oo]cc|[Oo]c|O|C ?0))(?:\s?[-–—/]\s?|\s+(?:to|on)\s+)(?:[Cc] ?-?1|[Aa]tlas)"
@@ -59,7 +59,7 @@ LEVEL = re.compile(
     rf")(?:(?=[,;:.)\]\s/&+<>→=-]|$)|(?![0-9A-Za-z]))"
 )
 _NOT_A_LEVEL = re.compile(
-    r"\s*(?:-|\s)?\s*(?:weighted|w\b|wi\b|signal|sequence|hyperintens|hypointens|image|images|fat|stir|flair|relaxation)",
+    r"[ -]?(?:weighted|w\b|wi\b|signal|sequence|hyperintens|hypointens|image|images|fat|stir|flair|relaxation)",
     re.I,
 )
 _ROOT = re.compile(r"\s*(?:exiting |traversing |exit )?(?:nerve|root|roots|radicul|dermatom|myotom|radicular)", re.I)
@@ -133,7 +133,7 @@ def _chained(first: Level, second: Level) -> Level:
 
 
 def _level(text: str, match: re.Match[str]) -> Level | None:
-    if _NOT_A_LEVEL.match(text, match.end()):
+    if match["letter"] in ("T", "t") and _NOT_A_LEVEL.match(text, match.end()):
         return None
     vertebrae = ("C0", "C1") if match["whole"] else _vertebrae(match)
     if not vertebrae:

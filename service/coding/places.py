@@ -22,6 +22,9 @@ def place_findings(places: Iterable[Place], passage: Passage) -> tuple[Finding, 
 
 def places_of(scene: Scene, event: Event, events: Sequence[Event]) -> list[Place]:
     """The places of this narrowing: its own part of the sentence, else what the sentence shares out."""
+    if event.space and event.space.concept.region:
+        named = scene.place_at(event.space.first)
+        return [named] if named else []
     free = [place for place in scene.places if _next_to(scene, place, event) or not taken(scene, place)]
     named = [place for place in free if not place.root]
     free = named or free
@@ -130,7 +133,7 @@ def _share_at(shares: dict[int, tuple[int, int, int]], position: int) -> int:
 
 def _chunk(scene: Scene, position: int) -> tuple[int, int]:
     """The part between commas that holds a token."""
-    start = next((p + 1 for p in range(position - 1, -1, -1) if scene.words[p] in (",", ";")), 0)
+    start = next((p + 1 for p in range(position - 1, -1, -1) if scene.words[p] in (",", ";", ":")), 0)
     end = next((p for p in range(position + 1, len(scene.words)) if scene.words[p] in (",", ";")), len(scene.words))
     return start, end
 

@@ -78,13 +78,24 @@ def _section(text: str, section: Section, before: Sequence[Section]) -> Iterator
     if section.counts == "anatomy":
         outer = before[-1] if before and before[-1].is_finding else Section("", "findings", 0, 0)
         yield replace(section, name=outer.name, counts=outer.counts, aspect=True)
-    elif section.counts == "brief":
-        end = _end_of_line(text, section)
+    elif section.counts == "brief" or (not section.is_finding and section.counts != "other"):
+        end = _end_of_line(text, section) if section.counts == "brief" else _end_of_paragraph(text, section)
         yield replace(section, end=end)
         if end < section.end:
             yield Section("", "findings", end, section.end)
     else:
         yield section
+
+
+_BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
+
+
+def _end_of_paragraph(text: str, section: Section) -> int:
+    """'Plan: listed for surgery' is a paragraph; a heading that stands alone on its line holds until the next one."""
+    if not text[section.start : section.end].split("\n", 1)[0].strip():
+        return section.end
+    blank = _BLANK_LINE.search(text, section.start, section.end)
+    return blank.start() if blank else section.end
 
 
 def _end_of_line(text: str, section: Section) -> int:

@@ -78,8 +78,9 @@ def _said(scene: Scene, event: Event) -> Said:
         said = said_of(scene, trigger.first, trigger.last)
         if said == "negated":
             return "affirmed" if _denied_itself(scene, event) else "negated"
-        if said in ("affirmed", "uncertain"):
-            return "before" if then_not_now(scene, trigger.first) else "negated"
+        if said in ("affirmed", "uncertain", "historical"):
+            past = said == "historical" and not _WAS.isdisjoint(scene.words[: trigger.first])
+            return "before" if past or then_not_now(scene, trigger.first) else "negated"
         return said
     first = min(trigger.first, event.space.first) if event.space and event.space.last < trigger.first else trigger.first
     said = said_of(scene, first, trigger.last, is_verb=is_verb(scene, trigger))
@@ -93,6 +94,9 @@ def _said(scene: Scene, event: Event) -> Said:
     ):
         return "negated"
     return said
+
+
+_WAS = frozenset({"was", "were", "had", "previously", "formerly", "initially"})
 
 
 def _denied_itself(scene: Scene, opening: Event) -> bool:
