@@ -39,14 +39,34 @@ def tissues_of(
     linked = [t for t in named if _is_cause(scene, t, event, events)]
     linked += [t for t in named if t not in linked and any(_joined_to(scene, t, cause) for cause in linked)]
     others = [
-        t for t in named if t not in linked and (not t.concept.anatomy or abnormal(scene, t) or not t.concept.own_words)
+        t
+        for t in named
+        if t not in linked
+        and (not t.concept.anatomy or abnormal(scene, t) or not t.concept.own_words)
+        and not _tied_to_another(scene, t, event, events)
     ]
     uncertain = any(hedges_cause_only(scene, event.last, t.first, t.last) for t in linked)
     return tissue_findings(linked, passage), tissue_findings(others, passage), uncertain
 
 
+def _tied_to_another(scene: Scene, mention: Mention, event: Event, events: Sequence[Event]) -> bool:
+    """'canal stenosis from a slip and foraminal stenosis from a spur': each cause belongs to its own narrowing."""
+    links = [m for m in scene.of("link") if m.value == "because" and m.last < mention.first]
+    owners = [e for e in events if links and e.trigger.last < links[-1].first]
+    if not owners or event in owners[-1:] or event.trigger is owners[-1].trigger:
+        return False
+    owner = owners[-1]
+    if event.trigger.first > mention.last:
+        return "and" in scene.words[mention.last : event.trigger.first]
+    return any(event.trigger.last < link.first < owner.trigger.first for link in links)
+
+
 def _named_away(scene: Scene, tissue: Mention) -> bool:
-    """'disc space narrowing', 'extraforaminal disc': part of a structure that is not the cause."""
+    """'disc space narrowing', 'facet subluxation': part of the name of something else."""
+    if tissue.concept.anatomy and any(
+        t.first == tissue.last + 1 and t.value != tissue.value and not t.concept.anatomy for t in scene.of("tissue")
+    ):
+        return True
     other = scene.at(tissue.first, ("other-organ",))
     return bool(other and other.last > tissue.last) or bool(
         scene.at(tissue.first, ("framing",)) and framing_covers(scene, tissue)
@@ -183,6 +203,8 @@ def _together(scene: Scene, position: int) -> bool:
 
 def _coordinated(scene: Scene, event: Event, other: Mention) -> bool:
     gap = {scene.words[p] for p in scene.between(event.trigger.last, other.first)}
+    if any(m.value == "because" and event.trigger.last < m.first < other.first for m in scene.of("link")):
+        return False
     return not gap & {"but", "without", "no", "with"} or "and" in gap
 
 
@@ -261,13 +283,15 @@ def _joined_to(scene: Scene, tissue: Mention, cause: Mention) -> bool:
     )
 
 
-def framings_of(scene: Scene, passage: Passage, event: Event, causes: Sequence[Finding]) -> tuple[Finding, ...]:
+def framings_of(
+    scene: Scene, passage: Passage, event: Event, events: Sequence[Event], causes: Sequence[Finding]
+) -> tuple[Finding, ...]:
     """Processes named in the clause of the statement, and the category's own words (POLICY section 2.2)."""
     found = []
     for mention in scene.of("framing"):
         if mention.value in ("biomechanical", "dysfunction") or is_negated(scene, mention.first, mention.last):
             continue
-        if _names_a_tissue(scene, mention):
+        if _names_a_tissue(scene, mention) or _tied_to_another(scene, mention, event, events):
             continue
         value = surgery_value(scene, mention) if mention.value == "after-surgery" else mention.value
         if value and _of_this_clause(scene, mention, event) and not _long_ago(scene, mention):

@@ -23,8 +23,8 @@ def place_findings(places: Iterable[Place], passage: Passage) -> tuple[Finding, 
 def places_of(scene: Scene, event: Event, events: Sequence[Event]) -> list[Place]:
     """The places of this narrowing: its own part of the sentence, else what the sentence shares out."""
     if event.space and event.space.concept.region:
-        named = scene.place_at(event.space.first)
-        return [named] if named else []
+        own_place = scene.place_at(event.space.first)
+        return [own_place] if own_place else []
     free = [place for place in scene.places if _next_to(scene, place, event) or not taken(scene, place)]
     named = [place for place in free if not place.root]
     free = named or free

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 _LONGEST_HEADING = 64
-_COLON = re.compile(r":(?!\d)")
+_COLON = re.compile(r":(?!\d)|(?<=\w)[ ]colon(?=\s)")
 _BEFORE_HEADING = re.compile(r"[\n.;:!?\])]|\s\s")
 # In capitals and known or not, a heading ends what stood before: 'HOSPITAL COURSE:' after 'REVIEW OF SYSTEMS:'.
 _UNKNOWN_HEADING = re.compile(r"[A-Z]{4,}(?: [A-Z/&]{2,}){0,4}")
@@ -160,7 +160,26 @@ def _bullet(line: str) -> int:
 
 
 def _breaks(text: str, section: Section) -> Iterator[int]:
-    """Where sentences end: before a new line, behind a sign."""
+    """Where sentences end: before a new line, behind a sign, at a sign that was spoken."""
+    if _SPOKEN_SIGN.search(text, section.start, section.end):
+        yield from sorted({*_written_breaks(text, section), *_spoken_breaks(text, section)})
+    else:
+        yield from _written_breaks(text, section)
+
+
+_SPOKEN_SIGN = re.compile(r"\b(?:period|new paragraph|next paragraph|new line|next line)(?=\s|$)", re.IGNORECASE)
+_TIME = frozenset("a an the this that of time long short same rest recovery healing follow-up any each over".split())
+
+
+def _spoken_breaks(text: str, section: Section) -> Iterator[int]:
+    """'... is patent period new paragraph': what dictation left standing; 'over a period of weeks' is a time."""
+    for match in _SPOKEN_SIGN.finditer(text, section.start, section.end):
+        before = text[max(section.start, match.start() - 24) : match.start()].split()
+        if not before or before[-1].lower() not in _TIME:
+            yield match.end()
+
+
+def _written_breaks(text: str, section: Section) -> Iterator[int]:
     for match in _BREAK.finditer(text, section.start, section.end):
         at = match.end()
         if match.group() == "\n":

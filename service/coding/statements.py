@@ -65,7 +65,7 @@ def _statement(
         regions_joined=regions_joined(scene, places) if places else True,
         causes=causes,
         listed=listed,
-        framings=framings_of(scene, passage, event, causes),
+        framings=framings_of(scene, passage, event, events, causes),
         cause_uncertain=cause_uncertain,
         levels=tuple(dict.fromkeys(label for place in used for label in place.labels)),
         spine_only=event.spine_only,
