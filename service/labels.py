@@ -43,6 +43,8 @@ _NEURO = {
     "claudication": "claudication",
     "radiculopathy": "radiculopathy",
     "reflex-change": "reflex_change",
+    "long-tract-signs": "reflex_change",
+    "saddle-numbness": "paresthesia",
     "gait": "gait",
     "root-compression": "nerve_root_compression",
     "cord-compression": "cord_compression",
@@ -150,6 +152,6 @@ def _document(reading: Reading, assertions: list[dict[str, Any]]) -> dict[str, l
     return {
         "modality": values(_MODALITIES, "imaging.modality", "study"),
         "exam_region": sorted(titles | asserted if titles else regions),
-        "neuro": values(_NEURO, "function"),
+        "neuro": values(_NEURO, "function", "function.told"),
         "conservative": values(_CARE, "care", "care.planned"),
     }

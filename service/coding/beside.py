@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from service.coding.assertions import said_of
 from service.coding.causes import abnormal, surgery_value, tissue_findings
 from service.coding.dates import find_dates
-from service.coding.events import spaces_of
+from service.coding.events import passive
 from service.coding.lexicon import Mention
 from service.coding.model import Evidence, Finding, Passage
-from service.coding.scene import Scene
+from service.coding.scene import FILLERS, Scene
 
 
 def findings(scene: Scene, passage: Passage) -> Iterator[Finding]:
@@ -29,6 +29,8 @@ def findings(scene: Scene, passage: Passage) -> Iterator[Finding]:
         yield from _companions(scene, passage)
         for mention in scene.of("undetermined"):
             yield _finding("undetermined", "undetermined", mention, passage)
+    else:
+        yield from _functions(scene, passage)
     if section.counts != "other":
         yield from _care(scene, passage)
 
@@ -81,11 +83,14 @@ def _no(scene: Scene, mention: Mention) -> bool:
 
 
 def _functions(scene: Scene, passage: Passage) -> Iterator[Finding]:
+    element = "function" if scene.span.section.is_finding else "function.told"
     for mention in scene.of("function"):
         said = said_of(scene, mention.first, mention.last)
+        if said == "negated" and _is_altered(scene, mention):
+            said = "affirmed"
         if said in ("affirmed", "negated"):
             yield Finding(
-                "function",
+                element,
                 mention.value,
                 Evidence(passage, mention.start, mention.end, said),
                 said,
@@ -93,21 +98,38 @@ def _functions(scene: Scene, passage: Passage) -> Iterator[Finding]:
             )
 
 
+def _is_altered(scene: Scene, mention: Mention) -> bool:
+    """In 'knee jerk absent' the absence is the finding."""
+    changes = {m.first for m in scene.of("change")}
+    denials = [m for m in scene.of("negation") if abs(m.first - mention.first) <= 6]
+    return "change" in mention.concept.needs_near and all(m.first in changes for m in denials)
+
+
 def _pressures(scene: Scene, passage: Passage) -> Iterator[Finding]:
     """A nerve root or the cord that something presses on is a neurological finding of the report."""
-    triggers = scene.of("mass-effect", "narrowing")
-    for trigger in triggers:
-        if trigger.value == "stenosis" or said_of(scene, trigger.first, trigger.last) != "affirmed":
+    targets = [m for m in scene.of("target") if m.value == "root" or "cord" in scene.words[m.first : m.last + 1]]
+    for trigger in scene.of("mass-effect") if targets else ():
+        if said_of(scene, trigger.first, trigger.last) != "affirmed":
             continue
-        for target in spaces_of(scene, trigger, triggers):
-            if target.kind == "target" and target.value == "root":
-                yield _finding("function", "root-compression", target, passage)
-            elif (
-                target.kind == "target"
-                and trigger.kind == "mass-effect"
-                and "cord" in scene.words[target.first : target.last + 1]
-            ):
-                yield _finding("function", "cord-compression", target, passage)
+        for target in targets:
+            if _pressed(scene, trigger, target):
+                value = "root-compression" if target.value == "root" else "cord-compression"
+                yield _finding("function", value, target, passage)
+
+
+def _pressed(scene: Scene, trigger: Mention, target: Mention) -> bool:
+    """The target follows the pressure, or stands before it in the passive or as part of its name."""
+    gap = (
+        scene.between(trigger.last, target.first)
+        if target.first > trigger.last
+        else scene.between(target.last, trigger.first)
+    )
+    if not scene.same_clause(trigger.first, target.first) or any(m.first in gap for m in scene.of("mass-effect")):
+        return False
+    apart = [p for p in gap if not scene.place_at(p) and scene.words[p] not in FILLERS]
+    if target.first > trigger.last:
+        return len(apart) <= 6 and not any(scene.words[p] in (".", "without", "no") for p in gap)
+    return len(apart) <= 3 and (passive(scene, trigger) or trigger.value == "noun" or len(gap) <= 1)
 
 
 def _companions(scene: Scene, passage: Passage) -> Iterator[Finding]:

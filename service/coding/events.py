@@ -248,7 +248,7 @@ _COMPLEMENT = frozenset(
     (
         "of the in within at to on upon both its into this a an around along bilateral across for - any one each "
         "either onto over his her aspect portion part surface side anterior posterior ventral dorsal lumen width "
-        "diameter exiting central inferior"
+        "diameter exiting traversing descending central inferior teh entire whole"
     ).split()
 )
 
