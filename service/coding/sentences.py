@@ -118,12 +118,13 @@ def _headings(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, str, i
         if name in known and (len(name) > 2 or written.isupper()):
             yield name, known[name], text.rindex(written, start, colon.start()), colon.end()
         elif _UNKNOWN_HEADING.fullmatch(written):
-            yield name, "findings", text.rindex(written, start, colon.start()), colon.end()
+            at = text.rindex(written, start, colon.start())
+            yield name, "findings", at, at
     at = 0
     for line in text.split("\n") if "\n" in text else ():
         written = line.strip(" \t-–—") if len(line) <= _LONGEST_HEADING else ""
         name = " ".join(written.lower().split())
-        if len(name) > 3 and name in known and (written.isupper() or written.istitle()):
+        if len(name) > 3 and name in known and (known[name] not in _HEADING_SPEAKS or not written.islower()):
             begin = at + line.index(written)
             yield name, known[name], begin, begin + len(written)
         at += len(line) + 1
