@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from service.coding import beside
 from service.coding.model import Finding, Passage
+from service.coding.places import without_parts
 from service.coding.scene import FILLERS, JOINERS, Place, Scene
 
 _EVERY = frozenset(
@@ -59,7 +60,8 @@ def leave(block: Block, scene: Scene, passage: Passage, *, spoke: bool) -> Block
 
 
 def levels_of(scene: Scene) -> tuple[Place, ...]:
-    return tuple(place for place in scene.places if place.labels and not place.root)
+    """The levels that a sentence names; of 'L3-4 disc, behind the body of L4' the segment."""
+    return tuple(without_parts([place for place in scene.places if place.labels and not place.root]))
 
 
 def opening(scene: Scene) -> tuple[tuple[Place, ...], int]:

@@ -111,7 +111,7 @@ def _inside_other(scene: Scene, trigger: Mention) -> bool:
 
 def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> list[Event]:
     own = trigger.concept.space
-    spaces = spaces_of(scene, trigger, triggers)
+    spaces = [space for space in spaces_of(scene, trigger, triggers) if not _merely_near(scene, trigger, space)]
     if _either_space(scene, trigger):
         return [Event(trigger, None, "", "stated", spine_only=False)]
     if own and not any(s.kind == "space" for s in spaces):
@@ -135,6 +135,12 @@ def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> li
     if trigger.kind == "narrowing" and trigger.value == "stenosis" and not _of_something_else(scene, trigger):
         return [Event(trigger, None, "", "stated", spine_only=_spinal_place(scene, trigger))]
     return []
+
+
+def _merely_near(scene: Scene, trigger: Mention, target: Mention) -> bool:
+    """'stenosis and cord changes': the cord is not what is stenosed."""
+    noun = trigger.kind == "narrowing" and trigger.value == "stenosis" and target.kind == "target"
+    return noun and target.first > trigger.last and "and" in scene.words[trigger.last + 1 : target.first]
 
 
 def _root_before(scene: Scene, trigger: Mention) -> bool:

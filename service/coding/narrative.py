@@ -51,7 +51,8 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         elif scene.mentions:
             statements = _fragment(statements, scene, passage, corrects=_corrects(laid_out))
         block = leave(block, scene, passage, spoke=bool(new))
-        by_level |= {label: block.tissues for label in block.labels if block.tissues}
+        if not block.passing:
+            by_level |= {label: block.tissues for label in block.labels if block.tissues}
         levels = levels_of(scene)
         recent = [*recent[-3:], levels] if levels else recent
     return Reading(passage, tuple(_shared_block_tissues(statements, by_level)), tuple(findings))

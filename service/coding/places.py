@@ -20,6 +20,12 @@ def place_findings(places: Iterable[Place], passage: Passage) -> tuple[Finding, 
     return tuple(found.values())
 
 
+def without_parts(places: Sequence[Place]) -> list[Place]:
+    """Without single vertebrae that belong to a segment named beside them."""
+    whole = {vertebra for place in places for label in place.labels if "-" in label for vertebra in label.split("-")}
+    return [place for place in places if len(place.labels) != 1 or place.labels[0] not in whole]
+
+
 def places_of(scene: Scene, event: Event, events: Sequence[Event]) -> list[Place]:
     """The places of this narrowing: its own part of the sentence, else what the sentence shares out."""
     if event.space and event.space.concept.region:

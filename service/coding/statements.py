@@ -10,7 +10,7 @@ from service.coding.causes import abnormal, framing_covers, framings_of, tissue_
 from service.coding.events import Event, find_events, is_verb
 from service.coding.lexicon import Mention
 from service.coding.model import Assertion, Evidence, Finding, Passage, Statement
-from service.coding.places import place_findings, places_of, regions_joined, taken
+from service.coding.places import place_findings, places_of, regions_joined, taken, without_parts
 from service.coding.scene import Place, Scene
 
 
@@ -51,7 +51,7 @@ def _statement(
     heading: Sequence[Place],
     assertion: Assertion,
 ) -> Statement:
-    places = places_of(scene, event, events)
+    places = without_parts(places_of(scene, event, events))
     used = places or list(heading)
     evidence = _evidence(scene, passage, event, places, assertion)
     causes, listed, cause_uncertain = tissues_of(scene, passage, event, events)
