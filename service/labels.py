@@ -137,7 +137,8 @@ def _only_region(a: dict[str, Any], assertions: list[dict[str, Any]], reading: R
     titled = [value for value, start in titles.items() if start <= at] or list(titles)
     others = {other["region"] for other in assertions if other["region"] != "unspecified"}
     named = others if not titled else {_REGIONS.get(titled[-1], titled[-1])}
-    named = named or {_REGIONS.get(f.value, f.value) for f in reading.of("exam_region")}
+    for element in ("exam_region", "root_region"):
+        named = named or {_REGIONS.get(f.value, f.value) for f in reading.of(element)}
     return next(iter(named)) if len(named) == 1 else "unspecified"
 
 

@@ -163,6 +163,8 @@ def _answers(scene: Scene, cue: Mention, last: int, *, commas: bool = False) -> 
         return False
     words = [scene.words[p] for p in gap]
     word = scene.words[cue.first]
+    if "(" in words[1:-1] and ")" not in words:
+        return False  # 'stenosis with cord signal change (edema vs myelomalacia)'
     if cue.concept.kind == "negation" and cue.first == cue.last and word in _BARE:
         near = len(words) <= 2 and "," not in words and word not in _ASK_FOR_A_SIGN
         asked = word not in _ASK_FOR_A_SIGN or _closes_clause(scene, cue)
@@ -290,8 +292,13 @@ def then_not_now(scene: Scene, first: int) -> bool:
 
 def _governed(scene: Scene, first: int, kind: str) -> bool:
     return any(
-        cue.last < first and scene.same_clause(cue.last, first) and not (cue.concept.opening and cue.first)
+        cue.first > first
+        if cue.concept.scope == "before"
+        else cue.last < first
+        and not (cue.concept.opening and cue.first)
+        and ":" not in scene.words[cue.last + 1 : first]
         for cue in scene.of(kind)
+        if scene.same_clause(cue.last, first)
     )
 
 

@@ -60,7 +60,9 @@ def _examined(scene: Scene, passage: Passage) -> Iterator[Finding]:
     titled = scene.says("modality") and not any(place.labels for place in scene.places)
     element = "exam_title" if titled else "exam_region"
     for place in scene.places:
-        if not place.root:
+        if place.root:
+            yield Finding("root_region", place.values[0][0], Evidence(passage, place.start, place.end))
+        else:
             yield from (
                 Finding(element, region, Evidence(passage, place.start, place.end), detail=junction)
                 for region, junction in place.values

@@ -38,6 +38,8 @@ def enter(block: Block, scene: Scene, *, several_blocks: bool) -> Block:
     places, end = opening(scene)
     if places:
         return Block(places, scene.span.section.name, heading=end >= len(scene.words) - 1)
+    if scene.says("modality") and scene.places and not levels_of(scene):
+        return Block((), scene.span.section.name)  # the title of the next exam
     elsewhere = scene.span.new_paragraph or scene.span.section.name != block.section
     by_line = block.passing or scene.span.section.aspect or not several_blocks
     new_line = by_line and not block.heading and _starts_line(scene)

@@ -312,7 +312,8 @@ def _nearest_space(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) 
     for space in scene.of("space", "target", "other-organ"):
         if (
             not scene.same_clause(space.first, trigger.first)
-            or (space.kind == "target" and space.value == "root")
+            or space.value == "root"
+            or (trigger.value == "noun" and space.value == "foramen")  # what is compressed there is the root
             or scene.words[space.last] == "central"
         ):
             continue

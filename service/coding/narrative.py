@@ -40,6 +40,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         scene = correct(laid_out)
         findings.extend(beside.findings(scene, passage))
         if not scene.span.section.is_finding:
+            statements.extend(_past(scene, passage))
             block = Block()
             continue
         block = enter(block, scene, several_blocks=several)
@@ -56,6 +57,13 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         levels = levels_of(scene)
         recent = [*recent[-3:], levels] if levels else recent
     return Reading(passage, tuple(_shared_block_tissues(statements, by_level)), tuple(findings))
+
+
+def _past(scene: Scene, passage: Passage) -> list[Statement]:
+    """'PMH: lumbar stenosis, decompressed 2012': of a history only what it calls past; the rest may still hold."""
+    if scene.span.section.counts != "history" or not scene.mentions:
+        return []
+    return [s for s in read_scene(scene, passage, ())[0] if s.assertion == "historical"]
 
 
 def _in_section(statements: Sequence[Statement], section: Section) -> list[Statement]:
@@ -98,10 +106,12 @@ def _under(block: Block, statement: Statement) -> Statement:
 
 def _fragment(statements: list[Statement], scene: Scene, passage: Passage, *, corrects: bool) -> list[Statement]:
     """A sentence without a statement of its own may complete the one before: its site or its cause."""
-    if not statements or statements[-1].assertion in ("negated", "historical"):
+    if not statements:
         return statements
     last = statements[-1]
     doubt = _doubt(scene)
+    if last.assertion in ("negated", "historical"):
+        return statements[:-1] if doubt == "negated" and "error" in scene.words else statements
     if doubt:
         evidence = replace(last.evidence, end=max(last.evidence.end, scene.span.end), assertion=doubt)
         return [*statements[:-1], replace(last, assertion=doubt, evidence=evidence)]
@@ -124,7 +134,10 @@ def _placed(statement: Statement, scene: Scene, places: Sequence[Place], passage
 
 
 _DOUBTS = frozenset(
-    "this that it is remains still yet only diagnosis dx finding at time not being to be as was the".split()
+    (
+        "this that it is a an transcription typographical dictation clerical remains still yet only diagnosis dx "
+        "finding at time not being to be as was the"
+    ).split()
 )
 
 

@@ -175,6 +175,7 @@ def _supported(found: Sequence[Mention], words: Sequence[str]) -> Sequence[Menti
     if not any(m.concept.conditional for m in found):
         return found
     plain = [m for m in found if not (m.concept.needs or m.concept.needs_adjacent or m.concept.needs_near)]
+    plain += [m for m in found if m not in plain and m.kind in ("space", "adequate")]  # 'canal ok': each for the other
     return [m for m in found if not m.concept.conditional or _holds(m, plain, words)]
 
 
