@@ -15,30 +15,20 @@ from service.coding.scene import FILLERS, Scene
 
 def findings(scene: Scene, passage: Passage) -> Iterator[Finding]:
     """All findings of a sentence; in sections that do not count only what was imaged is taken."""
-    if not scene.mentions:
-        return
-    section = scene.span.section
-    if section.counts not in ("plan", "indication"):
-        yield from _imaging(scene, passage)
-        if section.counts != "history":
-            yield from _examined(scene, passage)
-    if section.is_finding:
-        yield from _framing(scene, passage)
-        yield from _functions(scene, passage)
-        yield from _pressures(scene, passage)
-        yield from _companions(scene, passage)
-        for mention in scene.of("undetermined"):
-            yield _finding("undetermined", "undetermined", mention, passage)
-    else:
-        yield from _functions(scene, passage)
-    if section.counts != "other":
-        yield from _care(scene, passage)
+    counts, is_finding = scene.span.section.counts, scene.span.section.is_finding
+    for kind, read_here, where in _BESIDE:
+        if scene.says(kind) and (is_finding or counts in where):
+            yield from read_here(scene, passage)
+    if scene.places and (is_finding or counts in _EXAMINED):
+        yield from _examined(scene, passage)
+
+
+_EXAMINED = frozenset({"brief", "other"})
 
 
 def _imaging(scene: Scene, passage: Passage) -> Iterator[Finding]:
-    imaged = scene.of("modality")
-    dates = list(find_dates(scene.text, scene.span.start, scene.span.end)) if imaged else []
-    for mention in imaged:
+    dates = list(find_dates(scene.text, scene.span.start, scene.span.end))
+    for mention in scene.of("modality"):
         if _not_done(scene, mention):
             continue
         if mention.value == "EMG":  # electrodiagnostics show the nerve, not the space
@@ -51,8 +41,10 @@ def _imaging(scene: Scene, passage: Passage) -> Iterator[Finding]:
             yield Finding("imaging.date", date, Evidence(passage, start, end))
         elif "today" in scene.words and passage.date:
             yield Finding("imaging.date", passage.date, Evidence(passage, mention.start, mention.end))
-    for mention in scene.of("no-imaging"):
-        yield _finding("imaging.none", "none", mention, passage)
+
+
+def _not_imaged(scene: Scene, passage: Passage) -> Iterator[Finding]:
+    return (_finding("imaging.none", "none", mention, passage) for mention in scene.of("no-imaging"))
 
 
 def _examined(scene: Scene, passage: Passage) -> Iterator[Finding]:
@@ -227,3 +219,21 @@ def stated_causes(scene: Scene, passage: Passage) -> tuple[Finding, ...]:
 
 def _finding(element: str, value: str, mention: Mention, passage: Passage) -> Finding:
     return Finding(element, value, Evidence(passage, mention.start, mention.end))
+
+
+def _undetermined(scene: Scene, passage: Passage) -> Iterator[Finding]:
+    return (_finding("undetermined", "undetermined", mention, passage) for mention in scene.of("undetermined"))
+
+
+# What is read from which mention, and in which sections that are no findings.
+_NOWHERE: frozenset[str] = frozenset()
+_BESIDE = (
+    ("modality", _imaging, frozenset({"brief", "history", "other"})),
+    ("no-imaging", _not_imaged, frozenset({"brief", "history", "other"})),
+    ("framing", _framing, _NOWHERE),
+    ("function", _functions, frozenset({"brief", "history", "indication", "plan", "other"})),
+    ("mass-effect", _pressures, _NOWHERE),
+    ("function", _companions, _NOWHERE),
+    ("undetermined", _undetermined, _NOWHERE),
+    ("care", _care, frozenset({"brief", "history", "indication", "plan"})),
+)

@@ -16,6 +16,9 @@ _EVERY = frozenset(
 _SAME = frozenset({"this", "that", "same", "these", "those", "such", "both", "said", "above", "fused", "two", "three"})
 
 
+Opening = tuple[tuple[Place, ...], int]
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """The levels in force and the tissues named under them; `heading` where they stand on a line of their own,
@@ -32,10 +35,10 @@ class Block:
         return frozenset(label for place in self.places for label in place.labels)
 
 
-def enter(block: Block, scene: Scene, *, several_blocks: bool) -> Block:
+def enter(block: Block, scene: Scene, opened: Opening, *, several_blocks: bool) -> Block:
     """A sentence that opens with a level or a labelled region opens a block; a new section closes it, and so does a new
     line where the text is not laid out in blocks (one level heading in all)."""
-    places, end = opening(scene)
+    places, end = opened
     if places:
         return Block(places, scene.span.section.name, heading=end >= len(scene.words) - 1)
     if scene.says("modality") and scene.places and not levels_of(scene):
@@ -48,11 +51,13 @@ def enter(block: Block, scene: Scene, *, several_blocks: bool) -> Block:
     return block
 
 
-def leave(block: Block, scene: Scene, passage: Passage, *, spoke: bool) -> Block:
+def leave(block: Block, scene: Scene, passage: Passage, opened: Opening, *, spoke: bool) -> Block:
     """What a sentence leaves for the next: the levels of its finding, and tissues that it names without a narrowing."""
-    tissues = () if spoke else beside.abnormal_tissues(scene, passage)
+    if not scene.mentions:
+        return block
+    tissues = () if spoke or not scene.says("tissue") else beside.abnormal_tissues(scene, passage)
     levels = levels_of(scene)
-    if not levels or opening(scene)[0]:
+    if not levels or opened[0]:
         return replace(block, tissues=block.tissues + tissues) if tissues else block
     if block.places and not block.passing:
         return block
@@ -63,10 +68,12 @@ def leave(block: Block, scene: Scene, passage: Passage, *, spoke: bool) -> Block
 
 def levels_of(scene: Scene) -> tuple[Place, ...]:
     """The levels that a sentence names; of 'L3-4 disc, behind the body of L4' the segment."""
+    if not scene.places:
+        return ()
     return tuple(without_parts([place for place in scene.places if place.labels and not place.root]))
 
 
-def opening(scene: Scene) -> tuple[tuple[Place, ...], int]:
+def opening(scene: Scene) -> Opening:
     """The places that a sentence opens with, as a heading or as where it begins, and where the heading ends."""
     if not scene.places:
         return (), 0
@@ -87,15 +94,15 @@ def opening(scene: Scene) -> tuple[tuple[Place, ...], int]:
 
 def in_force(block: Block, scene: Scene, recent: Sequence[tuple[Place, ...]]) -> tuple[Place, ...]:
     """The places that hold where the sentence names none of its own; `recent` are those of the sentences before."""
-    words = frozenset(scene.words)
+    words = scene.words
     if not _EVERY.isdisjoint(words) and not levels_of(scene):
         return ()
-    if not words.isdisjoint(("level", "levels")) and not _SAME.isdisjoint(words) and recent:
+    if recent and ("level" in words or "levels" in words) and not _SAME.isdisjoint(words):
         return _referred(words, recent)
     return block.places
 
 
-def _referred(words: frozenset[str], recent: Sequence[tuple[Place, ...]]) -> tuple[Place, ...]:
+def _referred(words: Sequence[str], recent: Sequence[tuple[Place, ...]]) -> tuple[Place, ...]:
     """'at this level', 'at both levels', 'at these levels'."""
     if "level" in words:
         return recent[-1][-1:]

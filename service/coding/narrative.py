@@ -8,7 +8,8 @@ denied, hedged, past or somebody else's (section 4). A level heading ("L4-5: ...
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from service.coding import beside
@@ -30,32 +31,33 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
     """Every statement on narrowing and every finding of one passage, in order of place."""
     sections = find_sections(passage.text, lexicon.sections)
     scenes = lay_out(passage.text, find_sentences(passage.text, sections), lexicon)
-    several = sum(bool(opening(scene)[0]) for scene in scenes) > 1
+    openings = [opening(scene) for scene in scenes]
+    several = sum(bool(places) for places, _ in openings) > 1
     statements: list[Statement] = []
     findings: list[Finding] = []
-    recent: list[tuple[Place, ...]] = []
+    recent: deque[tuple[Place, ...]] = deque(maxlen=4)
     by_level: dict[str, tuple[Finding, ...]] = {}
     block = Block()
-    for laid_out in scenes:
+    for laid_out, opened in zip(scenes, openings, strict=True):
         scene = correct(laid_out)
         findings.extend(beside.findings(scene, passage))
         if not scene.span.section.is_finding:
             statements.extend(_past(scene, passage))
             block = Block()
             continue
-        block = enter(block, scene, several_blocks=several)
+        block = enter(block, scene, opened, several_blocks=several)
         new, aside = read_scene(scene, passage, in_force(block, scene, recent))
         findings.extend(aside)
         if new:
-            new = [_under(block, statement) for statement in new]
-            statements = [*_corrected(statements, new, scene.span.section.name), *_in_section(new, scene.span.section)]
-        elif scene.mentions:
-            statements = _fragment(statements, scene, passage, corrects=_corrects(laid_out))
-        block = leave(block, scene, passage, spoke=bool(new))
-        if not block.passing:
-            by_level |= {label: block.tissues for label in block.labels if block.tissues}
-        levels = levels_of(scene)
-        recent = [*recent[-3:], levels] if levels else recent
+            _take_back(statements, new, scene.span.section)
+            statements.extend(_in_section(_under(block, statement), scene.span.section) for statement in new)
+        elif scene.mentions and statements:
+            _complete(statements, scene, passage, corrects=_corrects(laid_out))
+        block = leave(block, scene, passage, opened, spoke=bool(new))
+        if block.tissues and not block.passing:
+            by_level |= dict.fromkeys(block.labels, block.tissues)
+        if levels := levels_of(scene):
+            recent.append(levels)
     return Reading(passage, tuple(_shared_block_tissues(statements, by_level)), tuple(findings))
 
 
@@ -66,9 +68,9 @@ def _past(scene: Scene, passage: Passage) -> list[Statement]:
     return [s for s in read_scene(scene, passage, ())[0] if s.assertion == "historical"]
 
 
-def _in_section(statements: Sequence[Statement], section: Section) -> list[Statement]:
+def _in_section(statement: Statement, section: Section) -> Statement:
     """What stands under 'Differential diagnosis:' is uncertain."""
-    return [_doubted(s, section) if section.counts == "uncertain" else s for s in statements]
+    return _doubted(statement, section) if section.counts == "uncertain" else statement
 
 
 def _corrects(scene: Scene) -> bool:
@@ -104,24 +106,27 @@ def _under(block: Block, statement: Statement) -> Statement:
     return statement if block.labels.isdisjoint(statement.levels) else replace(statement, listed=block.tissues)
 
 
-def _fragment(statements: list[Statement], scene: Scene, passage: Passage, *, corrects: bool) -> list[Statement]:
-    """A sentence without a statement of its own may complete the one before: its site or its cause."""
-    if not statements:
-        return statements
-    last = statements[-1]
-    doubt = _doubt(scene)
+def _complete(statements: list[Statement], scene: Scene, passage: Passage, *, corrects: bool) -> None:
+    """A sentence without a statement of its own may complete the one before: its site, its cause or its certainty."""
+    last, doubt = statements.pop(), _doubt(scene)
     if last.assertion in ("negated", "historical"):
-        return statements[:-1] if doubt == "negated" and "error" in scene.words else statements
+        if doubt != "negated" or "error" not in scene.words:
+            statements.append(last)
+        return
+    statements.append(_completed(last, scene, passage, doubt, corrects=corrects))
+
+
+def _completed(
+    last: Statement, scene: Scene, passage: Passage, doubt: Assertion | None, *, corrects: bool
+) -> Statement:
     if doubt:
         evidence = replace(last.evidence, end=max(last.evidence.end, scene.span.end), assertion=doubt)
-        return [*statements[:-1], replace(last, assertion=doubt, evidence=evidence)]
+        return replace(last, assertion=doubt, evidence=evidence)
     places = scene.places if corrects else _only_places(scene)
     if places and (corrects or not last.regions):
-        return [*statements[:-1], _placed(last, scene, places, passage)]
-    causes = beside.stated_causes(scene, passage)
-    if causes and (corrects or not last.causes):
-        return [*statements[:-1], replace(last, causes=causes)]
-    return statements
+        return _placed(last, scene, places, passage)
+    causes = beside.stated_causes(scene, passage) if scene.says("tissue") else ()
+    return replace(last, causes=causes) if causes and (corrects or not last.causes) else last
 
 
 def _placed(statement: Statement, scene: Scene, places: Sequence[Place], passage: Passage) -> Statement:
@@ -143,10 +148,12 @@ _DOUBTS = frozenset(
 
 def _doubt(scene: Scene) -> Assertion | None:
     """'Not yet confirmed.' 'This is probable only.' 'Ruled out.': the certainty of the sentence before."""
+    if len(scene.words) > 10 or not scene.says("hedge", "negation"):
+        return None
     cues = scene.of("hedge", "negation")
     covered = {p for cue in cues for p in range(cue.first, cue.last + 1)}
     rest = [word for p, word in enumerate(scene.words) if p not in covered and word.isalpha()]
-    if not cues or len(scene.words) > 10 or not set(rest) <= _DOUBTS:
+    if not set(rest) <= _DOUBTS:
         return None
     words = set(scene.words)
     denied = words & {"ruled", "excluded", "error"} or words <= {"no", "none", "negative", "absent", ".", ","}
@@ -155,6 +162,8 @@ def _doubt(scene: Scene) -> Assertion | None:
 
 
 def _only_places(scene: Scene) -> Sequence[Place]:
+    if not scene.places:
+        return ()
     covered = {p for place in scene.places for p in range(place.first, place.last + 1)}
     label = {
         "location",
@@ -179,11 +188,10 @@ def _only_places(scene: Scene) -> Sequence[Place]:
     return scene.places if plain and len(rest) <= 8 else []
 
 
-def _corrected(statements: list[Statement], new: Sequence[Statement], section: str) -> list[Statement]:
+def _take_back(statements: list[Statement], new: Sequence[Statement], section: Section) -> None:
     """An addendum wins over what it corrects: the earlier statements of the same space and place."""
-    if section not in _CORRECTING:
-        return statements
-    return [s for s in statements if not any(_same_matter(s, later) for later in new)]
+    if section.name in _CORRECTING:
+        statements[:] = [s for s in statements if not any(_same_matter(s, later) for later in new)]
 
 
 def _same_matter(one: Statement, other: Statement) -> bool:
@@ -200,11 +208,29 @@ def _shared_block_tissues(
     statements: Sequence[Statement], by_level: Mapping[str, tuple[Finding, ...]]
 ) -> list[Statement]:
     """Tissue statements ("mild flavum thickening") are indicators of the narrowing stated at the same level."""
-    bare = [s for s in statements if s.narrowing == "unstated"]
-    narrow = [s for s in statements if s.narrowing != "unstated"]
-    alone = [s for s in bare if not any(_beside(n, s) for n in narrow)]
-    kept = {id(s) for s in (*narrow, *alone)}
-    return [_at_its_levels(_with_indicators(s, bare), by_level) for s in statements if id(s) in kept]
+    bare = _of_one_place([s for s in statements if s.narrowing == "unstated"])
+    narrow = _of_one_place([s for s in statements if s.narrowing != "unstated"])
+    joined = {place for place, [s, *_] in bare.items() if any(_beside(other[0], s) for other in narrow.values())}
+    return [
+        _at_its_levels(_with_indicators(s, bare.values()), by_level)
+        for s in statements
+        if s.narrowing != "unstated" or _site_of(s) not in joined
+    ]
+
+
+_Site = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+def _site_of(statement: Statement) -> _Site:
+    return statement.levels, statement.region_values()
+
+
+def _of_one_place(statements: Sequence[Statement]) -> dict[_Site, list[Statement]]:
+    """By place, so that a long text is not compared statement by statement."""
+    found: dict[_Site, list[Statement]] = {}
+    for statement in statements:
+        found.setdefault(_site_of(statement), []).append(statement)
+    return found
 
 
 def _at_its_levels(statement: Statement, by_level: Mapping[str, tuple[Finding, ...]]) -> Statement:
@@ -214,10 +240,12 @@ def _at_its_levels(statement: Statement, by_level: Mapping[str, tuple[Finding, .
     return replace(statement, listed=tuple(f for level in statement.levels for f in by_level.get(level, ())))
 
 
-def _with_indicators(statement: Statement, bare: Sequence[Statement]) -> Statement:
+def _with_indicators(statement: Statement, bare: Iterable[Sequence[Statement]]) -> Statement:
     if statement.causes or statement.listed or statement.narrowing == "unstated" or statement.assertion == "negated":
         return statement
-    return replace(statement, listed=tuple(f for b in bare if _beside(statement, b) for f in b.listed))
+    near = [one for group in bare if _beside(statement, group[0]) for one in group]
+    listed = {(f.value, f.detail): f for one in reversed(near) for f in reversed(one.listed)}
+    return replace(statement, listed=tuple(listed.values())[::-1]) if near else statement
 
 
 def _beside(narrow: Statement, bare: Statement) -> bool:

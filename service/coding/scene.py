@@ -82,7 +82,7 @@ class Scene:
 
     def says(self, *kinds: str) -> bool:
         """Whether any of these kinds is mentioned."""
-        return any(kind in self._by_kind for kind in kinds)
+        return not self._by_kind.keys().isdisjoint(kinds)
 
     def of(self, *kinds: str) -> Sequence[Mention]:
         """The mentions of these kinds, in order of place."""
