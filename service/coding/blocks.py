@@ -53,8 +53,6 @@ def enter(block: Block, scene: Scene, opened: Opening, *, several_blocks: bool) 
 
 def leave(block: Block, scene: Scene, passage: Passage, opened: Opening, *, spoke: bool) -> Block:
     """What a sentence leaves for the next: the levels of its finding, and tissues that it names without a narrowing."""
-    if not scene.mentions:
-        return block
     tissues = () if spoke or not scene.says("tissue") else beside.abnormal_tissues(scene, passage)
     levels = levels_of(scene)
     if not levels or opened[0]:

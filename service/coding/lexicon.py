@@ -162,13 +162,18 @@ class Lexicon:
         for tokens in sentences:
             found: list[Mention] = []
             taken: dict[str, int] = {}
-            while at < len(spans) and spans[at][0] < base + len(tokens.words):
-                first, last = spans[at][0] - base, -spans[at][1] - base - 1
-                for channel, entries in self._terms[spans[at][2]]:
-                    if first >= taken.get(channel, 0):
-                        taken[channel] = last + 1
-                        found.extend(_mentions(entries, text, tokens, first, last))
+            beyond = base + len(tokens.words)
+            while at < len(spans) and spans[at][0] < beyond:
+                first, last, term = spans[at][0] - base, -spans[at][1] - base - 1, spans[at][2]
                 at += 1
+                for channel, entries in self._terms[term]:
+                    if first < taken.get(channel, 0):
+                        continue
+                    taken[channel] = last + 1
+                    start, end = tokens.starts[first], tokens.ends[last]
+                    for concept, exact in entries:
+                        if not exact or text.startswith(exact, start):
+                            found.append(Mention(concept, concept.kind, concept.value, first, last, start, end))
             yield found
             base += max(1, len(tokens.words)) + 1
 
@@ -187,15 +192,6 @@ def _terms(
             channels = meant.setdefault(f" {' '.join(written)} ", {})
             channels.setdefault(CHANNELS[concept.kind], []).append((concept, exact))
     return [tuple(_Term(c, tuple(e)) for c, e in channels.items()) for channels in meant.values()], list(meant)
-
-
-def _mentions(
-    entries: Sequence[tuple[Concept, str]], text: str, tokens: Tokens, first: int, last: int
-) -> Iterator[Mention]:
-    start, end = tokens.starts[first], tokens.ends[last]
-    for concept, exact in entries:
-        if not exact or text.startswith(exact, start):
-            yield Mention(concept, concept.kind, concept.value, first, last, start, end)
 
 
 def _words(term: str) -> list[str]:

@@ -39,19 +39,21 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
     by_level: dict[str, tuple[Finding, ...]] = {}
     block = Block()
     for laid_out, opened in zip(scenes, openings, strict=True):
+        is_finding = laid_out.span.section.is_finding
+        block = enter(block, laid_out, opened, several_blocks=several) if is_finding else Block()
+        if not laid_out.mentions:
+            continue
         scene = correct(laid_out)
         findings.extend(beside.findings(scene, passage))
-        if not scene.span.section.is_finding:
+        if not is_finding:
             statements.extend(_past(scene, passage))
-            block = Block()
             continue
-        block = enter(block, scene, opened, several_blocks=several)
         new, aside = read_scene(scene, passage, in_force(block, scene, recent))
         findings.extend(aside)
         if new:
             _take_back(statements, new, scene.span.section)
             statements.extend(_in_section(_under(block, statement), scene.span.section) for statement in new)
-        elif scene.mentions and statements:
+        elif statements:
             _complete(statements, scene, passage, corrects=_corrects(laid_out))
         block = leave(block, scene, passage, opened, spoke=bool(new))
         if block.tissues and not block.passing:
@@ -63,7 +65,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
 
 def _past(scene: Scene, passage: Passage) -> list[Statement]:
     """'PMH: lumbar stenosis, decompressed 2012': of a history only what it calls past; the rest may still hold."""
-    if scene.span.section.counts != "history" or not scene.mentions:
+    if scene.span.section.counts != "history":
         return []
     return [s for s in read_scene(scene, passage, ())[0] if s.assertion == "historical"]
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 _LONGEST_HEADING = 64
-_COLON = re.compile(r":(?!\d)|(?<=\w)[ ]colon(?=\s)")
+_COLON = re.compile(r":(?!\d)")
+_SPOKEN_COLON = re.compile(r" colon(?=\s)")
 _BEFORE_HEADING = re.compile(r"[\n.;:!?\])]|\s\s")
 # In capitals and known or not, a heading ends what stood before: 'HOSPITAL COURSE:' after 'REVIEW OF SYSTEMS:'.
 _UNKNOWN_HEADING = re.compile(r"[A-Z]{4,}(?: [A-Z/&]{2,}){0,4}")
@@ -110,7 +111,8 @@ def _end_of_line(text: str, section: Section) -> int:
 
 def _headings(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, str, int, int]]:
     """(name, what it counts as, start, start of what stands below) of each heading."""
-    for colon in _COLON.finditer(text):
+    spoken = _SPOKEN_COLON.finditer(text) if " colon" in text else ()
+    for colon in (*_COLON.finditer(text), *spoken):
         start = max(0, colon.start() - _LONGEST_HEADING)
         written = _BEFORE_HEADING.split(text[start : colon.start()])[-1]
         written = _DATED.sub("", written.rstrip(" \t")).strip(" \t-*•#")
@@ -133,15 +135,19 @@ def _headings(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, str, i
 def find_sentences(text: str, sections: list[Section]) -> list[Span]:
     """The sentences of every section, in order."""
     found: list[Span] = []
+    dictated = "period" in text or " line" in text or "paragraph" in text
     for section in sections:
-        found.extend(_cut(text, section))
+        found.extend(_cut(text, section, dictated=dictated))
     return found
 
 
-def _cut(text: str, section: Section) -> Iterator[Span]:
+def _cut(text: str, section: Section, *, dictated: bool) -> Iterator[Span]:
     start = section.start
     paragraph = not section.aspect or text[max(0, start - 3) : start].count("\n") > 1
-    for at in (*_breaks(text, section), section.end):
+    breaks = _written_breaks(text, section)
+    if dictated:
+        breaks = iter(sorted({*breaks, *_spoken_breaks(text, section)}))
+    for at in (*breaks, section.end):
         piece = text[start:at]
         words = piece.strip(" \t\r\n")
         if words:
@@ -160,15 +166,7 @@ def _bullet(line: str) -> int:
     return match.end() if match else 0
 
 
-def _breaks(text: str, section: Section) -> Iterator[int]:
-    """Where sentences end: before a new line, behind a sign, at a sign that was spoken."""
-    if _SPOKEN_SIGN.search(text, section.start, section.end):
-        yield from sorted({*_written_breaks(text, section), *_spoken_breaks(text, section)})
-    else:
-        yield from _written_breaks(text, section)
-
-
-_SPOKEN_SIGN = re.compile(r"\b(?:period|new paragraph|next paragraph|new line|next line)(?=\s|$)", re.IGNORECASE)
+_SPOKEN_SIGN = re.compile(r"\b(?:period|new paragraph|next paragraph|new line|next line)(?=\s|$)")
 _TIME = frozenset("a an the this that of time long short same rest recovery healing follow-up any each over".split())
 
 
@@ -181,6 +179,7 @@ def _spoken_breaks(text: str, section: Section) -> Iterator[int]:
 
 
 def _written_breaks(text: str, section: Section) -> Iterator[int]:
+    """Where sentences end: before a new line, behind a sign."""
     for match in _BREAK.finditer(text, section.start, section.end):
         at = match.end()
         if match.group() == "\n":

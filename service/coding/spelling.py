@@ -18,6 +18,10 @@ from rapidfuzz.distance import OSA
 TOKEN = re.compile(
     r"([^\W\d_]+(?:['’][^\W\d_]+)?|\d+(?:\.\d+)?|-->?|=>|(?<![^\W_])[-‐‑]|[-‐‑](?![^\W_])|[^\w\s‐‑-]|_+)"
 )
+# The same for a text in ASCII, as most are: less than half the time.
+_ASCII_TOKEN = re.compile(
+    r"([A-Za-z]+(?:'[A-Za-z]+)?|[0-9]+(?:\.[0-9]+)?|-->?|=>|(?<![^\W_])-|-(?![^\W_])|[^\w\s-]|_+)", re.ASCII
+)
 _REMEMBERED = 50_000  # words; a note full of junk must not fill the memory
 _LONGEST = 40  # characters of a word that may be a misspelling
 
@@ -49,7 +53,7 @@ class Spelling:
 
     def read(self, text: str) -> Tokens:
         """All words of a text; two where a blank was left out ('ligamentumflavum')."""
-        parts = TOKEN.split(text)  # gap, word, gap, word ... gap
+        parts = (_ASCII_TOKEN if text.isascii() else TOKEN).split(text)  # gap, word, gap, word ... gap
         offsets = list(accumulate(map(len, parts)))
         written, known = parts[1::2], self._known
         tokens = Tokens([known.get(w) or self._learn(w) for w in written], offsets[:-1:2], offsets[1::2])
