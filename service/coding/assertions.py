@@ -22,14 +22,14 @@ _NEW_ASSERTION = frozenset(
         "reveals causing present"
     ).split()
 )
-_CUES = ("negation", "hedge", "historical", "plan", "other-person", "hearsay", "framing")
+_CUES = ("negation", "hedge", "historical", "plan", "other-person", "hearsay")
 _AFTER_REACH, _NOT_REACH = 8, 6
 
 
 def said_of(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> Said:
     """How the words at positions first..last are meant."""
     if not scene.says(*_CUES):
-        return "affirmed"
+        return "historical" if _operated_for(scene, first) else "affirmed"
     if _other_person(scene, first):
         return "other"
     if is_negated(scene, first, last, is_verb=is_verb):
@@ -254,6 +254,8 @@ _OPERATED = frozenset({"had", "underwent", "ago", "previous", "previously", "pri
 
 def _operated_for(scene: Scene, first: int) -> bool:
     """'s/p laminectomy 2018 for lumbar stenosis', 'had an ACDF for stenosis': what the operation was for is past."""
+    if "for" not in scene.words:
+        return False
     done = [m for m in scene.of("framing") if m.value == "after-surgery" and m.last < first]
     if not done or not scene.same_clause(done[-1].first, first):
         return False

@@ -16,9 +16,10 @@ from service.coding.scene import FILLERS, Scene
 def findings(scene: Scene, passage: Passage) -> Iterator[Finding]:
     """All findings of a sentence; in sections that do not count only what was imaged is taken."""
     counts, is_finding = scene.span.section.counts, scene.span.section.is_finding
-    for kind, read_here, where in _BESIDE:
-        if scene.says(kind) and (is_finding or counts in where):
-            yield from read_here(scene, passage)
+    for kind in scene.kinds:
+        for read_here, where in _BESIDE.get(kind, ()):
+            if is_finding or counts in where:
+                yield from read_here(scene, passage)
     if scene.places and (is_finding or counts in _EXAMINED):
         yield from _examined(scene, passage)
 
@@ -27,7 +28,6 @@ _EXAMINED = frozenset({"brief", "other"})
 
 
 def _imaging(scene: Scene, passage: Passage) -> Iterator[Finding]:
-    dates = list(find_dates(scene.text, scene.span.start, scene.span.end))
     for mention in scene.of("modality"):
         if _not_done(scene, mention):
             continue
@@ -35,12 +35,21 @@ def _imaging(scene: Scene, passage: Passage) -> Iterator[Finding]:
             yield _finding("study", mention.value, mention, passage)
             continue
         yield _finding("imaging.modality", mention.value, mention, passage)
-        near = [d for d in dates if abs(d[0] - mention.end) <= 60 or abs(mention.start - d[1]) <= 25]
-        if near:
-            start, end, date = min(near, key=lambda d: (d[0] < mention.start, abs(d[0] - mention.end)))
+        dates = _dates_near(scene, mention)
+        if dates:
+            start, end, date = min(dates, key=lambda d: (d[0] < mention.start, abs(d[0] - mention.end)))
             yield Finding("imaging.date", date, Evidence(passage, start, end))
         elif "today" in scene.words and passage.date:
             yield Finding("imaging.date", passage.date, Evidence(passage, mention.start, mention.end))
+
+
+def _dates_near(scene: Scene, mention: Mention) -> list[tuple[int, int, str]]:
+    """Dates that begin at most 60 characters behind the mention or end at most 25 before it."""
+    start, end = max(scene.span.start, mention.start - 45), min(scene.span.end, mention.end + 80)
+    if not any(word[0].isdigit() for word in scene.words):
+        return []
+    found = find_dates(scene.text, start, end)
+    return [date for date in found if abs(date[0] - mention.end) <= 60 or abs(mention.start - date[1]) <= 25]
 
 
 def _not_imaged(scene: Scene, passage: Passage) -> Iterator[Finding]:
@@ -227,13 +236,15 @@ def _undetermined(scene: Scene, passage: Passage) -> Iterator[Finding]:
 
 # What is read from which mention, and in which sections that are no findings.
 _NOWHERE: frozenset[str] = frozenset()
-_BESIDE = (
-    ("modality", _imaging, frozenset({"brief", "history", "other"})),
-    ("no-imaging", _not_imaged, frozenset({"brief", "history", "other"})),
-    ("framing", _framing, _NOWHERE),
-    ("function", _functions, frozenset({"brief", "history", "indication", "plan", "other"})),
-    ("mass-effect", _pressures, _NOWHERE),
-    ("function", _companions, _NOWHERE),
-    ("undetermined", _undetermined, _NOWHERE),
-    ("care", _care, frozenset({"brief", "history", "indication", "plan"})),
-)
+_BESIDE = {
+    "modality": ((_imaging, frozenset({"brief", "history", "other"})),),
+    "no-imaging": ((_not_imaged, frozenset({"brief", "history", "other"})),),
+    "framing": ((_framing, _NOWHERE),),
+    "function": (
+        (_functions, frozenset({"brief", "history", "indication", "plan", "other"})),
+        (_companions, _NOWHERE),
+    ),
+    "mass-effect": ((_pressures, _NOWHERE),),
+    "undetermined": ((_undetermined, _NOWHERE),),
+    "care": ((_care, frozenset({"brief", "history", "indication", "plan"})),),
+}

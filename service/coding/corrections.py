@@ -18,7 +18,7 @@ def correct(scene: Scene) -> Scene:
             before = [m for m in scene.mentions if m.last < cue.first and _GROUPS.get(m.kind) == group]
             if before:
                 gone.update(range(before[-1].first, before[-1].last + 1))
-    for place in scene.places:
+    for place in scene.places if len(scene.places) > 1 or scene.says("negation", "hedge") else ():
         if _beside_the_spine(scene, place) or _rejected(scene, place) or _hedged_apart(scene, place):
             gone.update(range(place.first, place.last + 1))
     if "[" in scene.words or "(" in scene.words:

@@ -42,7 +42,8 @@ _SPOKEN = {
     "eleven": 11,
     "twelve": 12,
 }
-# A text without one of these words names no level.
+# A text without a word of both names no level.
+LETTERS = frozenset({"c", "t", "d", "l", "s", "o", "oc", "occ", "occiput"})
 NUMBERS = frozenset(
     {"atlas", *_SPOKEN}
     | {f"{zero}{number}" for zero in ("", "0") for number in range(100)}

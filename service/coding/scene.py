@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
-from service.coding.levels import NUMBERS, Level, find_levels
+from service.coding.levels import LETTERS, NUMBERS, Level, find_levels
 from service.coding.lexicon import Concept, Lexicon, Mention
 from service.coding.sentences import Span
 from service.coding.spelling import Tokens
@@ -80,6 +80,11 @@ class Scene:
             self._clauses = _clauses(self)
         return self._clauses
 
+    @property
+    def kinds(self) -> Iterable[str]:
+        """Every kind that is mentioned."""
+        return self._by_kind.keys()
+
     def says(self, *kinds: str) -> bool:
         """Whether any of these kinds is mentioned."""
         return not self._by_kind.keys().isdisjoint(kinds)
@@ -125,11 +130,26 @@ def _scene(text: str, span: Span, tokens: Tokens, found: Sequence[Mention]) -> S
     levels = _levels(text, span, tokens)
     if levels:
         found = _beside_levels(found, levels)
+    elif not _matters(found, tokens):
+        return Scene(text, span, tokens, (), ())
     mentions = _supported(found, tokens.words)
     places = [place for mention in mentions if (place := _named_place(mention, levels))]
     if levels:
         places = sorted([*levels, *places], key=lambda place: place.first)
     return Scene(text, span, tokens, mentions, places)
+
+
+# What alone makes a sentence worth reading; a doubt or denial only where it may be about the sentence before.
+_TELLING = frozenset(
+    (
+        "region space target narrowing mass-effect adequate tissue framing function modality no-imaging care "
+        "undetermined correction"
+    ).split()
+)
+
+
+def _matters(found: Sequence[Mention], tokens: Tokens) -> bool:
+    return len(tokens.words) <= 10 or any(mention.kind in _TELLING for mention in found)
 
 
 def _by_position(mentions: Iterable[Mention]) -> dict[int, list[Mention]]:
@@ -149,7 +169,7 @@ def _beside_levels(found: Sequence[Mention], levels: Sequence[Place]) -> list[Me
 
 
 def _levels(text: str, span: Span, tokens: Tokens) -> list[Place]:
-    if NUMBERS.isdisjoint(tokens.words):
+    if LETTERS.isdisjoint(tokens.words) or NUMBERS.isdisjoint(tokens.words):
         return []
     return [place for level in find_levels(text, span.start, span.end) if (place := _place(level, tokens))]
 
