@@ -82,13 +82,15 @@ class Concept:
     unless_adjacent: frozenset[str] = frozenset()
     unless_next: frozenset[str] = frozenset()
     conditional: bool = False
+    needy: bool = False
 
 
-CONCEPT_KEYS = {field.name.replace("_", "-") for field in fields(Concept)} - {"conditional"} | {
+CONCEPT_KEYS = {field.name.replace("_", "-") for field in fields(Concept)} - {"conditional", "needy"} | {
     "terms",
     "says",
     "cites",
 }
+_OTHERS = frozenset({"needs", "needs-adjacent", "needs-near", "unless-adjacent"})
 _NEIGHBOURS = frozenset({"needs", "needs-adjacent", "needs-near", "unless", "unless-adjacent", "unless-next"})
 
 
@@ -235,7 +237,8 @@ def _concept(path: Path, entry: Mapping[str, Any]) -> tuple[Concept, Sequence[st
             f'{path}, concept \'{label}\': `value` and every term must be text. Quote words such as "no" and "on".'
         )
     given = {key.replace("-", "_"): _setting(key, entry[key]) for key in entry if key not in _NOT_SETTINGS}
-    return Concept(entry["kind"], value, **given, conditional=not _NEIGHBOURS.isdisjoint(entry)), terms
+    conditional, needy = not _NEIGHBOURS.isdisjoint(entry), not _OTHERS.isdisjoint(entry)
+    return Concept(entry["kind"], value, **given, conditional=conditional, needy=needy), terms
 
 
 _NOT_SETTINGS = frozenset({"kind", "value", "terms", "says", "cites"})

@@ -192,19 +192,24 @@ def _named_place(mention: Mention, levels: Sequence[Place]) -> Place | None:
 
 def _supported(found: Sequence[Mention], words: Sequence[str]) -> Sequence[Mention]:
     """Of a homonym, the senses whose neighbours speak for them (`needs`, `unless` ... of the lexicon)."""
-    if not any(m.concept.conditional for m in found):
-        return found
-    plain = [m for m in found if not (m.concept.needs or m.concept.needs_adjacent or m.concept.needs_near)]
-    plain += [m for m in found if m not in plain and m.kind in ("space", "adequate")]  # 'canal ok': each for the other
-    return [m for m in found if not m.concept.conditional or _holds(m, plain, words)]
+    kept = [m for m in found if not m.concept.conditional or _is_not_elsewhere(m, words)]
+    if not any(m.concept.needy for m in kept):
+        return kept
+    # 'canal ok': each speaks for the other
+    plain = [m for m in kept if not m.concept.needy or m.kind in ("space", "adequate")]
+    return [m for m in kept if not m.concept.needy or _holds(m, plain, words)]
+
+
+def _is_not_elsewhere(mention: Mention, words: Sequence[str]) -> bool:
+    """No word stands near that gives the term another sense ('cervical cytology')."""
+    concept = mention.concept
+    if concept.unless and not concept.unless.isdisjoint(words[max(0, mention.first - 4) : mention.last + 5]):
+        return False
+    return not concept.unless_next or concept.unless_next.isdisjoint(words[mention.last + 1 : mention.last + 2])
 
 
 def _holds(mention: Mention, plain: Sequence[Mention], words: Sequence[str]) -> bool:
     concept = mention.concept
-    if not concept.unless.isdisjoint(words[max(0, mention.first - 4) : mention.last + 5]):
-        return False
-    if concept.unless_next and concept.unless_next.intersection(words[mention.last + 1 : mention.last + 2]):
-        return False
     others = [m for m in plain if m.last < mention.first or m.first > mention.last]
     if concept.needs and not any(m.kind in concept.needs for m in others):
         return False

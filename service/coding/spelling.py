@@ -57,7 +57,8 @@ class Spelling:
         offsets = list(accumulate(map(len, parts)))
         written, known = parts[1::2], self._known
         tokens = Tokens([known.get(w) or self._learn(w) for w in written], offsets[:-1:2], offsets[1::2])
-        return tokens if self._run_together.keys().isdisjoint(written) else self._parted(tokens, written)
+        together = self._run_together
+        return self._parted(tokens, written) if together and not together.keys().isdisjoint(written) else tokens
 
     def _parted(self, tokens: Tokens, written: list[str]) -> Tokens:
         """The same with the words that were run together cut apart."""
