@@ -46,8 +46,12 @@ class Spelling:
     def __init__(self, vocabulary: Iterable[str], ordinary: Iterable[str], spelled: Iterable[str]) -> None:
         self._vocabulary = frozenset(vocabulary)
         self._ordinary = {word.lower() for word in ordinary} - self._vocabulary
-        self._choices = sorted({word.lower() for word in spelled})
-        self._long = {word for word in self._choices if len(word) >= 4}
+        choices = sorted({word.lower() for word in spelled})
+        self._long = {word for word in choices if len(word) >= 4}
+        self._by_letter: dict[str, list[str]] = {}
+        for choice in choices:
+            self._by_letter.setdefault(choice[0], []).append(choice)
+        self._by_tail = {choice[1:]: choice for choice in choices if len(choice) >= 7}
         self._known: dict[str, str] = {}
         self._run_together: dict[str, int] = {}
 
@@ -74,7 +78,9 @@ class Spelling:
         if len(self._known) > _REMEMBERED:
             self._known.clear()
             self._run_together.clear()
-        word = self._known[written] = self._word(written)
+        word = self._word(written)
+        if len(written) <= _LONGEST:
+            self._known[written] = word
         cut = self._missing_blank(word) if word not in self._vocabulary else 0
         if cut:
             self._run_together[written] = cut
@@ -102,11 +108,17 @@ class Spelling:
         if not 4 <= len(word) <= _LONGEST or not word.isalpha() or not stems.isdisjoint(self._ordinary):
             return word
         allowed = 1 if len(word) < 7 else 2 if len(word) < 12 else 3
-        hits = process.extract(word, self._choices, scorer=OSA.distance, score_cutoff=allowed, limit=3)
+        hits = process.extract(word, self._alike(word), scorer=OSA.distance, score_cutoff=allowed, limit=3)
         near = [(distance, choice) for choice, distance, _ in hits if _plausible(word, choice, int(distance))]
         if not near or (len(near) > 1 and near[0][0] == near[1][0] and not _same_stem(near[0][1], near[1][1])):
             return word
         return near[0][1]
+
+    def _alike(self, word: str) -> list[str]:
+        """Words of about the same length that begin with one of the first two letters, or differ in the first alone."""
+        letters = dict.fromkeys(word[:2])
+        found = [c for letter in letters for c in self._by_letter.get(letter, ()) if abs(len(c) - len(word)) <= 2]
+        return found + [self._by_tail[tail] for tail in (word, word[1:]) if tail in self._by_tail]
 
 
 def _plausible(word: str, choice: str, distance: int) -> bool:
