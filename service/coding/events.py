@@ -29,6 +29,9 @@ _PLAIN_ADJECTIVES = frozenset(
 _PASSIVE = frozenset({"is", "are", "was", "were", "being", "been"})
 
 
+MOST_NARROWINGS = 12  # in one sentence; what says more is no sentence, and each is compared with each
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """A narrowing, a pressure or an open space: the word that says so and the space that it is said of."""
@@ -53,9 +56,8 @@ def find_events(scene: Scene) -> list[Event]:
     """Every narrowing, pressure and open space of the sentence, each with one space, in order of place."""
     if not scene.says("narrowing", "mass-effect", "adequate"):
         return []
-    triggers = [
-        m for m in scene.of("narrowing", "mass-effect") if not _inside_other(scene, m) and not _names_a_test(scene, m)
-    ]
+    named = scene.of("narrowing", "mass-effect")[:MOST_NARROWINGS]
+    triggers = [m for m in named if not _inside_other(scene, m) and not _names_a_test(scene, m)]
     events: list[Event] = []
     for trigger in triggers:
         events.extend(_narrowed(scene, trigger, triggers))
@@ -86,13 +88,17 @@ def _doubled(verb: Event, events: Sequence[Event]) -> bool:
     return not verb.adequate and any(not e.space_value and 0 < verb.trigger.first - e.trigger.last <= 2 for e in events)
 
 
+_TESTS = frozenset("test tests sign signs maneuver manoeuvre fracture fractures".split())
+
+
 def _names_a_test(scene: Scene, trigger: Mention) -> bool:
-    """'foraminal compression test positive' is an examination, no finding of the canal."""
+    """'foraminal compression test positive' is an examination, and so are 'compression and distraction tests'."""
     following = scene.words[trigger.last + 1 : trigger.last + 3]
     if following[:1] in (["and"], ["or"], [","], ["/"]):
-        coordinated = [m for m in scene.of(trigger.kind) if 0 < m.first - trigger.last <= 4]
-        return bool(coordinated) and _names_a_test(scene, coordinated[0])
-    return bool(set(following) & {"test", "tests", "sign", "signs", "maneuver", "manoeuvre", "fracture", "fractures"})
+        later = (m for m in scene.of(trigger.kind) if 0 < m.first - trigger.last <= 4)
+        coordinated = next(later, None)
+        following = scene.words[coordinated.last + 1 : coordinated.last + 3] if coordinated else []
+    return not _TESTS.isdisjoint(following)
 
 
 def _inside_other(scene: Scene, trigger: Mention) -> bool:

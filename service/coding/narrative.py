@@ -210,29 +210,33 @@ def _shared_block_tissues(
     statements: Sequence[Statement], by_level: Mapping[str, tuple[Finding, ...]]
 ) -> list[Statement]:
     """Tissue statements ("mild flavum thickening") are indicators of the narrowing stated at the same level."""
-    bare = _of_one_place([s for s in statements if s.narrowing == "unstated"])
-    narrow = _of_one_place([s for s in statements if s.narrowing != "unstated"])
-    joined = {place for place, [s, *_] in bare.items() if any(_beside(other[0], s) for other in narrow.values())}
+    bare = _of_one_place(s for s in statements if s.narrowing == "unstated")
+    narrow = _of_one_place(s for s in statements if s.narrowing != "unstated")
+    joined = {_site_of(b) for b in bare if any(_beside(n, b) for n in narrow)}
     return [
-        _at_its_levels(_with_indicators(s, bare.values()), by_level)
+        _at_its_levels(_with_indicators(s, bare), by_level)
         for s in statements
         if s.narrowing != "unstated" or _site_of(s) not in joined
     ]
 
 
-_Site = tuple[tuple[str, ...], tuple[str, ...]]
-
-
-def _site_of(statement: Statement) -> _Site:
+def _site_of(statement: Statement) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return statement.levels, statement.region_values()
 
 
-def _of_one_place(statements: Sequence[Statement]) -> dict[_Site, list[Statement]]:
-    """By place, so that a long text is not compared statement by statement."""
-    found: dict[_Site, list[Statement]] = {}
+def _of_one_place(statements: Iterable[Statement]) -> list[Statement]:
+    """One for each place, with the tissues of all, so that a long text is not compared statement by statement."""
+    groups: dict[object, list[Statement]] = {}
     for statement in statements:
-        found.setdefault(_site_of(statement), []).append(statement)
-    return found
+        groups.setdefault(_site_of(statement), []).append(statement)
+    return [replace(group[0], listed=_distinct(f for s in group for f in s.listed)) for group in groups.values()]
+
+
+def _distinct(tissues: Iterable[Finding]) -> tuple[Finding, ...]:
+    found: dict[tuple[str, str], Finding] = {}
+    for tissue in tissues:
+        found.setdefault((tissue.value, tissue.detail), tissue)
+    return tuple(found.values())
 
 
 def _at_its_levels(statement: Statement, by_level: Mapping[str, tuple[Finding, ...]]) -> Statement:
@@ -242,12 +246,11 @@ def _at_its_levels(statement: Statement, by_level: Mapping[str, tuple[Finding, .
     return replace(statement, listed=tuple(f for level in statement.levels for f in by_level.get(level, ())))
 
 
-def _with_indicators(statement: Statement, bare: Iterable[Sequence[Statement]]) -> Statement:
+def _with_indicators(statement: Statement, bare: Sequence[Statement]) -> Statement:
     if statement.causes or statement.listed or statement.narrowing == "unstated" or statement.assertion == "negated":
         return statement
-    near = [one for group in bare if _beside(statement, group[0]) for one in group]
-    listed = {(f.value, f.detail): f for one in reversed(near) for f in reversed(one.listed)}
-    return replace(statement, listed=tuple(listed.values())[::-1]) if near else statement
+    near = [one for one in bare if _beside(statement, one)]
+    return replace(statement, listed=_distinct(f for one in near for f in one.listed)) if near else statement
 
 
 def _beside(narrow: Statement, bare: Statement) -> bool:
