@@ -1,38 +1,119 @@
-"""Text of a FHIR Attachment: text/plain and text/html, decoded; offsets are those of the decoded source."""
+"""Text of a FHIR Attachment: plain text, HTML, RTF and PDF with text; nothing is fetched, nothing is guessed.
+
+Offsets are those of the decoded source (plain text, HTML) or of the text that was extracted (RTF, PDF). An attachment
+that is damaged, encrypted, a picture, or larger than the limits below has no text and is told as unreadable.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import html
+import logging
 import re
+import time
+from io import BytesIO
 from typing import Any
+
+from pypdf import PdfReader, apply_configuration, get_configuration
+from pypdf.errors import PyPdfError
+from striprtf.striprtf import rtf_to_text
 
 _TAGS = re.compile(r"<!--.*?-->|<(?:script|style)\b.*?</(?:script|style)\s*>|<[^>]*>", re.S | re.I)
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _BLOCK = re.compile(r"</?(?:p|div|br|li|ul|ol|tr|td|th|table|h[1-6]|section|pre|hr|body|head|title)\b", re.I)
 _CHARSET = re.compile(r"charset=[\"']?([\w.:-]+)", re.I)
-MAX_TEXT = 262_144
+_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+MAX_TEXT = 262_144  # characters
+MAX_PAGES = 50
+MAX_SECONDS = 2.0
+MAX_STREAM = 4_000_000  # bytes that a compressed stream may unpack to
+
+_LIMITS = {
+    "zlib_maximum_output_length": MAX_STREAM,
+    "lzw_maximum_output_length": MAX_STREAM,
+    "run_length_maximum_output_length": MAX_STREAM,
+    "array_based_stream_maximum_output_length": MAX_STREAM,
+    "stream_decoding_work_maximum_length": 4 * MAX_STREAM,
+    "stream_parsing_work_maximum_count": 200_000,
+    "page_tree_maximum_entries": 10 * MAX_PAGES,
+}
+logging.getLogger("pypdf").setLevel(logging.CRITICAL + 1)  # what it warns of may quote the document
 
 
 def attachment_text(attachment: dict[str, Any]) -> tuple[str, str] | None:
     """(text, HTML source or '') of an attachment; None when it holds no text that can be read."""
-    kind = str(attachment.get("contentType") or "text/plain").lower()
-    data = attachment.get("data")
-    if not isinstance(data, str) or not (kind.startswith("text/") or "html" in kind):
+    raw = _decoded(attachment.get("data"))
+    if raw is None:
         return None
+    kind = str(attachment.get("contentType") or "text/plain").lower()
+    if raw.startswith(b"%PDF-") or "pdf" in kind:
+        return _usable(_pdf_text(raw))
+    if raw.startswith(b"{\\rtf") or "rtf" in kind:
+        return _usable(_rtf_text(raw))
+    if not (kind.startswith("text/") or "html" in kind):
+        return None
+    source = _usable(_characters(raw, kind))
+    return (blank_markup(source[0]), source[0]) if source and "html" in kind else source
+
+
+def _decoded(data: object) -> bytes | None:
+    if not isinstance(data, str):
+        return None
+    packed = "".join(data.split())
     try:
-        raw = base64.b64decode("".join(data.split()), validate=True)
+        return base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
     except (binascii.Error, ValueError):
         return None
+
+
+def _usable(text: str) -> tuple[str, str] | None:
+    """Text that is not empty, not too long, and for the most part no replacement characters."""
+    readable = text.strip() and len(text) <= MAX_TEXT and text.count("�") <= len(text) // 10
+    return (text, "") if readable else None
+
+
+def _characters(raw: bytes, kind: str) -> str:
     named = _CHARSET.search(kind)
+    marked = next((charset for mark, charset in _BOMS if raw.startswith(mark)), None)
     try:
-        source = raw.decode(named.group(1) if named else "utf-8", "replace")
+        return raw.decode(marked or (named.group(1) if named else "utf-8"), "replace")
     except LookupError:
-        source = raw.decode("utf-8", "replace")
-    if not source.strip() or len(source) > MAX_TEXT or source.count("�") > len(source) // 10:
-        return None
-    return (blank_markup(source), source) if "html" in kind else (source, "")
+        return raw.decode("utf-8", "replace")
+
+
+def _rtf_text(raw: bytes) -> str:
+    try:
+        return str(rtf_to_text(raw.decode("latin-1"), errors="replace"))  # type: ignore[no-untyped-call]
+    except (ValueError, LookupError, IndexError, KeyError, RecursionError):
+        return ""
+
+
+class _TooLong(Exception):
+    """A PDF that takes longer than MAX_SECONDS to read, or has more than MAX_PAGES."""
+
+
+def _pdf_text(raw: bytes) -> str:
+    """The text of all pages; empty where there is none (a scan), or where the document is damaged or locked."""
+    with apply_configuration(get_configuration().with_overwrites(**_LIMITS)):
+        try:
+            return _text_of_pages(raw, time.monotonic() + MAX_SECONDS)
+        except _TooLong:
+            return ""
+        except (PyPdfError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError):
+            return ""  # what a damaged document makes its reader raise
+
+
+def _text_of_pages(raw: bytes, deadline: float) -> str:
+    def watch(*_: object) -> None:
+        if time.monotonic() > deadline:
+            raise _TooLong
+
+    pages = PdfReader(BytesIO(raw)).pages
+    if len(pages) > MAX_PAGES:
+        raise _TooLong
+    return "\n\n".join(page.extract_text(visitor_operand_before=watch) for page in pages)
 
 
 def blank_markup(source: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from service.attachments import attachment_text
+from service.attachments import attachment_text, blank_markup
 from service.coding.levels import find_levels
 from service.coding.lexicon import Lexicon
 from service.coding.model import (
@@ -32,6 +32,7 @@ from service.coding.sentences import Section, Span
 from service.concepts import Concepts, system_of
 
 Resource = Mapping[str, Any]
+_Attachments = dict[str, tuple[str, str] | None]
 COUNTED_REPORTS = frozenset({"final", "amended", "corrected", "appended"})
 INPATIENT = frozenset({"IMP", "ACUTE", "NONAC"})
 _NOT_PROVIDER = re.compile(
@@ -361,11 +362,38 @@ class _Record:
                 faults.append(RecordFault("report-not-final", "DiagnosticReport.status"))
             elif not _effective(report.resource):
                 faults.append(RecordFault("report-undated", "DiagnosticReport.effectiveDateTime"))
-        for report in self._used_reports:
-            for index, form in enumerate(report.resource.get("presentedForm") or ()):
-                if form.get("data") and attachment_text(form) is None:
-                    faults.append(RecordFault("unreadable", f"DiagnosticReport.presentedForm[{index}]"))
+        faults += [
+            RecordFault("unreadable", expression.removesuffix(".data"))
+            for texts in (*self._forms.values(), *self._contents.values())
+            for expression, text in texts.items()
+            if text is None
+        ]
         return faults
+
+    @cached_property
+    def _forms(self) -> dict[int, _Attachments]:
+        """What the presentedForms of each report say, by expression; None where one cannot be read."""
+        return {
+            id(report): {
+                f"DiagnosticReport.presentedForm[{index}].data": attachment_text(form)
+                for index, form in enumerate(report.resource.get("presentedForm") or ())
+                if form.get("data")
+            }
+            for report in self._used_reports
+        }
+
+    @cached_property
+    def _contents(self) -> dict[int, _Attachments]:
+        """What the attachments of each current document say, by expression; None where one cannot be read."""
+        return {
+            id(document): {
+                f"DocumentReference.content[{index}].attachment.data": attachment_text(content["attachment"])
+                for index, content in enumerate(document.resource.get("content") or ())
+                if (content.get("attachment") or {}).get("data")
+            }
+            for document in self.request.documents
+            if self._about_patient(document) and document.resource.get("status", "current") == "current"
+        }
 
     @cached_property
     def _report_readings(self) -> tuple[Reading, ...]:
@@ -375,11 +403,8 @@ class _Record:
         report = entry.resource
         earlier = self._is_earlier(report)
         date, status = _effective(report), str(report.get("status") or "")
-        texts = [("DiagnosticReport.conclusion", report.get("conclusion"), "")]
-        for index, form in enumerate(report.get("presentedForm") or ()):
-            read_form = attachment_text(form)
-            if read_form:
-                texts.append((f"DiagnosticReport.presentedForm[{index}].data", *read_form))
+        texts = [("DiagnosticReport.conclusion", str(report.get("conclusion") or ""), "")]
+        texts += [(expression, *text) for expression, text in self._forms[id(entry)].items() if text]
         for index, concept in enumerate(report.get("conclusionCode") or ()):
             texts += [
                 (expression, text, "")
@@ -388,8 +413,10 @@ class _Record:
                 )
             ]
             yield from self._coded(concept, entry, f"DiagnosticReport.conclusionCode[{index}]", "report")
+        if not any(text for _, text, _ in texts):
+            texts = _narrative(report, "DiagnosticReport")
         for expression, text, markup in texts:
-            if isinstance(text, str) and text:
+            if text:
                 yield read(
                     Passage(text, entry.reference, expression, "report", date, status, earlier, markup), self.lexicon
                 )
@@ -473,26 +500,25 @@ class _Record:
         return tuple(
             read(passage, self.lexicon)
             for entry in self.request.documents
-            if self._about_patient(entry) and entry.resource.get("status", "current") == "current"
+            if id(entry) in self._contents
             for passage in self._document_passages(entry)
         )
 
     def _document_passages(self, entry: Entry) -> Iterator[Passage]:
         document = entry.resource
         author: Author = "provider" if _document_by_provider(document) else "ancillary"
-        for index, content in enumerate(document.get("content") or ()):
-            text = attachment_text(content.get("attachment") or {})
-            if text:
-                yield Passage(
-                    text[0],
-                    entry.reference,
-                    f"DocumentReference.content[{index}].attachment.data",
-                    author,
-                    _date(document.get("date")),
-                    str(document.get("docStatus") or ""),
-                    self._is_earlier({"encounter": ((document.get("context") or {}).get("encounter") or [None])[0]}),
-                    text[1],
-                )
+        texts = [(expression, *text) for expression, text in self._contents[id(entry)].items() if text]
+        for expression, text, markup in texts or _narrative(document, "DocumentReference"):
+            yield Passage(
+                text,
+                entry.reference,
+                expression,
+                author,
+                _date(document.get("date")),
+                str(document.get("docStatus") or ""),
+                self._is_earlier({"encounter": ((document.get("context") or {}).get("encounter") or [None])[0]}),
+                markup,
+            )
 
     @cached_property
     def _observation_readings(self) -> tuple[Reading, ...]:
@@ -556,6 +582,12 @@ def _full(value: Any) -> str | None:
     """A complete date, as written, in its own offset; a year or a month alone is none."""
     date = _date(value)
     return date if date and len(date) == 10 else None
+
+
+def _narrative(resource: Resource, kind: str) -> list[tuple[str, str, str]]:
+    """The XHTML narrative as the last resort: (expression, text, markup) where the resource has no other words."""
+    markup = (resource.get("text") or {}).get("div")
+    return [(f"{kind}.text.div", blank_markup(markup), markup)] if isinstance(markup, str) and markup.strip() else []
 
 
 def _date(value: Any) -> str | None:
