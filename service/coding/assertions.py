@@ -28,19 +28,25 @@ _AFTER_REACH, _NOT_REACH = 8, 6
 
 def said_of(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> Said:
     """How the words at positions first..last are meant."""
+    return said_by(scene, first, last, is_verb=is_verb)[0]
+
+
+def said_by(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> tuple[Said, Mention | None]:
+    """How the words at positions first..last are meant, and the cue that says so."""
     if not scene.says(*_CUES):
-        return "historical" if _operated_for(scene, first) else "affirmed"
-    if _other_person(scene, first):
-        return "other"
-    if is_negated(scene, first, last, is_verb=is_verb):
-        return "before" if then_not_now(scene, first) else "negated"
-    if _historical(scene, first, last):
-        return "historical"
-    if _governed(scene, first, "plan"):
-        return "planned"
-    if is_hedged(scene, first, last):
-        return "uncertain"
-    return "affirmed"
+        operation = _operated_for(scene, first)
+        return ("historical", operation) if operation else ("affirmed", None)
+    if cue := _other_person(scene, first):
+        return "other", cue
+    if cue := _denial(scene, first, last, is_verb=is_verb):
+        return "before" if then_not_now(scene, first) else "negated", cue
+    if cue := _past(scene, first, last):
+        return "historical", cue
+    if cue := _governed(scene, first, "plan"):
+        return "planned", cue
+    if hedges := hedges_of(scene, first, last):
+        return "uncertain", hedges[0]
+    return "affirmed", None
 
 
 def as_assertion(said: Said) -> Assertion | None:
@@ -49,13 +55,17 @@ def as_assertion(said: Said) -> Assertion | None:
 
 
 def is_negated(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> bool:
+    return _denial(scene, first, last, is_verb=is_verb) is not None
+
+
+def _denial(scene: Scene, first: int, last: int, *, is_verb: bool) -> Mention | None:
     for cue in scene.of("negation"):
         scope = cue.concept.scope
         if scope == "after" and cue.last < first and _reaches(scene, cue, first, is_verb=is_verb):
-            return True
+            return cue
         if scope == "before" and cue.first > last and _answers(scene, cue, last):
-            return True
-    return False
+            return cue
+    return None
 
 
 def is_hedged(scene: Scene, first: int, last: int) -> bool:
@@ -224,47 +234,41 @@ def _hedge_reaches(scene: Scene, cue: Mention, target: int) -> bool:
     return not commas or all(_list_goes_on(scene, p, target, is_verb=False) for p in commas)
 
 
-def _historical(scene: Scene, first: int, last: int) -> bool:
+def _past(scene: Scene, first: int, last: int) -> Mention | None:
     now = _now(scene, first)
     for cue in scene.of("historical"):
-        if scene.words[max(0, cue.first - 1)] in ("never", "not", "no", "without") and cue.first:
+        if cue.first and scene.words[cue.first - 1] in ("never", "not", "no", "without"):
             continue
         if now and (cue.concept.scope == "after" or now == "persists"):
             continue
-        if (
-            cue.concept.scope == "after"
-            and cue.last < first
-            and scene.same_clause(cue.last, first)
-            and not _cut_off(scene, cue, first)
-        ):
-            return True
-        if (
-            cue.concept.scope == "before"
-            and cue.first > last
-            and scene.same_clause(cue.first, last)
-            and cue.first - last <= 12
-            and (cue.first != cue.last or _closes_clause(scene, cue) or scene.words[cue.first - 1] in _PREDICATE_SIGNS)
-        ):
-            return True
+        if scene.same_clause(cue.first, first) and _makes_past(scene, cue, first, last):
+            return cue
     return _operated_for(scene, first)
+
+
+def _makes_past(scene: Scene, cue: Mention, first: int, last: int) -> bool:
+    if cue.concept.scope == "after":
+        return cue.last < first and not _cut_off(scene, cue, first)
+    closes = cue.first != cue.last or _closes_clause(scene, cue) or scene.words[cue.first - 1] in _PREDICATE_SIGNS
+    return last < cue.first <= last + 12 and closes
 
 
 _OPERATED = frozenset({"had", "underwent", "ago", "previous", "previously", "prior", "since", "after"})
 
 
-def _operated_for(scene: Scene, first: int) -> bool:
+def _operated_for(scene: Scene, first: int) -> Mention | None:
     """'s/p laminectomy 2018 for lumbar stenosis', 'had an ACDF for stenosis': what the operation was for is past."""
     if "for" not in scene.words:
-        return False
+        return None
     done = [m for m in scene.of("framing") if m.value == "after-surgery" and m.last < first]
     if not done or not scene.same_clause(done[-1].first, first):
-        return False
+        return None
     reasons = [p for p in range(done[-1].last + 1, min(done[-1].last + 8, first)) if scene.words[p] == "for"]
     if not reasons or any(word in (",", ";", ".") for word in scene.words[reasons[0] : first]):
-        return False
+        return None
     words = scene.words[:first]
     dated = any(len(word) == 4 and word.isdigit() for word in words)
-    return dated or scene.says("after") or not _OPERATED.isdisjoint(words)
+    return done[-1] if dated or scene.says("after") or not _OPERATED.isdisjoint(words) else None
 
 
 def _cut_off(scene: Scene, cue: Mention, target: int) -> bool:
@@ -292,25 +296,28 @@ def then_not_now(scene: Scene, first: int) -> bool:
     return elsewhere and (dated or bool(words & _PAST))
 
 
-def _governed(scene: Scene, first: int, kind: str) -> bool:
-    return any(
-        cue.first > first
-        if cue.concept.scope == "before"
-        else cue.last < first
-        and not (cue.concept.opening and cue.first)
-        and ":" not in scene.words[cue.last + 1 : first]
-        for cue in scene.of(kind)
-        if scene.same_clause(cue.last, first)
-    )
+def _governed(scene: Scene, first: int, kind: str) -> Mention | None:
+    for cue in scene.of(kind):
+        if not scene.same_clause(cue.last, first):
+            continue
+        if cue.concept.scope == "before":
+            if cue.first > first:
+                return cue
+        elif (
+            cue.last < first
+            and not (cue.concept.opening and cue.first)
+            and ":" not in scene.words[cue.last + 1 : first]
+        ):
+            return cue
+    return None
 
 
-def _other_person(scene: Scene, first: int) -> bool:
-    return _hearsay(scene, first) or any(
-        cue.first < first and not any(scene.words[p] in ("patient", "pt") for p in range(cue.last, first))
+def _other_person(scene: Scene, first: int) -> Mention | None:
+    """A relative, or the patient's own words and hearsay, which are no provider's statement (Guidelines I.B.14)."""
+    hearsay = (cue for cue in scene.of("hearsay") if cue.last < first and scene.same_clause(cue.last, first))
+    persons = (
+        cue
         for cue in scene.of("other-person")
+        if cue.first < first and not any(scene.words[p] in ("patient", "pt") for p in range(cue.last, first))
     )
-
-
-def _hearsay(scene: Scene, first: int) -> bool:
-    """What the patient says or was told is no provider's statement (Guidelines I.B.14)."""
-    return any(cue.last < first and scene.same_clause(cue.last, first) for cue in scene.of("hearsay"))
+    return next(hearsay, None) or next(persons, None)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from service.coding.assertions import hedges_cause_only, is_negated
 from service.coding.events import Event, is_verb, passive
 from service.coding.lexicon import Mention
-from service.coding.model import Evidence, Finding, Passage
+from service.coding.model import Evidence, Finding, Passage, Step
 from service.coding.scene import FILLERS, JOINERS, Place, Scene
 
 _LINK_GAP = frozenset(
@@ -23,12 +24,19 @@ _LINK_GAP = frozenset(
 _STOPS = frozenset("with associated accompanied along alongside beside besides adjacent without plus".split())
 
 
-def tissues_of(
-    scene: Scene, passage: Passage, event: Event, events: Sequence[Event]
-) -> tuple[tuple[Finding, ...], tuple[Finding, ...], bool]:
-    """(causes, listed, cause uncertain) of one event: linked by words, or merely beside it (POLICY section 2.6)."""
-    if event.adequate:
-        return (), (), False
+class Tissues(NamedTuple):
+    """Causes by words, tissues merely beside, whether the cause is hedged, and how each was linked."""
+
+    causes: tuple[Finding, ...] = ()
+    listed: tuple[Finding, ...] = ()
+    uncertain: bool = False
+    steps: tuple[Step, ...] = ()
+
+
+def tissues_of(scene: Scene, passage: Passage, event: Event, events: Sequence[Event]) -> Tissues:
+    """The tissues of one event: linked by words, or merely beside it (POLICY section 2.6)."""
+    if event.adequate or not scene.says("tissue"):
+        return Tissues()
     named = [
         t
         for t in scene.of("tissue")
@@ -36,8 +44,10 @@ def tissues_of(
         and not _named_away(scene, t)
         and not is_negated(scene, t.first, t.last)
     ]
-    linked = [t for t in named if _is_cause(scene, t, event, events)]
-    linked += [t for t in named if t not in linked and any(_joined_to(scene, t, cause) for cause in linked)]
+    rules = {t: rule for t in named if (rule := _link(scene, t, event, events))}
+    joined = [t for t in named if t not in rules and any(_joined_to(scene, t, cause) for cause in rules)]
+    rules |= dict.fromkeys(joined, "joined to a cause")
+    linked = [t for t in named if t in rules]
     others = [
         t
         for t in named
@@ -46,7 +56,8 @@ def tissues_of(
         and not _tied_to_another(scene, t, event, events)
     ]
     uncertain = any(hedges_cause_only(scene, event.last, t.first, t.last) for t in linked)
-    return tissue_findings(linked, passage), tissue_findings(others, passage), uncertain
+    steps = [Step("tissue", rules.get(t, "beside it"), t.start, t.end) for t in (*linked, *others)]
+    return Tissues(tissue_findings(linked, passage), tissue_findings(others, passage), uncertain, tuple(steps))
 
 
 def _tied_to_another(scene: Scene, mention: Mention, event: Event, events: Sequence[Event]) -> bool:
@@ -109,12 +120,13 @@ def abnormal(scene: Scene, tissue: Mention) -> bool:
     return False
 
 
-def _is_cause(scene: Scene, tissue: Mention, event: Event, events: Sequence[Event]) -> bool:
-    return (
-        _acts(scene, tissue, event, events)
-        or _follows_because(scene, tissue, event)
-        or _modifies_event(scene, tissue, event)
-    )
+def _link(scene: Scene, tissue: Mention, event: Event, events: Sequence[Event]) -> str:
+    """The rule that makes a tissue the cause; empty where none does."""
+    if _acts(scene, tissue, event, events):
+        return "it narrows"
+    if _follows_because(scene, tissue, event):
+        return "due to"
+    return "names the narrowing" if _modifies_event(scene, tissue, event) else ""
 
 
 def _acts(scene: Scene, tissue: Mention, event: Event, events: Sequence[Event]) -> bool:
@@ -139,9 +151,8 @@ def _acts(scene: Scene, tissue: Mention, event: Event, events: Sequence[Event]) 
     if not between:
         return True
     nearest = max(between, key=lambda e: e.trigger.last)
-    return not any(t.first > nearest.trigger.last and t.last < start for t in scene.of("tissue")) and _is_cause(
-        scene, tissue, nearest, [e for e in events if e is not event]
-    )
+    nearer = any(t.first > nearest.trigger.last and t.last < start for t in scene.of("tissue"))
+    return not nearer and bool(_link(scene, tissue, nearest, [e for e in events if e is not event]))
 
 
 def _because_before(scene: Scene, tissue: Mention, start: int) -> bool:

@@ -42,6 +42,7 @@ class Event:
     narrowing: Narrowing
     adequate: bool = False
     spine_only: bool = False
+    link: str = ""
 
     @property
     def first(self) -> int:
@@ -77,10 +78,15 @@ def _shared_space(scene: Scene, events: list[Event]) -> list[Event]:
         return events
     space = named[0]
     return [
-        replace(e, space=space.space, space_value=space.space_value, spine_only=False) if not e.space_value else e
+        e
+        if e.space_value
+        else replace(e, space=space.space, space_value=space.space_value, spine_only=False, link=_SHARED)
         for e in events
         if e is not space or not _doubled(e, events)
     ]
+
+
+_SHARED = "the one space of the sentence"
 
 
 def _doubled(verb: Event, events: Sequence[Event]) -> bool:
@@ -117,11 +123,12 @@ def _inside_other(scene: Scene, trigger: Mention) -> bool:
 
 def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> list[Event]:
     own = trigger.concept.space
-    spaces = [space for space in spaces_of(scene, trigger, triggers) if not _merely_near(scene, trigger, space)]
+    spaces, link = _linked_spaces(scene, trigger, triggers)
+    spaces = [space for space in spaces if not _merely_near(scene, trigger, space)]
     if _either_space(scene, trigger):
         return [Event(trigger, None, "", "stated", spine_only=False)]
     if own and not any(s.kind == "space" for s in spaces):
-        return [Event(trigger, None, own, "stated")]
+        return [Event(trigger, None, own, "stated", link="in the word itself")]
     ours = [
         space
         for space in spaces
@@ -130,7 +137,7 @@ def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> li
     if spaces and not ours:
         return _pinched_inside(scene, trigger, spaces[-1])
     if ours:
-        return [Event(trigger, space, space.value, _strength(trigger, space)) for space in ours]
+        return [Event(trigger, space, space.value, _strength(trigger, space), link=link) for space in ours]
     following = scene.words[trigger.last + 1 : trigger.last + 1 + 1]
     if (
         following[:1] in (["it"], ["them"])
@@ -164,7 +171,7 @@ def _pinched_inside(scene: Scene, trigger: Mention, target: Mention) -> list[Eve
     if inside is None:
         return []
     spaces = [m for m in scene.of("space") if 0 < m.first - inside <= 4]
-    return [Event(trigger, spaces[0], spaces[0].value, "implied")] if spaces else []
+    return [Event(trigger, spaces[0], spaces[0].value, "implied", link="where the root is pressed")] if spaces else []
 
 
 _INSIDE = frozenset({"in", "within", "inside", "at"})
@@ -191,12 +198,20 @@ def _strength(trigger: Mention, space: Mention) -> Narrowing:
     return "stated" if space.kind == "space" or states else "implied"
 
 
-def spaces_of(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> list[Mention]:
+def _linked_spaces(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> tuple[list[Mention], str]:
+    """The spaces that a word is said of, and by which rule of linking."""
     left = _np_left(scene, trigger)
     right = _np_right(scene, trigger)
-    acted_on = right or (left if passive(scene, trigger) else [])
-    found = acted_on if is_verb(scene, trigger) else left or right
-    return found or _nearest_space(scene, trigger, triggers)
+    if is_verb(scene, trigger):
+        if right:
+            return right, "object of the verb"
+        if left and passive(scene, trigger):
+            return left, "subject of the passive"
+    elif left:
+        return left, "directly before"
+    elif right:
+        return right, "complement"
+    return _nearest_space(scene, trigger, triggers), "nearest in the clause"
 
 
 def is_verb(scene: Scene, trigger: Mention) -> bool:
@@ -435,7 +450,7 @@ def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) ->
             continue
         if space.first > opening.last and any(not _modifies(scene, p) for p in gap):
             continue
-        found.append(Event(opening, space, space.value, "stated", adequate=True))
+        found.append(Event(opening, space, space.value, "stated", adequate=True, link="called wide enough"))
     return found
 
 

@@ -9,7 +9,7 @@ import html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Assertion = Literal["affirmed", "negated", "uncertain", "historical"]
 Author = Literal["provider", "report", "ancillary"]
@@ -71,6 +71,15 @@ class Finding:
     detail: str = ""
 
 
+class Step(NamedTuple):
+    """One step of the reading: what was read, from which characters, by which rule of linking."""
+
+    role: Literal["section", "narrowing", "space", "region", "tissue", "assertion"]
+    rule: str
+    start: int
+    end: int
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """One statement about one space: is it narrow, where, by what, in which framing.
@@ -93,6 +102,7 @@ class Statement:
     levels: tuple[str, ...] = ()
     spine_only: bool = False
     by_code: bool = False
+    steps: tuple[Step, ...] = ()
 
     @property
     def author(self) -> Author:

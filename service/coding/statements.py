@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from service.coding.assertions import Said, as_assertion, hedges_of, is_negated, said_of, then_not_now
+from service.coding.assertions import Said, as_assertion, hedges_of, is_negated, said_by, said_of, then_not_now
 from service.coding.causes import abnormal, framing_covers, framings_of, tissue_findings, tissues_of
 from service.coding.events import Event, find_events, is_verb
 from service.coding.lexicon import Mention
-from service.coding.model import Assertion, Evidence, Finding, Passage, Statement
+from service.coding.model import Assertion, Evidence, Finding, Passage, Statement, Step
 from service.coding.places import place_findings, places_of, regions_joined, taken, without_parts
 from service.coding.scene import Place, Scene
 
@@ -24,12 +24,12 @@ def read_scene(scene: Scene, passage: Passage, heading: Sequence[Place]) -> tupl
         return _thickening(scene, passage, heading), []
     statements, aside = [], []
     for event in events:
-        said = _said(scene, event)
+        said, cue = _said(scene, event)
         assertion = as_assertion(said)
         if assertion is None:
             aside.append(Finding("set-aside", said, _evidence(scene, passage, event, (), "affirmed")))
         else:
-            statements.append(_statement(scene, passage, event, events, heading, assertion))
+            statements.append(_statement(scene, passage, event, events, heading, assertion, cue))
     return _without_repeats(_without_asides(statements)), aside
 
 
@@ -50,11 +50,12 @@ def _statement(
     events: Sequence[Event],
     heading: Sequence[Place],
     assertion: Assertion,
+    cue: Mention | None,
 ) -> Statement:
     places = without_parts(places_of(scene, event, events))
     used = places or list(heading)
     evidence = _evidence(scene, passage, event, places, assertion)
-    causes, listed, cause_uncertain = tissues_of(scene, passage, event, events)
+    tissues = tissues_of(scene, passage, event, events)
     space = _space_finding(passage, event, assertion)
     return Statement(
         assertion=assertion,
@@ -63,37 +64,62 @@ def _statement(
         space=space,
         regions=place_findings(used, passage),
         regions_joined=regions_joined(scene, places) if places else True,
-        causes=causes,
-        listed=listed,
-        framings=framings_of(scene, passage, event, events, causes),
-        cause_uncertain=cause_uncertain,
+        causes=tissues.causes,
+        listed=tissues.listed,
+        framings=framings_of(scene, passage, event, events, tissues.causes),
+        cause_uncertain=tissues.uncertain,
         levels=tuple(dict.fromkeys(label for place in used for label in place.labels)),
         spine_only=event.spine_only,
+        steps=(*_steps(scene, event, used, own_places=bool(places)), *tissues.steps, *_cue(cue, assertion)),
     )
 
 
-def _said(scene: Scene, event: Event) -> Said:
+def _steps(scene: Scene, event: Event, used: Sequence[Place], *, own_places: bool) -> Iterator[Step]:
+    """How the narrowing, its space and its place were read."""
+    section = scene.span.section
+    yield Step("section", section.name or "no heading", scene.span.start, scene.span.end)
+    trigger = event.trigger
+    yield Step("narrowing", "wide enough" if event.adequate else event.narrowing, trigger.start, trigger.end)
+    if event.space_value:
+        space = event.space or trigger
+        yield Step("space", event.link, space.start, space.end)
+    rule = "in the sentence" if own_places else "in force from before"
+    yield from (Step("region", rule, place.start, place.end) for place in used)
+
+
+_CUE_RULES: dict[Assertion, str] = {"negated": "denied by", "uncertain": "hedged by", "historical": "past by"}
+
+
+def _cue(cue: Mention | None, assertion: Assertion) -> tuple[Step, ...]:
+    return (Step("assertion", _CUE_RULES[assertion], cue.start, cue.end),) if cue and assertion in _CUE_RULES else ()
+
+
+def _said(scene: Scene, event: Event) -> tuple[Said, Mention | None]:
+    """How the event is meant, and the cue that says so."""
     trigger = event.trigger
     if event.adequate:
-        said = said_of(scene, trigger.first, trigger.last)
-        if said == "negated":
-            return "affirmed" if _denied_itself(scene, event) else "negated"
-        if said in ("affirmed", "uncertain", "historical"):
-            past = said == "historical" and not _WAS.isdisjoint(scene.words[: trigger.first])
-            return "before" if past or then_not_now(scene, trigger.first) else "negated"
-        return said
+        return _said_of_opening(scene, event)
+    verb = is_verb(scene, trigger)
     first = min(trigger.first, event.space.first) if event.space and event.space.last < trigger.first else trigger.first
-    said = said_of(scene, first, trigger.last, is_verb=is_verb(scene, trigger))
+    said, cue = said_by(scene, first, trigger.last, is_verb=verb)
     if said == "affirmed" and first != trigger.first:
-        said = said_of(scene, trigger.first, trigger.last, is_verb=is_verb(scene, trigger))
-    if (
-        said == "affirmed"
-        and event.space
-        and event.space.first > trigger.last
-        and is_negated(scene, trigger.first, event.space.last)
-    ):
-        return "negated"
-    return said
+        said, cue = said_by(scene, trigger.first, trigger.last, is_verb=verb)
+    if said == "affirmed" and event.space and event.space.first > trigger.last:
+        beyond = said_by(scene, trigger.first, event.space.last)
+        return beyond if beyond[0] == "negated" else (said, cue)
+    return said, cue
+
+
+def _said_of_opening(scene: Scene, event: Event) -> tuple[Said, Mention | None]:
+    """Of 'patent' and the like: the narrowing is denied, unless the openness itself is."""
+    trigger = event.trigger
+    said, cue = said_by(scene, trigger.first, trigger.last)
+    if said == "negated":
+        return ("affirmed", cue) if _denied_itself(scene, event) else ("negated", None)
+    if said in ("affirmed", "uncertain", "historical"):
+        past = said == "historical" and not _WAS.isdisjoint(scene.words[: trigger.first])
+        return ("before" if past or then_not_now(scene, trigger.first) else "negated"), None
+    return said, cue
 
 
 _WAS = frozenset({"was", "were", "had", "previously", "formerly", "initially"})
