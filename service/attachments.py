@@ -14,7 +14,7 @@ import logging
 import re
 import time
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 from pypdf import PdfReader, apply_configuration, get_configuration
 from pypdf.errors import PyPdfError
@@ -42,20 +42,28 @@ _LIMITS = {
 logging.getLogger("pypdf").setLevel(logging.CRITICAL + 1)  # what it warns of may quote the document
 
 
-def attachment_text(attachment: dict[str, Any]) -> tuple[str, str] | None:
-    """(text, HTML source or '') of an attachment; None when it holds no text that can be read."""
+class AttachmentText(NamedTuple):
+    """The words of an attachment, its HTML source where it has one, and whether they were taken out of RTF or PDF."""
+
+    text: str
+    markup: str = ""
+    extracted: bool = False
+
+
+def attachment_text(attachment: dict[str, Any]) -> AttachmentText | None:
+    """The words of an attachment; None when it holds no text that can be read."""
     raw = _decoded(attachment.get("data"))
     if raw is None:
         return None
     kind = str(attachment.get("contentType") or "text/plain").lower()
     if raw.startswith(b"%PDF-") or "pdf" in kind:
-        return _usable(_pdf_text(raw))
+        return _usable(_pdf_text(raw), extracted=True)
     if raw.startswith(b"{\\rtf") or "rtf" in kind:
-        return _usable(_rtf_text(raw))
+        return _usable(_rtf_text(raw), extracted=True)
     if not (kind.startswith("text/") or "html" in kind):
         return None
     source = _usable(_characters(raw, kind))
-    return (blank_markup(source[0]), source[0]) if source and "html" in kind else source
+    return AttachmentText(blank_markup(source.text), source.text) if source and "html" in kind else source
 
 
 def _decoded(data: object) -> bytes | None:
@@ -68,10 +76,10 @@ def _decoded(data: object) -> bytes | None:
         return None
 
 
-def _usable(text: str) -> tuple[str, str] | None:
+def _usable(text: str, *, extracted: bool = False) -> AttachmentText | None:
     """Text that is not empty, not too long, and for the most part no replacement characters."""
     readable = text.strip() and len(text) <= MAX_TEXT and text.count("�") <= len(text) // 10
-    return (text, "") if readable else None
+    return AttachmentText(text, extracted=extracted) if readable else None
 
 
 def _characters(raw: bytes, kind: str) -> str:

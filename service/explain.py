@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.assist import Answer, Judged
+from service.coding.lexicon import Lexicon
 from service.coding.model import (
     REQUIRED,
     Alternative,
@@ -28,6 +29,7 @@ from service.coding.model import (
     Question,
     Rule,
     RuleHit,
+    Step,
 )
 from service.coding.packs import FOREVER, Terminology
 
@@ -101,6 +103,7 @@ def _explain_condition(judged: Judged, letters: Letters, terminology: Terminolog
     print_block(console, "Suggestion", _suggestions(assessment, terminology))
     print_block(console, "Candidates", _candidates(assessment, terminology))
     print_block(console, "Elements", _elements(assessment.elements, letters))
+    print_block(console, "How it was read", _statements(assessment, letters, terminology.lexicon))
     print_block(console, "Questions to the provider", _questions(judged.query, letters) if judged.query else ())
     print_block(console, "Rules that fired", _rules(assessment.hits))
     print_block(console, "Not these codes", _alternatives(assessment.alternatives))
@@ -252,6 +255,28 @@ def _evidence(evidence: Iterable[Evidence], letters: Letters) -> Text:
     """The quotes, each with the letter of its text."""
     shown = dict.fromkeys((str(_quoted(one)), letters[_key(one.passage)]) for one in evidence if one.quote)
     return Text("\n").join(Text.assemble(quote, (f" {letter}", "dim")) for quote, letter in shown)
+
+
+def _statements(assessment: Assessment, letters: Letters, lexicon: Lexicon) -> Iterator[RenderableType]:
+    """Each statement on narrowing: the words and rules of linking that made it, its section, forgiven spelling."""
+    grid = _grid()
+    for reading in assessment.documentation.readings:
+        for statement in reading.statements:
+            told = Text.assemble(_quoted(statement.evidence), (f" {letters[_key(reading.passage)]}", "dim"))
+            for step in statement.steps:
+                told.append("\n").append_text(_step(step, reading.passage))
+            for written, read in lexicon.corrections(statement.evidence.quote):
+                told.append(f"\n  spelling   {clean(written)} read as {read}", style="dim")
+            grid.add_row(Text(statement.assertion, style=_WORD_STYLES.get(statement.assertion, "")), told)
+    if grid.row_count:
+        yield grid
+
+
+def _step(step: Step, passage: Passage) -> Text:
+    if step.role == "section":
+        return Text(f"  section    {clean(step.rule)}", style="dim")
+    words = _BLANKS.sub(" ", clean(_readable(passage, step.start, step.end))).strip()
+    return Text.assemble((f"  {step.role:11}", "dim"), f"“{words}”", (f" {step.rule}", "dim"))
 
 
 def _questions(query: Query, letters: Letters) -> Iterator[RenderableType]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from service.attachments import attachment_text, blank_markup
+from service.attachments import AttachmentText, attachment_text, blank_markup
 from service.coding.levels import find_levels
 from service.coding.lexicon import Lexicon
 from service.coding.model import (
@@ -32,7 +32,7 @@ from service.coding.sentences import Section, Span
 from service.concepts import Concepts, system_of
 
 Resource = Mapping[str, Any]
-_Attachments = dict[str, tuple[str, str] | None]
+_Attachments = dict[str, AttachmentText | None]
 COUNTED_REPORTS = frozenset({"final", "amended", "corrected", "appended"})
 INPATIENT = frozenset({"IMP", "ACUTE", "NONAC"})
 _NOT_PROVIDER = re.compile(
@@ -403,23 +403,22 @@ class _Record:
         report = entry.resource
         earlier = self._is_earlier(report)
         date, status = _effective(report), str(report.get("status") or "")
-        texts = [("DiagnosticReport.conclusion", str(report.get("conclusion") or ""), "")]
-        texts += [(expression, *text) for expression, text in self._forms[id(entry)].items() if text]
+        texts = [("DiagnosticReport.conclusion", AttachmentText(str(report.get("conclusion") or "")))]
+        texts += [(expression, text) for expression, text in self._forms[id(entry)].items() if text]
         for index, concept in enumerate(report.get("conclusionCode") or ()):
             texts += [
-                (expression, text, "")
+                (expression, AttachmentText(text))
                 for expression, text in _concept_texts(
                     concept, f"DiagnosticReport.conclusionCode[{index}]", skip_icd=True
                 )
             ]
             yield from self._coded(concept, entry, f"DiagnosticReport.conclusionCode[{index}]", "report")
-        if not any(text for _, text, _ in texts):
+        if not any(found.text for _, found in texts):
             texts = _narrative(report, "DiagnosticReport")
-        for expression, text, markup in texts:
+        for expression, (text, markup, extracted) in texts:
             if text:
-                yield read(
-                    Passage(text, entry.reference, expression, "report", date, status, earlier, markup), self.lexicon
-                )
+                passage = Passage(text, entry.reference, expression, "report", date, status, earlier, markup, extracted)
+                yield read(passage, self.lexicon)
 
     def _is_earlier(self, resource: Resource) -> bool:
         """Of another encounter than the one at hand."""
@@ -507,8 +506,8 @@ class _Record:
     def _document_passages(self, entry: Entry) -> Iterator[Passage]:
         document = entry.resource
         author: Author = "provider" if _document_by_provider(document) else "ancillary"
-        texts = [(expression, *text) for expression, text in self._contents[id(entry)].items() if text]
-        for expression, text, markup in texts or _narrative(document, "DocumentReference"):
+        texts = [(expression, text) for expression, text in self._contents[id(entry)].items() if text]
+        for expression, (text, markup, extracted) in texts or _narrative(document, "DocumentReference"):
             yield Passage(
                 text,
                 entry.reference,
@@ -518,6 +517,7 @@ class _Record:
                 str(document.get("docStatus") or ""),
                 self._is_earlier({"encounter": ((document.get("context") or {}).get("encounter") or [None])[0]}),
                 markup,
+                extracted,
             )
 
     @cached_property
@@ -584,10 +584,12 @@ def _full(value: Any) -> str | None:
     return date if date and len(date) == 10 else None
 
 
-def _narrative(resource: Resource, kind: str) -> list[tuple[str, str, str]]:
-    """The XHTML narrative as the last resort: (expression, text, markup) where the resource has no other words."""
+def _narrative(resource: Resource, kind: str) -> list[tuple[str, AttachmentText]]:
+    """The XHTML narrative as the last resort, where the resource has no other words."""
     markup = (resource.get("text") or {}).get("div")
-    return [(f"{kind}.text.div", blank_markup(markup), markup)] if isinstance(markup, str) and markup.strip() else []
+    if not isinstance(markup, str) or not markup.strip():
+        return []
+    return [(f"{kind}.text.div", AttachmentText(blank_markup(markup), markup))]
 
 
 def _date(value: Any) -> str | None:

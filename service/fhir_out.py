@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from service.coding.lexicon import Lexicon
 from service.coding.model import Assessment, Element, Evidence, Issue, Query, Question
 from service.coding.packs import Terminology
 
@@ -55,7 +56,7 @@ def assessment_part(assessment: Assessment, query: Query | None, terminology: Te
         inner = [part("concept", valueCodeableConcept=concept(suggestion.code, terminology, on))]
         inner += [part("rule", valueUri=f"{base_url}/rules/{rule}") for rule in suggestion.rules]
         inner += [part("note", valueString=note) for note in suggestion.notes]
-        inner += [evidence_part(e) for e in suggestion.evidence]
+        inner += [evidence_part(e, terminology.lexicon) for e in suggestion.evidence]
         parts.append(part("suggestion", part=inner))
     for candidate in assessment.candidates:
         parts.append(
@@ -77,7 +78,8 @@ def assessment_part(assessment: Assessment, query: Query | None, terminology: Te
                 ],
             )
         )
-    parts += [element_part(element) for element in assessment.elements]
+    parts += [element_part(element, terminology.lexicon) for element in assessment.elements]
+    parts += _extracted_texts(assessment)
     parts += [part("ask", valueCode=name) for name in (query.ask if query else assessment.ask)]
     if query:
         questionnaire = questionnaire_of(query, assessment)
@@ -116,7 +118,7 @@ def reason(assessment: Assessment) -> str:
     }[assessment.disposition]
 
 
-def element_part(element: Element) -> Json:
+def element_part(element: Element, lexicon: Lexicon) -> Json:
     values = [part("value", valueCoding={"system": ELEMENT_SYSTEM, "code": value}) for value in element.values]
     return part(
         "element",
@@ -124,12 +126,28 @@ def element_part(element: Element) -> Json:
             part("name", valueCode=element.name),
             part("status", valueCode=element.status),
             *values,
-            *(evidence_part(e) for e in element.evidence if e.quote),
+            *(evidence_part(e, lexicon) for e in element.evidence if e.quote),
         ],
     )
 
 
-def evidence_part(evidence: Evidence) -> Json:
+def _extracted_texts(assessment: Assessment) -> Iterator[Json]:
+    """The text that was taken out of a PDF or RTF, once for each attachment that is quoted: offsets count in it."""
+    quoted = [e for s in assessment.suggestions for e in s.evidence] + [
+        e for x in assessment.elements for e in x.evidence
+    ]
+    texts = {(e.passage.source, e.passage.expression): e.passage.text for e in quoted if e.passage.extracted}
+    for (source, expression), text in texts.items():
+        parts = [
+            part("source", valueReference={"reference": source}),
+            part("expression", valueString=expression),
+            part("content", valueString=text),
+        ]
+        yield part("text", part=parts)
+
+
+def evidence_part(evidence: Evidence, lexicon: Lexicon) -> Json:
+    """A quote with its place; `correction` says which misspelt words were read as which."""
     passage = evidence.passage
     parts = [
         part("quote", valueString=evidence.quote),
@@ -141,6 +159,9 @@ def evidence_part(evidence: Evidence) -> Json:
     if passage.date:
         parts.append(part("date", valueDate=passage.date))
     parts.append(part("assertion", valueCode=evidence.assertion))
+    for written, read in lexicon.corrections(evidence.quote):
+        inner = [part("written", valueString=written), part("read", valueString=read)]
+        parts.append(part("correction", part=inner))
     return part("evidence", part=parts)
 
 

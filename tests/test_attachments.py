@@ -12,7 +12,9 @@ import pytest
 from service import attachments
 from service.assist import Assist
 from service.attachments import attachment_text
+from service.coding.model import Evidence, Passage
 from service.envelope import open_envelope
+from service.fhir_out import assessment_part, evidence_part
 
 WORDS = "Ligamentum flavum hypertrophy narrows the neural canal at L4-L5."
 
@@ -78,7 +80,8 @@ def test_the_words_are_read_whatever_they_are_packed_in(raw: bytes, kind: str | 
 
 def test_the_pages_of_a_pdf_are_apart() -> None:
     found = attachment_text(attachment(pdf("No stenosis", "at L4-5"), "application/pdf"))
-    assert found == ("No stenosis\n\nat L4-5", "")
+    assert found is not None
+    assert (found.text, found.extracted) == ("No stenosis\n\nat L4-5", True)
 
 
 def test_rtf_characters_of_its_code_page_are_read() -> None:
@@ -112,7 +115,8 @@ def test_data_that_is_no_base64_has_no_text(data: object) -> None:
 def test_missing_padding_and_line_breaks_of_base64_are_forgiven() -> None:
     packed = base64.b64encode(WORDS.encode()).decode().rstrip("=")
     found = attachment_text({"contentType": "text/plain", "data": packed[:20] + "\r\n" + packed[20:]})
-    assert found == (WORDS, "")
+    assert found is not None
+    assert (found.text, found.extracted) == (WORDS, False)
 
 
 def test_a_pdf_with_too_many_pages_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,3 +196,25 @@ def test_the_narrative_is_left_alone_where_a_report_has_a_conclusion(assist: Ass
 def test_nothing_is_fetched_from_the_address_of_an_attachment(assist: Assist) -> None:
     form = {"contentType": "text/plain", "url": "http://127.0.0.1:9/never"}
     assert "DiagnosticReport.presentedForm[0].data" not in dict(texts(assisted(assist, report(presentedForm=[form]))))
+
+
+def test_the_text_of_a_pdf_is_given_once_with_the_quotes_that_count_in_it(assist: Assist) -> None:
+    answer = assisted(assist, report(presentedForm=[attachment(pdf(WORDS), "application/pdf")]))
+    [judged] = answer.judged
+    parts = assessment_part(judged.assessment, judged.query, assist.terminology, "http://x")["part"]
+    [given] = [part for part in parts if part["name"] == "text"]
+    values = {part["name"]: part.get("valueString") for part in given["part"]}
+    assert (values["expression"], values["content"]) == ("DiagnosticReport.presentedForm[0].data", WORDS)
+
+
+def test_no_text_is_given_where_offsets_count_in_what_was_sent(assist: Assist) -> None:
+    [judged] = assisted(assist, report(conclusion=WORDS)).judged
+    parts = assessment_part(judged.assessment, judged.query, assist.terminology, "http://x")["part"]
+    assert [part for part in parts if part["name"] == "text"] == []
+
+
+def test_a_forgiven_misspelling_stands_in_the_evidence(assist: Assist) -> None:
+    evidence = Evidence(Passage("severe canal steonsis", "Condition/c", "Condition.code.text"), 7, 21)
+    parts = evidence_part(evidence, assist.terminology.lexicon)["part"]
+    [correction] = [part["part"] for part in parts if part["name"] == "correction"]
+    assert [part["valueString"] for part in correction] == ["steonsis", "stenosis"]

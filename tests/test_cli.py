@@ -205,6 +205,22 @@ def test_explain_shows_the_record_and_what_it_came_to(tmp_path: Path, capsys: py
     assert "judged while charting" in shown
 
 
+def test_explain_shows_how_each_statement_was_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = "Assessment: possible canal steonsis at L4-5 due to ligamentum flavum hypertrophy"
+    main(["explain", written(tmp_path / "c.json", condition(words))])
+    shown = capsys.readouterr().out
+    for line in (
+        r"section +assessment",
+        r"narrowing +“steonsis” stated",
+        r"space +“canal” directly before",
+        r"region +“L4-5” in the sentence",
+        r"tissue +“ligamentum flavum hypertrophy” due to",
+        r"assertion +“possible” hedged by",
+        r"spelling +steonsis read as stenosis",
+    ):
+        assert re.search(line, shown), line
+
+
 def test_explain_is_plain_and_fits_in_100_columns_when_piped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -141,6 +141,14 @@ class Lexicon:
         """The words of a text as the lexicon writes them, with their offsets."""
         return self._spelling.read(text)
 
+    def corrections(self, text: str) -> list[tuple[str, str]]:
+        """(written, read) of each word of a text whose spelling was forgiven."""
+        tokens = self.tokens(text)
+        written = [text[start:end] for start, end in zip(tokens.starts, tokens.ends, strict=True)]
+        lowered = [word.lower().replace("’", "'") for word in written]
+        pairs = zip(written, lowered, tokens.words, strict=True)
+        return list(dict.fromkeys((w, read) for w, low, read in pairs if not low.startswith(read)))
+
     def find(self, text: str) -> list[Mention]:
         """All mentions of a text that is one sentence."""
         return self.find_all(text, [self.tokens(text)])[0]

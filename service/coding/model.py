@@ -31,7 +31,7 @@ class Passage:
     """A text of the record and where it stands; `author` says whose words they are.
 
     `markup` is the HTML source where there is one: `text` then is the same source with its tags blanked out, so that
-    offsets hold in both.
+    offsets hold in both. `extracted` is true where the text was taken out of a PDF or RTF: offsets count in it.
     """
 
     text: str = field(repr=False)
@@ -42,6 +42,7 @@ class Passage:
     status: str | None = None
     earlier_encounter: bool = False
     markup: str = field(default="", repr=False)
+    extracted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
