@@ -81,6 +81,8 @@ def _corrects(scene: Scene) -> bool:
 
 def _at_level(block: Block, statement: Statement) -> Statement:
     """Under 'L4-5:' the 'lumbar canal', and what is said of L4 or of its root, is that of L4-5."""
+    if not block.places or len(statement.levels) > 1:
+        return statement
     segments = [label for label in block.labels if "-" in label]
     part_of_it = len(statement.levels) == 1 and any(statement.levels[0] in label.split("-") for label in segments)
     regions = {region for place in block.places for region, _ in place.values}
@@ -105,7 +107,8 @@ def _under(block: Block, statement: Statement) -> Statement:
     statement = _at_level(block, statement)
     if statement.causes or statement.listed or statement.assertion == "negated" or statement.narrowing == "unstated":
         return statement
-    return statement if block.labels.isdisjoint(statement.levels) else replace(statement, listed=block.tissues)
+    here = block.tissues and not block.labels.isdisjoint(statement.levels)
+    return replace(statement, listed=block.tissues) if here else statement
 
 
 def _complete(statements: list[Statement], scene: Scene, passage: Passage, *, corrects: bool) -> None:
@@ -229,7 +232,10 @@ def _of_one_place(statements: Iterable[Statement]) -> list[Statement]:
     groups: dict[object, list[Statement]] = {}
     for statement in statements:
         groups.setdefault(_site_of(statement), []).append(statement)
-    return [replace(group[0], listed=_distinct(f for s in group for f in s.listed)) for group in groups.values()]
+    return [
+        group[0] if len(group) == 1 else replace(group[0], listed=_distinct(f for s in group for f in s.listed))
+        for group in groups.values()
+    ]
 
 
 def _distinct(tissues: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -243,7 +249,8 @@ def _at_its_levels(statement: Statement, by_level: Mapping[str, tuple[Finding, .
     """The impression's "canal stenosis at L4-5" has beside it what the findings told of L4-5."""
     if statement.causes or statement.listed or statement.assertion == "negated" or statement.narrowing == "unstated":
         return statement
-    return replace(statement, listed=tuple(f for level in statement.levels for f in by_level.get(level, ())))
+    told = tuple(f for level in statement.levels for f in by_level.get(level, ()))
+    return replace(statement, listed=told) if told else statement
 
 
 def _with_indicators(statement: Statement, bare: Sequence[Statement]) -> Statement:
