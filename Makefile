@@ -2,6 +2,7 @@
 # make test      set up what the tests need, then lint and run them all
 # make install   only set up; afterwards .venv/bin/coding-assist is the command
 # make lint      ruff and mypy
+# make scorecard write docs/SCORECARD.md: accuracy on the labelled texts
 # make wheel     sdist and wheel into dist/
 # make lock      rebuild the lock files from pyproject.toml; LOCK_FLAGS=--upgrade takes newer releases
 # make clean     remove what these commands made; the data under var/ stays
@@ -21,7 +22,7 @@ PIP_INSTALL_LOCKED = $(PIP_INSTALL) --require-hashes --only-binary=:all:
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --custom-compile-command "make lock" $(LOCK_FLAGS)
 
 .DELETE_ON_ERROR:
-.PHONY: help run test install lint wheel lock clean
+.PHONY: help run test install lint scorecard wheel lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -37,6 +38,9 @@ install: $(VENV)/.installed
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/mypy
+
+scorecard: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m tests.scorecard
 
 wheel: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m build --no-isolation --outdir dist
