@@ -179,10 +179,18 @@ def _answers(scene: Scene, cue: Mention, last: int, *, commas: bool = False) -> 
         near = len(words) <= 2 and "," not in words and word not in _ASK_FOR_A_SIGN
         asked = word not in _ASK_FOR_A_SIGN or _closes_clause(scene, cue)
         return near or (bool(words) and words[-1] in _PREDICATE_SIGNS and asked)
-    plain = "," not in words or not scene.same_clause(last, cue.first)
+    turns = [p for p in gap if scene.words[p] == "," and not _encloses_place(scene, p)]
+    plain = not turns or not scene.same_clause(last, cue.first)
     if commas:
         return plain or (_closes_clause(scene, cue) and _stands_alone(scene, last, cue))
     return plain
+
+
+def _encloses_place(scene: Scene, comma: int) -> bool:
+    """'..., pelvic region, is not present': one of the two commas around a place alone."""
+    behind, before = scene.place_at(comma + 1), scene.place_at(comma - 1)
+    opens = behind is not None and scene.words[behind.last + 1 : behind.last + 2] == [","]
+    return opens or (before is not None and before.first > 0 and scene.words[before.first - 1] == ",")
 
 
 _GOVERNED = frozenset({"narrowing", "mass-effect", "link", "adequate"})
@@ -249,7 +257,10 @@ def _past(scene: Scene, first: int, last: int) -> Mention | None:
 def _makes_past(scene: Scene, cue: Mention, first: int, last: int) -> bool:
     if cue.concept.scope == "after":
         return cue.last < first and not _cut_off(scene, cue, first)
-    closes = cue.first != cue.last or _closes_clause(scene, cue) or scene.words[cue.first - 1] in _PREDICATE_SIGNS
+    following = scene.words[cue.last + 1 : cue.last + 2]
+    dated = bool(following) and (following[0] == "in" or (len(following[0]) == 4 and following[0].isdigit()))
+    closes = cue.first != cue.last or dated or _closes_clause(scene, cue)
+    closes = closes or scene.words[cue.first - 1] in _PREDICATE_SIGNS
     return last < cue.first <= last + 12 and closes
 
 
@@ -274,6 +285,8 @@ def _operated_for(scene: Scene, first: int) -> Mention | None:
 def _cut_off(scene: Scene, cue: Mention, target: int) -> bool:
     """'s/p fusion 2015, canal stenosis at L4-5': a new noun phrase after the comma is not history."""
     commas = [p for p in range(cue.last + 1, target) if scene.words[p] in (",", ":")]
+    if commas and all(scene.words[p].isdigit() or scene.words[p] in ("/", ":") for p in range(cue.last + 1, commas[0])):
+        commas = commas[1:]  # 'Copied from 02/2023: severe stenosis'
     if scene.words[cue.first] in ("old", "former", "remote") and target - cue.last > 4:
         return True
     return bool(commas) and not any(scene.words[p] in ("and", "or") for p in range(commas[-1], target + 1))

@@ -353,7 +353,25 @@ def _nearest_space(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) 
         distance = len(gap) + (4 if after and trigger.value != "verb" else 0)
         if distance <= 14 and (best is None or distance < best[0]):
             best = (distance, space)
-    return [best[1]] if best else []
+    return [*_coordinated_before(scene, best[1]), best[1]] if best else []
+
+
+def _coordinated_before(scene: Scene, space: Mention) -> list[Mention]:
+    """'Neither the canal nor the exit foramina are narrowed': what is joined before the nearest one."""
+    found: list[Mention] = []
+    position, joined = space.first - 1, False
+    while position >= 0:
+        other = scene.at(position, ("space",))
+        if other and joined:
+            found.insert(0, other)
+            position, joined = other.first - 1, False
+            continue
+        word = scene.words[position]
+        joined = joined or word in ("and", "nor", "or")
+        if other or not (joined or word in ("the", "both", "exit") or scene.at(position, ("laterality", "severity"))):
+            break
+        position -= 1
+    return found
 
 
 def _belongs_to_next(scene: Scene, space: Mention, triggers: Sequence[Mention], trigger: Mention) -> bool:

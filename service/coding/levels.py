@@ -154,6 +154,8 @@ def _vertebrae(match: re.Match[str]) -> tuple[str, ...]:
         lower = ""
     if not match["lowerletter"] and upper and not lower and number.isdigit():
         lower = _next_region(letter, lower_number)
+        if not lower and "/" in (match["separator"] or ""):
+            return ()  # 'MRI L/S 1/14' is a date
     return _between(upper, lower)
 
 

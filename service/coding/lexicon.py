@@ -200,8 +200,19 @@ def _terms(
         exact = term.split()[0] if concept.exact_case else ""
         for written in product(*([word, f"{word}s"] if f"{word}s" in vocabulary else [word] for word in words)):
             channels = meant.setdefault(f" {' '.join(written)} ", {})
-            channels.setdefault(CHANNELS[concept.kind], []).append((concept, exact))
+            for channel in _channels(concept):
+                entries = channels.setdefault(channel, [])
+                if not any(known is concept for known, _ in entries):  # 'spur' and 'spurs' of one concept
+                    entries.append((concept, exact))
     return [tuple(_Term(c, tuple(e)) for c, e in channels.items()) for channels in meant.values()], list(meant)
+
+
+def _channels(concept: Concept) -> tuple[str, ...]:
+    """Cues that reach back do not hide those that reach forward: 'there is possible narrowing', 'narrowing is possible'."""
+    channel = CHANNELS[concept.kind]
+    if concept.kind == "not-negation":
+        return f"{channel}:after", f"{channel}:before"
+    return (f"{channel}:{concept.scope}",) if concept.scope else (channel,)
 
 
 def _words(term: str) -> list[str]:

@@ -39,7 +39,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
     by_level: dict[str, tuple[Finding, ...]] = {}
     block = Block()
     for laid_out, opened in zip(scenes, openings, strict=True):
-        is_finding = laid_out.span.section.is_finding
+        is_finding = _is_finding(laid_out)
         block = enter(block, laid_out, opened, several_blocks=several) if is_finding else Block()
         if not laid_out.mentions:
             continue
@@ -60,7 +60,28 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
             by_level |= dict.fromkeys(block.labels, block.tissues)
         if levels := levels_of(scene):
             recent.append(levels)
-    return Reading(passage, tuple(_shared_block_tissues(statements, by_level)), tuple(findings))
+    told = _shared_block_tissues(_without_asides(statements), by_level)
+    return Reading(passage, tuple(told), tuple(findings))
+
+
+def _without_asides(statements: Sequence[Statement]) -> list[Statement]:
+    """'Severe canal stenosis at C5-6. The cord is not compressed.' does not deny the narrowing."""
+    narrow = {_place_of(s) for s in statements if s.assertion == "affirmed" and s.narrowing == "stated"}
+    return [
+        s
+        for s in statements
+        if not (s.assertion == "negated" and s.narrowing == "implied" and s.regions and _place_of(s) in narrow)
+    ]
+
+
+def _place_of(statement: Statement) -> tuple[object, ...]:
+    return statement.space.value if statement.space else "", statement.levels, statement.region_values()
+
+
+def _is_finding(scene: Scene) -> bool:
+    """In its section, or where a comparison tells what is so now ('COMPARISON 2022: progression of ...')."""
+    section = scene.span.section
+    return section.is_finding or (section.counts == "brief" and scene.says("present") and scene.says("narrowing"))
 
 
 def _past(scene: Scene, passage: Passage) -> list[Statement]:

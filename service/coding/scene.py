@@ -231,7 +231,7 @@ def _has_neighbour(mention: Mention, others: Sequence[Mention], words: Sequence[
         return True
     near = [m for m in others if m.kind in kinds or (m.kind == "narrowing" and "narrowing-of" in kinds)]
     gaps = [words[m.last + 1 : mention.first] or words[mention.last + 1 : m.first] for m in near]
-    return any(len(gap) <= 2 and all(word in FILLERS for word in gap) for gap in gaps)
+    return any(len(gap) <= 2 and all(word in FILLERS or word in JOINERS for word in gap) for gap in gaps)
 
 
 def _clauses(scene: Scene) -> list[int]:
