@@ -22,7 +22,7 @@ KNOWN: dict[str, str] = {
     "AUTH": "none or jwt",
     "ALLOW_INSECURE": "1 to serve without authentication on an address that is not this machine's own",
 }
-_REVERSE_DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
+_REVERSE_DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]++)++")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 

@@ -166,7 +166,8 @@ _PREDICATE_SIGNS = frozenset({":", "-", "is", "are", "–", "=", "("})
 
 def _answers(scene: Scene, cue: Mention, last: int, *, commas: bool = False) -> bool:
     """A cue behind what it governs: 'stenosis is not seen', 'stenosis: none', '..., questionable'."""
-    if not _in_reach(scene, cue, last) or cue.first - last > _AFTER_REACH + (6 if commas else 0):
+    further = 6 if commas or cue.first != cue.last else 0
+    if not _in_reach(scene, cue, last) or cue.first - last > _AFTER_REACH + further:
         return False
     gap = range(last + 1, cue.first)
     if any(m.first in gap and m.kind in _GOVERNED and m.value != "because" for m in scene.mentions):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from service.coding.assertions import said_of
-from service.coding.causes import abnormal, surgery_value, tissue_findings
+from service.coding.causes import abnormal, framing_covers, surgery_value, tissue_findings
 from service.coding.dates import find_dates
 from service.coding.events import passive
 from service.coding.lexicon import Mention
@@ -206,6 +206,7 @@ def abnormal_tissues(scene: Scene, passage: Passage) -> tuple[Finding, ...]:
         for t in scene.of("tissue")
         if (not t.concept.anatomy or abnormal(scene, t))
         and not (t.concept.modifier and not abnormal(scene, t))
+        and not framing_covers(scene, t)
         and said_of(scene, t.first, t.last) == "affirmed"
     ]
     return tissue_findings(found, passage)

@@ -53,7 +53,7 @@ def enter(block: Block, scene: Scene, opened: Opening, *, several_blocks: bool) 
 
 def leave(block: Block, scene: Scene, passage: Passage, opened: Opening, *, spoke: bool) -> Block:
     """What a sentence leaves for the next: the levels of its finding, and tissues that it names without a narrowing."""
-    tissues = () if spoke or not scene.says("tissue") else beside.abnormal_tissues(scene, passage)
+    tissues = beside.abnormal_tissues(scene, passage) if scene.says("tissue") else ()
     levels = levels_of(scene)
     if not levels or opened[0]:
         return replace(block, tissues=block.tissues + tissues) if tissues else block

@@ -37,13 +37,10 @@ def tissues_of(scene: Scene, passage: Passage, event: Event, events: Sequence[Ev
     """The tissues of one event: linked by words, or merely beside it (POLICY section 2.6)."""
     if event.adequate or not scene.says("tissue"):
         return Tissues()
-    named = [
-        t
-        for t in scene.of("tissue")
-        if scene.same_clause(t.first, event.trigger.first)
-        and not _named_away(scene, t)
-        and not is_negated(scene, t.first, t.last)
-    ]
+    present = [t for t in scene.of("tissue") if not _named_away(scene, t) and not is_negated(scene, t.first, t.last)]
+    named = [t for t in present if scene.same_clause(t.first, event.trigger.first)]
+    if not named:
+        named = _of_silent_clauses(scene, present, events)
     rules = {t: rule for t in named if (rule := _link(scene, t, event, events))}
     joined = [t for t in named if t not in rules and any(_joined_to(scene, t, cause) for cause in rules)]
     rules |= dict.fromkeys(joined, "joined to a cause")
@@ -58,6 +55,14 @@ def tissues_of(scene: Scene, passage: Passage, event: Event, events: Sequence[Ev
     uncertain = any(hedges_cause_only(scene, event.last, t.first, t.last) for t in linked)
     steps = [Step("tissue", rules.get(t, "beside it"), t.start, t.end) for t in (*linked, *others)]
     return Tissues(tissue_findings(linked, passage), tissue_findings(others, passage), uncertain, tuple(steps))
+
+
+def _of_silent_clauses(scene: Scene, tissues: Sequence[Mention], events: Sequence[Event]) -> list[Mention]:
+    """'Scar tethers the root; the recess is narrowed': tissues of a clause that says nothing of a space itself."""
+    spoken = {scene.clauses[e.trigger.first] for e in events}
+    return [
+        t for t in tissues if scene.clauses[t.first] not in spoken and (not t.concept.anatomy or abnormal(scene, t))
+    ]
 
 
 def _tied_to_another(scene: Scene, mention: Mention, event: Event, events: Sequence[Event]) -> bool:
@@ -179,12 +184,14 @@ def _follows_because(scene: Scene, tissue: Mention, event: Event) -> bool:
 
 def _link_governs(scene: Scene, link: Mention, tissue: Mention) -> bool:
     """Between 'due to' and the tissue stand only modifiers and tissues that are joined to it."""
-    position = link.last + 1
+    position, strange = link.last + 1, 0
     while position < tissue.first:
         inner = scene.at(position, ("tissue", "pathology", "severity", "laterality", "framing", "hedge"))
         word, place = scene.words[position], scene.place_at(position)
         if not inner and word not in _LINK_GAP and not word.endswith("ed") and not place:
-            return False
+            strange += 1
+            if strange > 1 or not word.isalpha() or word in _NO_ADJECTIVE or word in FILLERS:
+                return False
         if word in _STOPS - {"plus"} and not _together(scene, position):
             return False
         if (
@@ -195,6 +202,15 @@ def _link_governs(scene: Scene, link: Mention, tissue: Mention) -> bool:
             return False
         position = (inner.last if inner else place.last if place else position) + 1
     return True
+
+
+# Words of which one may not stand between 'due to' and its tissue; any other may be an adjective ('soft', 'uncinate').
+_NO_ADJECTIVE = frozenset(
+    (
+        "but for as if not no nor so then than when where while although however since because after before during "
+        "stenosis narrowing canal foramen patient pain history she he they we i which who what"
+    ).split()
+)
 
 
 def _names_the_tissue(scene: Scene, place: Place, tissue: Mention) -> bool:

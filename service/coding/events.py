@@ -170,7 +170,7 @@ def _pinched_inside(scene: Scene, trigger: Mention, target: Mention) -> list[Eve
     inside = next((p for p in range(start, min(start + 3, len(scene.words))) if scene.words[p] in _INSIDE), None)
     if inside is None:
         return []
-    spaces = [m for m in scene.of("space") if 0 < m.first - inside <= 4]
+    spaces = [m for m in scene.of("space") if 0 < m.first - inside <= 6]
     return [Event(trigger, spaces[0], spaces[0].value, "implied", link="where the root is pressed")] if spaces else []
 
 

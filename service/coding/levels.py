@@ -55,7 +55,7 @@ _SEPARATOR = r"(?:\s?[-–—/]\s?|\s?&\s?|\s(?:dash|hyphen|slash|to|through|thr
 LEVEL = re.compile(
     rf"(?<![A-Za-z0-9.])(?:"
     rf"(?P<whole>(?:[Oo]cciput|[Oo]cc|[Oo]c|O|C ?0))(?:\s?[-–—/]\s?|\s+(?:to|on)\s+)(?:[Cc] ?-?1|[Aa]tlas)"
-    rf"|(?P<letter>{_LETTER})[ -]?(?P<upper>{_NUMBER})"
+    rf"|(?P<letter>{_LETTER})(?P<upper>[ -]{_NUMBER}|[0-9]{{1,2}})"
     rf"(?:(?P<separator>{_SEPARATOR}|\s(?=(?:[CcTtDdLlSs]\s)?(?i:{'|'.join(_SPOKEN)})))(?P<lowerletter>{_LETTER}?)\s?-?(?P<lower>{_NUMBER})|(?P<glued>[LlSsTtDd])(?P<gluednumber>[0-9]{{1,2}}))?"
     rf")(?:(?=[,;:.)\]\s/&+<>→=-]|$)|(?![0-9A-Za-z]))"
 )
@@ -144,7 +144,7 @@ def _level(text: str, match: re.Match[str]) -> Level | None:
 
 
 def _vertebrae(match: re.Match[str]) -> tuple[str, ...]:
-    letter, number = match["letter"].upper().replace("D", "T"), _digits(match["upper"])
+    letter, number = match["letter"].upper().replace("D", "T"), _digits(match["upper"].lstrip(" -"))
     if match["lower"] is None and match["glued"] is None:
         return _single(letter, number)
     lower_letter = (match["lowerletter"] or match["glued"] or letter).upper().replace("D", "T")

@@ -208,7 +208,7 @@ def _terms(
 
 
 def _channels(concept: Concept) -> tuple[str, ...]:
-    """Cues that reach back do not hide those that reach forward: 'there is possible narrowing', 'narrowing is possible'."""
+    """Cues that reach back do not hide those that reach forward: in 'is possible narrowing' the narrowing is."""
     channel = CHANNELS[concept.kind]
     if concept.kind == "not-negation":
         return f"{channel}:after", f"{channel}:before"

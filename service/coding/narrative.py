@@ -9,7 +9,7 @@ denied, hedged, past or somebody else's (section 4). A level heading ("L4-5: ...
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from service.coding import beside
@@ -70,7 +70,9 @@ def _without_asides(statements: Sequence[Statement]) -> list[Statement]:
     return [
         s
         for s in statements
-        if not (s.assertion == "negated" and s.narrowing == "implied" and s.regions and _place_of(s) in narrow)
+        if s.assertion != "negated"
+        or s.narrowing != "implied"
+        or (_place_of(s) not in narrow if s.regions else not any(place[0] == _place_of(s)[0] for place in narrow))
     ]
 
 
@@ -237,8 +239,9 @@ def _shared_block_tissues(
     bare = _of_one_place(s for s in statements if s.narrowing == "unstated")
     narrow = _of_one_place(s for s in statements if s.narrowing != "unstated")
     joined = {_site_of(b) for b in bare if any(_beside(n, b) for n in narrow)}
+    settled = {spot for s in statements if s.causes for spot in _spots(s)}
     return [
-        _at_its_levels(_with_indicators(s, bare), by_level)
+        _at_its_levels(_with_indicators(s, bare), by_level, settled)
         for s in statements
         if s.narrowing != "unstated" or _site_of(s) not in joined
     ]
@@ -266,8 +269,16 @@ def _distinct(tissues: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(found.values())
 
 
-def _at_its_levels(statement: Statement, by_level: Mapping[str, tuple[Finding, ...]]) -> Statement:
-    """The impression's "canal stenosis at L4-5" has beside it what the findings told of L4-5."""
+def _spots(statement: Statement) -> Iterator[tuple[str, str]]:
+    return ((statement.space.value if statement.space else "", level) for level in statement.levels)
+
+
+def _at_its_levels(
+    statement: Statement, by_level: Mapping[str, tuple[Finding, ...]], settled: Container[tuple[str, str]]
+) -> Statement:
+    """The impression's "canal stenosis at L4-5" has beside it what the findings of L4-5 told without a cause."""
+    if any(spot in settled for spot in _spots(statement)):
+        return statement
     if statement.causes or statement.listed or statement.assertion == "negated" or statement.narrowing == "unstated":
         return statement
     told = tuple(f for level in statement.levels for f in by_level.get(level, ()))

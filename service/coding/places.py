@@ -86,7 +86,9 @@ def _trailing(scene: Scene, free: Sequence[Place], event: Event) -> list[Place]:
     """A clause of places only ('...of head region; cervical region') belongs to the clause before."""
     clause = scene.clauses[event.trigger.first]
     before = [place for place in free if scene.clauses[place.first] < clause]
-    if before or any(scene.clauses[m.first] == clause + 1 for m in scene.of("narrowing", "mass-effect", "tissue")):
+    if before or any(
+        scene.clauses[m.first] == clause + 1 for m in scene.of("narrowing", "mass-effect", "tissue", "space")
+    ):
         return before
     return [place for place in free if scene.clauses[place.first] == clause + 1]
 

@@ -234,10 +234,15 @@ def _has_neighbour(mention: Mention, others: Sequence[Mention], words: Sequence[
     return any(len(gap) <= 2 and all(word in FILLERS or word in JOINERS for word in gap) for gap in gaps)
 
 
+def _turns(scene: Scene, contrast: Mention) -> bool:
+    """Not in 'is otherwise capacious', nor in 'while living in Ohio'."""
+    following = scene.words[contrast.last + 1] if contrast.last + 1 < len(scene.words) else ""
+    return not (contrast.first and scene.words[contrast.first - 1] in BE) and not following.endswith("ing")
+
+
 def _clauses(scene: Scene) -> list[int]:
     """A clause number for each word; contrast words, semicolons and ', there is' begin a new one."""
-    # 'The canal is otherwise capacious' goes on with its own subject.
-    contrasts = {m.first for m in scene.of("contrast") if not m.first or scene.words[m.first - 1] not in BE}
+    contrasts = {m.first for m in scene.of("contrast") if _turns(scene, m)}
     numbers, current, before = [], 0, ""
     for position, word in enumerate(scene.words):
         if word == ";" or position in contrasts or (word in CLAUSE_STARTERS and before in (",", "and")):

@@ -1,0 +1,233 @@
+"""The grammar of reports, rule by rule: what a few words mean for space, place, cause and certainty.
+
+Each case is one rule in words of our own; the labelled texts of tests/data show how often the rules are right together.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.coding.lexicon import Lexicon
+from service.coding.model import Passage, Reading
+from service.coding.narrative import read
+from service.coding.packs import Terminology, load_terminology
+from service.shipped import terminology_dir
+
+KNOWLEDGE = load_terminology(terminology_dir())
+
+
+@pytest.fixture(scope="module")
+def lexicon() -> Lexicon:
+    return KNOWLEDGE.lexicon
+
+
+def reading(text: str, lexicon: Lexicon) -> Reading:
+    return read(Passage(text, "DiagnosticReport/r", "DiagnosticReport.conclusion", "report", "2026-11-01"), lexicon)
+
+
+def told(text: str, lexicon: Lexicon) -> list[str]:
+    """Each statement on narrowing as 'place space assertion', with a '!' where it is only implied."""
+    found = []
+    for s in reading(text, lexicon).statements:
+        if s.narrowing != "unstated":
+            place = "+".join(s.levels or s.region_values()) or "-"
+            space = s.space.value if s.space else "-"
+            found.append(f"{place} {space} {s.assertion}{'!' if s.narrowing == 'implied' else ''}")
+    return found
+
+
+def causes(text: str, lexicon: Lexicon) -> list[str]:
+    """The causes of each statement, linked ones bare and those merely beside it in brackets."""
+    found = []
+    for s in reading(text, lexicon).statements:
+        if s.narrowing != "unstated":
+            beside = [f"({value})" for value in s.tissue_values(linked=False)]
+            found.append(" ".join([*s.tissue_values(linked=True), *beside]))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "expected"),
+    [
+        ("a level as a heading", "L4-5: severe canal stenosis.", ["L4-L5 canal affirmed"]),
+        ("levels run together", "canal stenosis at L45 and C56", ["L4-L5+C5-C6 canal affirmed"]),
+        ("one vertebra on another", "stenosis of the canal at L4 on L5", ["L4-L5 canal affirmed"]),
+        ("dorsal levels", "canal narrowed at D11-12", ["T11-T12 canal affirmed"]),
+        ("a range", "canal stenosis from L3 to L5", ["L3-L4+L4-L5 canal affirmed"]),
+        ("dictated levels", "canal stenosis at l three dash four period no other finding", ["L3-L4 canal affirmed"]),
+        ("occiput to atlas", "narrowing of the canal at C0-C1", ["C0-C1 canal affirmed"]),
+        ("the foramen magnum is the canal at the head", "foramen magnum stenosis, C1 arch intact",
+         ["head canal affirmed"]),
+        ("a sequence is no level", "T2-weighted images show cervical canal stenosis", ["cervical canal affirmed"]),
+        ("w/o behind a level", "canal stenosis L3-4 w/ claudication", ["L3-L4 canal affirmed"]),
+        ("a date is no level", "MRI L/S 1/14: canal stenosis at L4-5", ["L4-L5 canal affirmed"]),
+        ("exit canals are foramina", "Both exit neural canals are narrowed at C5-6", ["C5-C6 foramen affirmed"]),
+        ("a recess is the canal", "narrowed right lateral recess at L4-5", ["L4-L5 canal affirmed"]),
+        ("pressure implies", "L4-5 disc indents the thecal sac", ["L4-L5 canal affirmed!"]),
+        ("a root pressed in its foramen", "disc compressing the L4 root inside the L4-5 foramen",
+         ["L4-L5 foramen affirmed!"]),
+        ("a root pressed nowhere", "disc compressing the L5 root", []),
+        ("touched is not narrowed", "L4-5: bulge touching the L5 roots without displacing them", []),
+        ("levels in a list of spaces", "encroachment of the C3-4 and C4-5 foramina", ["C3-C4+C4-C5 foramen affirmed"]),
+        ("two objects of one verb", "narrows the canal to 8 mm and both foramina at L4-5",
+         ["L4-L5 canal affirmed", "L4-L5 foramen affirmed"]),
+        ("joined verbs keep their objects", "L4-5: bulge compressing the thecal sac and narrowing both neural foramina",
+         ["L4-L5 canal affirmed!", "L4-L5 foramen affirmed"]),
+        ("joined subjects", "Neither the canal nor the exit foramina are narrowed",
+         ["- canal negated", "- foramen negated"]),
+        ("wide enough", "C4-5: canal capacious, foramina patent",
+         ["C4-C5 canal negated", "C4-C5 foramen negated"]),
+        ("a denial does not turn what follows", "C3-4: no canal stenosis, foramina patent",
+         ["C3-C4 canal negated", "C3-C4 foramen negated"]),
+        ("openness denied", "The canal is not patent at C5-6", ["C5-C6 canal affirmed"]),
+        ("decompressed and wide", "L4-5: canal well decompressed and widely patent", ["L4-L5 canal negated"]),
+        ("ok in a hurry", "L3-4 canal ok", ["L3-L4 canal negated"]),
+        ("without contrast", "MRI lumbar w/o done today: canal stenosis L4-5", ["L4-L5 canal affirmed"]),
+        ("nothing to suggest", "Nothing to suggest canal narrowing", ["- canal negated"]),
+        ("denied around an apposition", "Stenosis of the neural canal, pelvic region, is not present",
+         ["pelvic canal negated"]),
+        ("hedged before", "There is possible foraminal narrowing at C6-7", ["C6-C7 foramen uncertain"]),
+        ("hedged behind", "canal stenosis L4-5 suspected clinically", ["L4-L5 canal uncertain"]),
+        ("hedged in brackets only", "severe canal stenosis with cord signal change (edema vs myelomalacia)",
+         ["- canal affirmed"]),
+        ("the earlier state denied", "In 2019 the canal was normal; now there is canal stenosis at L3-4",
+         ["L3-L4 canal affirmed"]),
+        ("what an operation was for", "s/p laminectomy 2018 for lumbar canal stenosis", ["lumbar canal historical"]),
+        ("copied forward", 'Copied from 02/2023: "severe canal stenosis L3-4"', ["L3-L4 canal historical"]),
+        ("a risk", "Consent covers bleeding, recurrent canal stenosis, infection", []),
+        ("hearsay", "was told by a chiropractor that he had spinal stenosis", []),
+        ("a plan", "Referred for evaluation of canal stenosis", []),
+        ("a test by name", "cervical compression and foraminal compression tests negative", []),
+        ("another organ's foramen", "greater sciatic foramen unremarkable", []),
+        ("except at", "The canal is adequate except at L4-5, where a thick ligament narrows it",
+         ["- canal negated", "L4-L5 canal affirmed"]),
+        ("an aspect keeps the level", "L3-4  Disc: bulge.  Canal: moderate stenosis.  Foramina: patent.",
+         ["L3-L4 canal affirmed", "L3-L4 foramen negated"]),
+        ("both levels", "Bulges at L3-4 and L4-5. Foramina are open at both levels.", ["L3-L4+L4-L5 foramen negated"]),
+        ("a part of the level", "L5-S1: the S1 root passes a narrowed lateral recess.", ["L5-S1 canal affirmed"]),
+        ("a comparison ends with its line", "COMPARISON: none\nAt L4-5 the canal is narrowed.",
+         ["L4-L5 canal affirmed"]),
+        ("an indication asks", "INDICATION: canal stenosis at L4-5?\nFINDINGS: normal.", []),
+        ("a plan ends with its paragraph", "Plan: listed for surgery\n\nMRI shows canal stenosis at C4-5.",
+         ["C4-C5 canal affirmed"]),
+        ("an unknown heading in capitals", "SOCIAL HISTORY: smoker. COURSE: MRI showed canal stenosis at L2-3.",
+         ["L2-L3 canal affirmed"]),
+        ("an addendum corrects", "No stenosis of the canal at L4-5.\nADDENDUM: canal stenosis at L4-5.",
+         ["L4-L5 canal affirmed"]),
+        ("a transcription error is taken back", 'states "no foraminal stenosis". This is a transcription error.', []),
+        ("pressure denied beside a narrowing", "Canal stenosis at C5-6. The cord is not compressed.",
+         ["C5-C6 canal affirmed"]),
+        ("misspelt", "severe canal steonsis and forminal narowing at L4-5",
+         ["L4-L5 canal affirmed", "L4-L5 foramen affirmed"]),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_which_space(rule: str, text: str, expected: list[str], lexicon: Lexicon) -> None:
+    assert told(text, lexicon) == expected, rule
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "expected"),
+    [
+        ("due to", "canal stenosis due to ligamentum flavum hypertrophy", ["connective"]),
+        ("the subject narrows", "a thick ligamentum flavum narrows the canal", ["connective"]),
+        ("merely beside", "canal stenosis, ligamentum flavum hypertrophy", ["(connective)"]),
+        ("an adjective between", "foramen narrowed by soft disc at C7-T1", ["disc"]),
+        ("each its own", "canal stenosis from a disc bulge and foraminal stenosis from uncinate spurs",
+         ["disc", "osseous"]),
+        ("part of another's name", "narrowing of the canal from facet subluxation", ["subluxation"]),
+        ("a ligament that bulges is no disc", "the bulging ligamentum flavum narrows the canal", ["connective"]),
+        ("ossified is bone", "canal stenosis from ossified ligamentum flavum at T9-10", [""]),
+        ("calcified is ligament", "canal stenosis from calcified ligamentum flavum", ["connective"]),
+        ("of the level block", "L4-5: Ligamentum flavum is thick. The canal is narrowed.", ["(connective)"]),
+        ("of the findings", "L4-5: Ligamentum flavum is thick.\nIMPRESSION: canal stenosis at L4-5.", ["(connective)"]),
+        ("of a clause that is silent", "scar about the root; the lateral recess is narrowed", ["(connective)"]),
+        ("denied", "canal stenosis, no ligamentum flavum hypertrophy", [""]),
+    ],
+)  # fmt: skip
+def test_which_tissue_narrows(rule: str, text: str, expected: list[str], lexicon: Lexicon) -> None:
+    assert causes(text, lexicon) == expected, rule
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("knee jerk absent on the left", {"reflex-change"}),
+        ("strength 4/5 in the EHL", {"weakness"}),
+        ("reduced light touch over the thumb", {"paresthesia"}),
+        ("gait is wide-based", {"gait"}),
+        ("Hoffmann positive", {"long-tract-signs"}),
+        ("saddle numbness", {"saddle-numbness"}),
+        ("denies weakness, no numbness", set()),
+        ("the L5 root is compressed", {"root-compression"}),
+        ("disc flattens the cord", {"cord-compression"}),
+        ("T2 hyperintensity within the cord", {"cord-signal-change"}),
+    ],
+)
+def test_neurological_findings_are_read_affirmed_only(text: str, expected: set[str], lexicon: Lexicon) -> None:
+    found = {f.value for f in reading(text, lexicon).of("function") if f.assertion == "affirmed"}
+    assert found == expected
+
+
+def test_care_that_was_given_is_apart_from_care_that_is_planned(lexicon: Lexicon) -> None:
+    found = reading("Failed 6 weeks of physical therapy.\nPLAN: epidural steroid injection", lexicon)
+    assert {f.value for f in found.of("care")} == {"physical-therapy"}
+    assert {f.value for f in found.of("care.planned")} == {"injection"}
+
+
+@pytest.mark.parametrize(
+    ("text", "dates"),
+    [
+        ("MRI 11/3/2026 shows stenosis", ["2026-11-03"]),
+        ("MRI of 3 November 2026", ["2026-11-03"]),
+        ("MRI today: stenosis", ["2026-11-01"]),
+        ("MRI ordered for 11/3/2026", []),
+    ],
+)
+def test_when_it_was_imaged(text: str, dates: list[str], lexicon: Lexicon) -> None:
+    assert [f.value for f in reading(text, lexicon).of("imaging.date")] == dates
+
+
+# --- what is no report --------------------------------------------------------------------------------------------
+
+HOSTILE = {
+    "one letter": "a" * 1_000_000,
+    "blanks": " \n" * 200_000,
+    "one sentence of levels": "L4-5 " * 20_000,
+    "one sentence of narrowings": "stenosis, " * 20_000,
+    "cues without end": "no " * 50_000,
+    "near misses": " ".join(f"steno{chr(97 + n % 26)}{chr(97 + n // 26 % 26)}is" for n in range(10_000)),
+    "nul and bidi": "\x00\u202estenosis of the canal\u202c\x00 " * 5_000,
+    "scripts": "stenosis каналу 管狭窄 قناة " * 5_000,
+    "brackets": "(" * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_is_no_report_is_read_in_bounded_time_and_quoted_exactly(name: str, lexicon: Lexicon) -> None:
+    text, begun = HOSTILE[name], time.process_time()
+    statements = reading(text, lexicon).statements
+    assert time.process_time() - begun < 30  # it ends; no measure of speed
+    assert all(text[s.evidence.start : s.evidence.end] == s.evidence.quote for s in statements)
+
+
+WORDS = st.sampled_from(
+    "no possible canal stenosis foraminal narrowing L4-5 at due to ligamentum flavum thick . , ; : \n is patent "
+    "(edema vs ) history of and nor without MRI 11/3/2026 [ ] \x00 \u202e é 管".split(" ")
+)
+
+
+@given(st.lists(WORDS, max_size=40).map(" ".join))
+@settings(max_examples=150, deadline=None)
+def test_any_mixture_of_words_is_read_with_exact_offsets(text: str) -> None:
+    for statement in reading(text, KNOWLEDGE.lexicon).statements:
+        evidence = statement.evidence
+        assert 0 <= evidence.start < evidence.end <= len(text)
+        assert all(0 <= step.start <= step.end <= len(text) for step in statement.steps)
+
+
+def test_terms_of_a_site_are_found_with_those_that_are_shipped(terminology: Terminology) -> None:
+    assert told("canal stenosis", terminology.lexicon) == ["- canal affirmed"]
