@@ -179,6 +179,25 @@ def test_care_that_was_given_is_apart_from_care_that_is_planned(lexicon: Lexicon
 
 
 @pytest.mark.parametrize(
+    ("text", "quote", "detail"),
+    [
+        ("Failed 6 weeks of PT.", "Failed 6 weeks of PT", "failed, 6 weeks"),
+        (
+            "Chiropractic care x 10 visits without relief",
+            "Chiropractic care x 10 visits without relief",
+            "failed, 10 visits",
+        ),
+        ("Gabapentin helped for two months", "Gabapentin helped for two months", "partial, two months"),
+        ("Takes ibuprofen", "ibuprofen", ""),
+    ],
+)
+def test_care_is_quoted_with_its_duration_and_response(text: str, quote: str, detail: str, lexicon: Lexicon) -> None:
+    [care] = reading(text, lexicon).of("care")
+    assert care.evidence is not None
+    assert (care.evidence.quote, care.detail) == (quote, detail)
+
+
+@pytest.mark.parametrize(
     ("text", "dates"),
     [
         ("MRI 11/3/2026 shows stenosis", ["2026-11-03"]),

@@ -8,6 +8,7 @@ from service.coding.assertions import said_of
 from service.coding.causes import abnormal, framing_covers, surgery_value, tissue_findings
 from service.coding.dates import find_dates
 from service.coding.events import passive
+from service.coding.levels import SPOKEN
 from service.coding.lexicon import Mention
 from service.coding.model import Evidence, Finding, Passage
 from service.coding.scene import FILLERS, Scene
@@ -165,9 +166,33 @@ def _care(scene: Scene, passage: Passage) -> Iterator[Finding]:
     for mention in scene.of("care"):
         said = said_of(scene, mention.first, mention.last)
         if said in ("affirmed", "historical") and not to_come:
-            yield _finding("care", mention.value, mention, passage)
+            yield _given(scene, mention, passage)
         elif said not in ("negated", "other"):
             yield _finding("care.planned", mention.value, mention, passage)
+
+
+def _given(scene: Scene, care: Mention, passage: Passage) -> Finding:
+    """A treatment with how long and with what success: 'failed 6 weeks of PT', '10 visits without relief'."""
+    first, last, told = care.first, care.last, list[str]()
+    for response in scene.of("response"):
+        if scene.same_clause(response.first, care.first) and _words_apart(response, care) <= 6:
+            first, last = min(first, response.first), max(last, response.last)
+            told.append(response.value)
+    for p in range(max(0, care.first - 6), min(len(scene.words) - 1, care.last + 6)):
+        if scene.words[p + 1] in _PERIODS and (scene.words[p][0].isdigit() or scene.words[p] in SPOKEN):
+            first, last = min(first, p), max(last, p + 1)
+            told.append(f"{scene.words[p]} {scene.words[p + 1]}")
+    evidence = Evidence(passage, scene.starts[first], scene.ends[last])
+    return Finding("care", care.value, evidence, detail=", ".join(dict.fromkeys(told)))
+
+
+_PERIODS = frozenset(
+    "day days week weeks wk wks month months mo mos year years yr yrs visit visits session sessions".split()
+)
+
+
+def _words_apart(one: Mention, other: Mention) -> int:
+    return max(one.first - other.last, other.first - one.last)
 
 
 def _framing(scene: Scene, passage: Passage) -> Iterator[Finding]:

@@ -28,7 +28,7 @@ _JUNCTIONS = {
     ("L5", "S1"): "lumbosacral",
 }
 
-_SPOKEN = {
+SPOKEN = {
     "one": 1,
     "two": 2,
     "three": 3,
@@ -45,18 +45,18 @@ _SPOKEN = {
 # A text without a word of both names no level.
 LETTERS = frozenset({"c", "t", "d", "l", "s", "o", "oc", "occ", "occiput"})
 NUMBERS = frozenset(
-    {"atlas", *_SPOKEN}
+    {"atlas", *SPOKEN}
     | {f"{zero}{number}" for zero in ("", "0") for number in range(100)}
     | {f"{upper}.{lower}" for upper in range(13) for lower in range(13)}
 )
-_NUMBER = rf"(?:[0-9]{{1,2}}|(?i:{'|'.join(_SPOKEN)})\b)"
+_NUMBER = rf"(?:[0-9]{{1,2}}|(?i:{'|'.join(SPOKEN)})\b)"
 _LETTER = r"[CcTtDdLlSs]"
 _SEPARATOR = r"(?:\s?[-–—/]\s?|\s?&\s?|\s(?:dash|hyphen|slash|to|through|thru|on|upon|over|down to)\s)"
 LEVEL = re.compile(
     rf"(?<![A-Za-z0-9.])(?:"
     rf"(?P<whole>(?:[Oo]cciput|[Oo]cc|[Oo]c|O|C ?0))(?:\s?[-–—/]\s?|\s+(?:to|on)\s+)(?:[Cc] ?-?1|[Aa]tlas)"
     rf"|(?P<letter>{_LETTER})(?P<upper>[ -]{_NUMBER}|[0-9]{{1,2}})"
-    rf"(?:(?P<separator>{_SEPARATOR}|\s(?=(?:[CcTtDdLlSs]\s)?(?i:{'|'.join(_SPOKEN)})))(?P<lowerletter>{_LETTER}?)\s?-?(?P<lower>{_NUMBER})|(?P<glued>[LlSsTtDd])(?P<gluednumber>[0-9]{{1,2}}))?"
+    rf"(?:(?P<separator>{_SEPARATOR}|\s(?=(?:[CcTtDdLlSs]\s)?(?i:{'|'.join(SPOKEN)})))(?P<lowerletter>{_LETTER}?)\s?-?(?P<lower>{_NUMBER})|(?P<glued>[LlSsTtDd])(?P<gluednumber>[0-9]{{1,2}}))?"
     rf")(?:(?=[,;:.)\]\s/&+<>→=-]|$)|(?![0-9A-Za-z]))"
 )
 _NOT_A_LEVEL = re.compile(
@@ -161,7 +161,7 @@ def _vertebrae(match: re.Match[str]) -> tuple[str, ...]:
 
 def _digits(written: str) -> str:
     """'4' and the spoken 'four' alike."""
-    return str(_SPOKEN.get(written.lower(), written))
+    return str(SPOKEN.get(written.lower(), written))
 
 
 def _next_region(letter: str, number: str) -> str:
