@@ -31,6 +31,7 @@ _BULLET = re.compile(r"^\s*(?:[-*•·>]|\(?\d{1,2}[.)]|[a-zA-Z][.)])\s+")
 
 
 _HEADING_SPEAKS = frozenset({"imaging", "anatomy", "uncertain"})  # 'MRI:', 'Spinal canal:' belong to what follows
+_COUNTING = _HEADING_SPEAKS | {"findings"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Section:
     @property
     def is_finding(self) -> bool:
         """Whether what stands here is said of the patient now."""
-        return self.counts in ("findings", *_HEADING_SPEAKS)
+        return self.counts in _COUNTING
 
 
 @dataclass(frozen=True, slots=True)
