@@ -106,6 +106,11 @@ def _place_of(label: str) -> tuple[str, str]:
     return _REGION[upper[0]], junction
 
 
+def region_of(label: str) -> str:
+    """The region of a normalised label: 'L4-L5' is lumbar, 'C1-C2' head-or-cervical."""
+    return _place_of(label)[0]
+
+
 def find_levels(text: str, start: int = 0, end: int | None = None) -> list[Level]:
     """The levels of a text, or of a part of it, in order; MR sequences (T1-weighted), grades and dates are none."""
     found: list[Level] = []

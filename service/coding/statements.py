@@ -10,6 +10,7 @@ from service.coding.causes import abnormal, framing_covers, framings_of, tissue_
 from service.coding.events import Event, find_events, is_verb
 from service.coding.lexicon import Mention
 from service.coding.model import Assertion, Evidence, Finding, Passage, Statement, Step
+from service.coding.level_causes import by_level
 from service.coding.places import place_findings, places_of, regions_joined, taken, without_parts
 from service.coding.scene import Place, Scene
 
@@ -29,7 +30,7 @@ def read_scene(scene: Scene, passage: Passage, heading: Sequence[Place]) -> tupl
         if assertion is None:
             aside.append(Finding("set-aside", said, _evidence(scene, passage, event, (), "affirmed")))
         else:
-            statements.append(_statement(scene, passage, event, events, heading, assertion, cue))
+            statements.extend(by_level(scene, _statement(scene, passage, event, events, heading, assertion, cue)))
     return _without_repeats(_without_asides(statements)), aside
 
 
