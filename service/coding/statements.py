@@ -8,9 +8,9 @@ from dataclasses import replace
 from service.coding.assertions import Said, as_assertion, hedges_of, is_negated, said_by, said_of, then_not_now
 from service.coding.causes import abnormal, framing_covers, framings_of, tissue_findings, tissues_of
 from service.coding.events import Event, find_events, is_verb
+from service.coding.level_causes import by_level
 from service.coding.lexicon import Mention
 from service.coding.model import Assertion, Evidence, Finding, Passage, Statement, Step
-from service.coding.level_causes import by_level
 from service.coding.places import place_findings, places_of, regions_joined, taken, without_parts
 from service.coding.scene import Place, Scene
 
