@@ -265,7 +265,9 @@ def _makes_past(scene: Scene, cue: Mention, first: int, last: int) -> bool:
     return last < cue.first <= last + 12 and closes
 
 
-_OPERATED = frozenset({"had", "underwent", "ago", "previous", "previously", "prior", "since", "after"})
+_OPERATED = frozenset(
+    "had underwent ago previous previously prior since after remote old out postop months years weeks".split()
+)
 
 
 def _operated_for(scene: Scene, first: int) -> Mention | None:
@@ -278,9 +280,8 @@ def _operated_for(scene: Scene, first: int) -> Mention | None:
     reasons = [p for p in range(done[-1].last + 1, min(done[-1].last + 8, first)) if scene.words[p] == "for"]
     if not reasons or any(word in (",", ";", ".") for word in scene.words[reasons[0] : first]):
         return None
-    words = scene.words[:first]
-    dated = any(len(word) == 4 and word.isdigit() for word in words)
-    return done[-1] if dated or scene.says("after") or not _OPERATED.isdisjoint(words) else None
+    dated = any(len(word) == 4 and word.isdigit() and scene.same_clause(p, first) for p, word in enumerate(scene.words))
+    return done[-1] if dated or scene.says("after") or not _OPERATED.isdisjoint(scene.words[:first]) else None
 
 
 def _cut_off(scene: Scene, cue: Mention, target: int) -> bool:

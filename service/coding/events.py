@@ -146,6 +146,8 @@ def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> li
     ):
         return [Event(trigger, None, "", "stated")]
     if trigger.kind == "narrowing" and trigger.value == "stenosis" and not _of_something_else(scene, trigger):
+        if scene.says("other-organ") and not scene.places:
+            return []  # 'carotid plaque; degree of stenosis not quantified'
         return [Event(trigger, None, "", "stated", spine_only=_spinal_place(scene, trigger))]
     return []
 

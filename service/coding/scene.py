@@ -234,9 +234,14 @@ def _has_neighbour(mention: Mention, others: Sequence[Mention], words: Sequence[
     return any(len(gap) <= 2 and all(word in FILLERS or word in JOINERS for word in gap) for gap in gaps)
 
 
+_MID_SENTENCE = frozenset({"nonetheless", "nevertheless"})  # 'the canal nonetheless measures 15 mm'
+
+
 def _turns(scene: Scene, contrast: Mention) -> bool:
     """Not in 'is otherwise capacious', nor in 'while living in Ohio'."""
     following = scene.words[contrast.last + 1] if contrast.last + 1 < len(scene.words) else ""
+    if scene.words[contrast.first] in _MID_SENTENCE and contrast.first and scene.words[contrast.first - 1].isalpha():
+        return False
     return not (contrast.first and scene.words[contrast.first - 1] in BE) and not following.endswith("ing")
 
 

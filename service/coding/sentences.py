@@ -17,6 +17,7 @@ _SPOKEN_COLON = re.compile(r" colon(?=\s)")
 _BEFORE_HEADING = re.compile(r"[\n.;:!?\])]|\s\s")
 # In capitals and known or not, a heading ends what stood before: 'HOSPITAL COURSE:' after 'REVIEW OF SYSTEMS:'.
 _UNKNOWN_HEADING = re.compile(r"[A-Z]{4,}(?: [A-Z/&]{2,}){0,4}")
+_UNKNOWN_LABEL = re.compile(r"[A-Z][A-Za-z]+(?: [A-Za-z]+){0,3}")
 _DATED = re.compile(r"[ \t]\(?\d[\d/.-]{3,9}\)?$")
 # Opens with the signs that may end a sentence, so that all others are passed over quickly.
 _BREAK = re.compile(r"[.!?\n/](?:(?<=\n)|(?<=[.!])(?=[\s\"')\]A-Z])|(?<=\w\?)(?=\s|$)|(?<=/)(?=/[/\s]))")
@@ -67,6 +68,7 @@ def find_sections(text: str, known: Mapping[str, str]) -> list[Section]:
     """The sections in order; text before the first heading counts as findings."""
     heads = [("", "findings", 0, 0)]
     heads += sorted(set(_headings(text, known)), key=lambda head: head[2])
+    heads = list(_ending_what_is_no_finding(heads))
     sections: list[Section] = []
     for (name, counts, at, content), following in zip(heads, [*heads[1:], None], strict=True):
         end = following[2] if following else len(text)
@@ -76,12 +78,27 @@ def find_sections(text: str, known: Mapping[str, str]) -> list[Section]:
     return sections
 
 
+_Head = tuple[str, str, int, int]
+
+
+def _ending_what_is_no_finding(heads: Iterable[_Head]) -> Iterator[_Head]:
+    """A heading that nobody knows ('Clinical narrative:') only ends a section that is no finding."""
+    counting = True
+    for name, counts, at, content in heads:
+        if counts != "unknown":
+            counting = counts in _COUNTING
+            yield name, counts, at, content
+        elif not counting:
+            counting = True
+            yield name, "findings", at, content
+
+
 def _section(text: str, section: Section, before: Sequence[Section]) -> Iterator[Section]:
     """An aspect ('Canal: patent') goes on with the findings before it; a brief section ends with its line."""
     if section.counts == "anatomy":
         outer = before[-1] if before and before[-1].is_finding else Section("", "findings", 0, 0)
         yield replace(section, name=outer.name, counts=outer.counts, aspect=True)
-    elif section.counts == "brief" or (not section.is_finding and section.counts != "other"):
+    elif not section.is_finding:
         end = _end_of_line(text, section) if section.counts == "brief" else _end_of_paragraph(text, section)
         yield replace(section, end=end)
         if end < section.end:
@@ -90,6 +107,7 @@ def _section(text: str, section: Section, before: Sequence[Section]) -> Iterator
         yield section
 
 
+_LONG_PARAGRAPH = 300  # characters: an operation is described in several such paragraphs
 _BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
 
 
@@ -98,7 +116,8 @@ def _end_of_paragraph(text: str, section: Section) -> int:
     if not text[section.start : section.end].split("\n", 1)[0].strip():
         return section.end
     blank = _BLANK_LINE.search(text, section.start, section.end)
-    return blank.start() if blank else section.end
+    end = blank.start() if blank else section.end
+    return section.end if section.counts == "other" and end - section.start > _LONG_PARAGRAPH else end
 
 
 def _end_of_line(text: str, section: Section) -> int:
@@ -124,6 +143,10 @@ def _headings(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, str, i
         elif _UNKNOWN_HEADING.fullmatch(written):
             at = text.rindex(written, start, colon.start())
             yield name, "findings", at, at
+        elif _UNKNOWN_LABEL.fullmatch(written):
+            at = text.rindex(written, start, colon.start())
+            if at == 0 or text[at - 1] == "\n":
+                yield name, "unknown", at, at
     at = 0
     for line in text.split("\n") if "\n" in text else ():
         written = line.strip(" \t-–—") if len(line) <= _LONGEST_HEADING else ""
