@@ -154,5 +154,5 @@ def _document(reading: Reading, assertions: list[dict[str, Any]]) -> dict[str, l
         "modality": values(_MODALITIES, "imaging.modality", "study"),
         "exam_region": sorted(titles | asserted if titles else regions),
         "neuro": values(_NEURO, "function", "function.told"),
-        "conservative": values(_CARE, "care", "care.planned"),
+        "conservative": values(_CARE, "care", "care.mentioned"),
     }

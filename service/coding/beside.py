@@ -161,14 +161,14 @@ def _attributed(scene: Scene, mention: Mention) -> bool:
 
 
 def _care(scene: Scene, passage: Passage) -> Iterator[Finding]:
-    """Conservative care that was given or tried, and apart from it what is only planned."""
-    to_come = scene.span.section.counts in ("plan", "indication")
+    """Conservative care that was given or tried, and apart from it what is planned or only listed."""
+    to_come = scene.span.section.counts in ("plan", "indication", "other")
     for mention in scene.of("care"):
         said = said_of(scene, mention.first, mention.last)
         if said in ("affirmed", "historical") and not to_come:
             yield _given(scene, mention, passage)
         elif said not in ("negated", "other"):
-            yield _finding("care.planned", mention.value, mention, passage)
+            yield _finding("care.mentioned", mention.value, mention, passage)
 
 
 def _given(scene: Scene, care: Mention, passage: Passage) -> Finding:
@@ -272,5 +272,5 @@ _BESIDE = {
     ),
     "mass-effect": ((_pressures, _NOWHERE),),
     "undetermined": ((_undetermined, _NOWHERE),),
-    "care": ((_care, frozenset({"brief", "history", "indication", "plan"})),),
+    "care": ((_care, frozenset({"brief", "history", "indication", "plan", "other"})),),
 }
