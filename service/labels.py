@@ -132,13 +132,13 @@ def _united(assertions: list[dict[str, Any]], reading: Reading) -> list[dict[str
 
 def _only_region(a: dict[str, Any], assertions: list[dict[str, Any]], reading: Reading) -> str:
     """The region of the exam's title before it, else the only one of the document."""
-    at = a["at"]
-    titles = {f.value: f.evidence.start for f in reading.of("exam_title") if f.evidence}
-    titled = [value for value, start in titles.items() if start <= at] or list(titles)
-    others = {other["region"] for other in assertions if other["region"] != "unspecified"}
-    named = others if not titled else {_REGIONS.get(titled[-1], titled[-1])}
-    for element in ("exam_region", "root_region"):
-        named = named or {_REGIONS.get(f.value, f.value) for f in reading.of(element)}
+    titles = [(f.evidence.start, f.value) for f in reading.of("exam_title") if f.evidence]
+    before = [value for start, value in titles if start <= a["at"]]
+    if before:
+        return _REGIONS.get(before[-1], before[-1])
+    named = {other["region"] for other in assertions if other["region"] != "unspecified"}
+    named |= {_REGIONS.get(f.value, f.value) for element in ("exam_title", "exam_region") for f in reading.of(element)}
+    named = named or {_REGIONS.get(f.value, f.value) for f in reading.of("root_region")}
     return next(iter(named)) if len(named) == 1 else "unspecified"
 
 

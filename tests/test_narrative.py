@@ -108,6 +108,8 @@ def causes(text: str, lexicon: Lexicon) -> list[str]:
         ("an aspect keeps the level", "L3-4  Disc: bulge.  Canal: moderate stenosis.  Foramina: patent.",
          ["L3-L4 canal affirmed", "L3-L4 foramen negated"]),
         ("both levels", "Bulges at L3-4 and L4-5. Foramina are open at both levels.", ["L3-L4+L4-L5 foramen negated"]),
+        ("the same stenosis", "Stenosis at C4-5, C5-6. These stenosis is in both foramina.",
+         ["C4-C5+C5-C6 foramen affirmed"]),
         ("a part of the level", "L5-S1: the S1 root passes a narrowed lateral recess.", ["L5-S1 canal affirmed"]),
         ("a comparison ends with its line", "COMPARISON: none\nAt L4-5 the canal is narrowed.",
          ["L4-L5 canal affirmed"]),

@@ -95,8 +95,10 @@ def in_force(block: Block, scene: Scene, recent: Sequence[tuple[Place, ...]]) ->
     words = scene.words
     if not _EVERY.isdisjoint(words) and not levels_of(scene):
         return ()
-    if recent and ("level" in words or "levels" in words) and not _SAME.isdisjoint(words):
-        return _referred(words, recent)
+    if recent and ("level" in words or "levels" in words):
+        named = [p for p, word in enumerate(words) if word in ("level", "levels")]
+        if any(not _SAME.isdisjoint(words[max(0, p - 2) : p]) for p in named):
+            return _referred(words, recent)
     return block.places
 
 

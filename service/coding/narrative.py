@@ -52,6 +52,8 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         findings.extend(aside)
         if new:
             _take_back(statements, new, scene.span.section)
+            if statements and _goes_on(statements[-1], new[0], scene):
+                statements.pop()
             statements.extend(_in_section(_under(block, statement), scene.span.section) for statement in new)
         elif statements:
             _complete(statements, scene, passage, corrects=_corrects(laid_out))
@@ -78,6 +80,12 @@ def _without_asides(statements: Sequence[Statement]) -> list[Statement]:
 
 def _place_of(statement: Statement) -> tuple[object, ...]:
     return statement.space.value if statement.space else "", statement.levels, statement.region_values()
+
+
+def _goes_on(last: Statement, new: Statement, scene: Scene) -> bool:
+    """'Moderate stenosis at C4-5. This stenosis is foraminal.': the second says what the first spoke of."""
+    opens = scene.words[0] in ("this", "these", "such") and any(m.first <= 2 for m in scene.of("narrowing"))
+    return opens and not last.space and new.space is not None and last.assertion == new.assertion
 
 
 def _is_finding(scene: Scene) -> bool:
