@@ -101,7 +101,8 @@ class Scene:
         return any(m.first <= last and m.last >= first for m in self.of(*kinds))
 
     def same_clause(self, one: int, other: int) -> bool:
-        return self.clauses[one] == self.clauses[other]
+        clauses = self._clauses or self.clauses
+        return clauses[one] == clauses[other]
 
     def between(self, one: int, other: int) -> range:
         """The positions strictly between two positions."""
