@@ -93,7 +93,7 @@ def _characters(raw: bytes, kind: str) -> str:
 
 def _rtf_text(raw: bytes) -> str:
     try:
-        return str(rtf_to_text(raw.decode("latin-1"), errors="replace"))  # type: ignore[no-untyped-call]
+        return str(rtf_to_text(raw.decode("latin-1"), errors="replace"))  # type: ignore[no-untyped-call]  # it has no types
     except (ValueError, LookupError, IndexError, KeyError, RecursionError):
         return ""
 

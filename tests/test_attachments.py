@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 import time
 import zlib
 from typing import Any
@@ -193,9 +194,12 @@ def test_the_narrative_is_left_alone_where_a_report_has_a_conclusion(assist: Ass
     assert not [expression for expression, _ in texts(answer) if expression.endswith("div")]
 
 
-def test_nothing_is_fetched_from_the_address_of_an_attachment(assist: Assist) -> None:
+def test_nothing_is_fetched_from_the_address_of_an_attachment(assist: Assist, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[object] = []
+    monkeypatch.setattr(socket.socket, "connect", lambda _, address: opened.append(address))
     form = {"contentType": "text/plain", "url": "http://127.0.0.1:9/never"}
-    assert "DiagnosticReport.presentedForm[0].data" not in dict(texts(assisted(assist, report(presentedForm=[form]))))
+    found = texts(assisted(assist, report(presentedForm=[form])))
+    assert (opened, [text for expression, text in found if "presentedForm" in expression]) == ([], [])
 
 
 def test_the_text_of_a_pdf_is_given_once_with_the_quotes_that_count_in_it(assist: Assist) -> None:

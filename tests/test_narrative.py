@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from service.coding.lexicon import Lexicon
 from service.coding.model import Passage, Reading
 from service.coding.narrative import read
-from service.coding.packs import Terminology, load_terminology
+from service.coding.packs import load_terminology
 from service.shipped import terminology_dir
 
 KNOWLEDGE = load_terminology(terminology_dir())
@@ -228,6 +228,7 @@ HOSTILE = {
     "nul and bidi": "\x00\u202estenosis of the canal\u202c\x00 " * 5_000,
     "scripts": "stenosis каналу 管狭窄 قناة " * 5_000,
     "brackets": "(" * 100_000,
+    "one block": "L4-5:\n" + "Ligament thick. Canal stenosis.\n" * 5_000,
 }
 
 
@@ -252,7 +253,3 @@ def test_any_mixture_of_words_is_read_with_exact_offsets(text: str) -> None:
         evidence = statement.evidence
         assert 0 <= evidence.start < evidence.end <= len(text)
         assert all(0 <= step.start <= step.end <= len(text) for step in statement.steps)
-
-
-def test_terms_of_a_site_are_found_with_those_that_are_shipped(terminology: Terminology) -> None:
-    assert told("canal stenosis", terminology.lexicon) == ["- canal affirmed"]

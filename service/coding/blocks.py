@@ -56,7 +56,9 @@ def leave(block: Block, scene: Scene, passage: Passage, opened: Opening, *, spok
     tissues = beside.abnormal_tissues(scene, passage) if scene.says("tissue") else ()
     levels = levels_of(scene)
     if not levels or opened[0]:
-        return replace(block, tissues=block.tissues + tissues) if tissues else block
+        known = {(tissue.value, tissue.detail) for tissue in block.tissues}
+        added = tuple(tissue for tissue in tissues if (tissue.value, tissue.detail) not in known)
+        return replace(block, tissues=block.tissues + added) if added else block
     if block.places and not block.passing:
         return block
     if not spoke and not tissues and not scene.says("space", "function", "framing", "severity"):

@@ -89,7 +89,7 @@ def _with_packs() -> Lexicon:
 
 
 def _others() -> list[tuple[str, Callable[[str], Any]]]:
-    """Readers of others, set up as their own pages show."""
+    """Readers of others, set up as their own pages show; no lock file of ours has them, so their types are unknown."""
     found: list[tuple[str, Callable[[str], Any]]] = []
     if find_spec("medspacy"):
         import medspacy  # type: ignore[import-not-found]
