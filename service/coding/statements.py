@@ -31,17 +31,7 @@ def read_scene(scene: Scene, passage: Passage, heading: Sequence[Place]) -> tupl
             aside.append(Finding("set-aside", said, _evidence(scene, passage, event, (), "affirmed")))
         else:
             statements.extend(by_level(scene, _statement(scene, passage, event, events, heading, assertion, cue)))
-    return _without_repeats(_without_asides(statements)), aside
-
-
-def _without_asides(statements: Sequence[Statement]) -> list[Statement]:
-    """'stenosis without cord compression': pressure denied beside a narrowing affirmed does not deny the narrowing."""
-    affirmed = {s.space.value for s in statements if s.space and s.assertion == "affirmed"}
-    return [
-        s
-        for s in statements
-        if not (s.assertion == "negated" and s.narrowing == "implied" and s.space and s.space.value in affirmed)
-    ]
+    return _without_repeats(statements), aside
 
 
 def _statement(
