@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from service.coding import beside
 from service.coding.model import Finding, Passage
@@ -19,8 +19,7 @@ _SAME = frozenset({"this", "that", "same", "these", "those", "such", "both", "sa
 Opening = tuple[tuple[Place, ...], int]
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """The levels in force and the tissues named under them; `heading` where they stand on a line of their own,
     `passing` where only the sentence before named them."""
 
@@ -58,7 +57,7 @@ def leave(block: Block, scene: Scene, passage: Passage, opened: Opening, *, spok
     if not levels or opened[0]:
         known = {(tissue.value, tissue.detail) for tissue in block.tissues}
         added = tuple(tissue for tissue in tissues if (tissue.value, tissue.detail) not in known)
-        return replace(block, tissues=block.tissues + added) if added else block
+        return block._replace(tissues=block.tissues + added) if added else block
     if block.places and not block.passing:
         return block
     if not spoke and not tissues and not scene.says("space", "function", "framing", "severity"):

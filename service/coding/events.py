@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 from service.coding.corrections import SPINAL
 from service.coding.lexicon import Mention
@@ -32,8 +32,7 @@ _PASSIVE = frozenset({"is", "are", "was", "were", "being", "been"})
 MOST_NARROWINGS = 12  # in one sentence; what says more is no sentence, and each is compared with each
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """A narrowing, a pressure or an open space: the word that says so and the space that it is said of."""
 
     trigger: Mention
@@ -80,7 +79,7 @@ def _shared_space(scene: Scene, events: list[Event]) -> list[Event]:
     return [
         e
         if e.space_value
-        else replace(e, space=space.space, space_value=space.space_value, spine_only=False, link=_SHARED)
+        else e._replace(space=space.space, space_value=space.space_value, spine_only=False, link=_SHARED)
         for e in events
         if e is not space or not _doubled(e, events)
     ]

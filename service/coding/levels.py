@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 ORDER = (
     "C0",
@@ -74,8 +74,7 @@ _RUN_TOGETHER = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(NamedTuple):
     """One written level or range, `segments` as pairs of vertebrae; `root` when a nerve root is meant."""
 
     start: int

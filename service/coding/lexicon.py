@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import accumulate, product
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -131,7 +131,8 @@ class Lexicon:
         vocabulary = {word for _, _, words in known for word in words}
         self._spelling = Spelling(vocabulary, ordinary, spelled)
         self._terms, patterns = _terms(known, vocabulary)
-        self._automaton = AhoCorasick(patterns)
+        self._signs = {word: chr(number) for number, word in enumerate(sorted(vocabulary), 1)}
+        self._automaton = AhoCorasick(["".join([self._signs[word] for word in words]) for words in patterns])
 
     def values(self, kind: str) -> frozenset[str]:
         """The values that the concepts of a kind have; 'disc+osseous' is both."""
@@ -158,11 +159,10 @@ class Lexicon:
 
         In each channel the longest term wins, and terms do not overlap.
         """
-        joined = f" {_APART.join([' '.join(tokens.words) for tokens in sentences])} "
-        lengths = accumulate(map(len, joined.split(" ")))
-        position = {length + blank: blank for blank, length in enumerate(lengths)}
-        hits = self._automaton.find_matches_as_indexes(joined, overlapping=True)
-        spans = sorted([(position[start], -position[end - 1], term) for term, start, end in hits])
+        signs = self._signs
+        written = _NO_WORD.join(["".join([signs.get(word, _NO_WORD) for word in one.words]) for one in sentences])
+        hits = self._automaton.find_matches_as_indexes(written, overlapping=True)
+        spans = sorted([(first, -beyond, term) for term, first, beyond in hits])
         return list(self._by_sentence(text, sentences, spans))
 
     def _by_sentence(
@@ -185,21 +185,21 @@ class Lexicon:
                         if not exact or text.startswith(exact, start):
                             found.append(Mention(concept, concept.kind, concept.value, first, last, start, end))
             yield found
-            base += max(1, len(tokens.words)) + 1
+            base = beyond + 1
 
 
-_APART = "  "  # two blanks between two sentences: no term reaches over them
+_NO_WORD = "\0"  # the sign of a word that no term has, and of the gap between two sentences
 
 
 def _terms(
     known: Iterable[tuple[Concept, str, Sequence[str]]], vocabulary: set[str]
-) -> tuple[list[tuple[_Term, ...]], list[str]]:
+) -> tuple[list[tuple[_Term, ...]], list[tuple[str, ...]]]:
     """What each pattern of the automaton means, by channel; a word that the lexicon knows in the plural too is both."""
-    meant: dict[str, dict[str, list[tuple[Concept, str]]]] = {}
+    meant: dict[tuple[str, ...], dict[str, list[tuple[Concept, str]]]] = {}
     for concept, term, words in known:
         exact = term.split()[0] if concept.exact_case else ""
         for written in product(*([word, f"{word}s"] if f"{word}s" in vocabulary else [word] for word in words)):
-            channels = meant.setdefault(f" {' '.join(written)} ", {})
+            channels = meant.setdefault(written, {})
             for channel in _channels(concept):
                 entries = channels.setdefault(channel, [])
                 if not any(known is concept for known, _ in entries):  # 'spur' and 'spurs' of one concept

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from service.coding.levels import LETTERS, NUMBERS, Level, find_levels
 from service.coding.lexicon import Concept, Lexicon, Mention
@@ -25,8 +25,7 @@ BE = frozenset({"is", "are", "was", "were", "be", "remains", "appears"})
 CLAUSE_STARTERS = frozenset({"there", "however", "when"})
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A region or level that the sentence names, as (region, junction) pairs."""
 
     first: int

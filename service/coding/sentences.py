@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 _LONGEST_HEADING = 64
 _LONGEST_SENTENCE = 700  # characters; the longest of our 398 labelled reports and notes has 515
@@ -35,8 +35,7 @@ _HEADING_SPEAKS = frozenset({"imaging", "anatomy", "uncertain"})  # 'MRI:', 'Spi
 _COUNTING = _HEADING_SPEAKS | {"findings"}
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(NamedTuple):
     """A stretch under one heading; `counts` is one of the keys of `terminology/lexicon/sections.yaml`.
 
     An `aspect` is a heading inside a section that says what is looked at: 'Canal: patent'.
@@ -54,8 +53,7 @@ class Section:
         return self.counts in _COUNTING
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """One sentence: characters `start` to `end`, in which section, at the head of a paragraph or not."""
 
     start: int
@@ -97,10 +95,10 @@ def _section(text: str, section: Section, before: Sequence[Section]) -> Iterator
     """An aspect ('Canal: patent') goes on with the findings before it; a brief section ends with its line."""
     if section.counts == "anatomy":
         outer = before[-1] if before and before[-1].is_finding else Section("", "findings", 0, 0)
-        yield replace(section, name=outer.name, counts=outer.counts, aspect=True)
+        yield section._replace(name=outer.name, counts=outer.counts, aspect=True)
     elif not section.is_finding:
         end = _end_of_line(text, section) if section.counts == "brief" else _end_of_paragraph(text, section)
-        yield replace(section, end=end)
+        yield section._replace(end=end)
         if end < section.end:
             yield Section("", "findings", end, section.end)
     else:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
@@ -26,8 +26,7 @@ _REMEMBERED = 50_000  # words; a note full of junk must not fill the memory
 _LONGEST = 40  # characters of a word that may be a misspelling
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(NamedTuple):
     """The words of a text as the lexicon writes them, with the offsets at which each starts and ends."""
 
     words: list[str]
