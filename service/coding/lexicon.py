@@ -94,16 +94,14 @@ _OTHERS = frozenset({"needs", "needs-adjacent", "needs-near", "unless-adjacent"}
 _NEIGHBOURS = frozenset({"needs", "needs-adjacent", "needs-near", "unless", "unless-adjacent", "unless-next"})
 
 
-class Mention(NamedTuple):
+class Mention:
     """A concept found at tokens `first` to `last` (inclusive), characters `start` to `end` of the passage."""
 
-    concept: Concept
-    kind: str
-    value: str
-    first: int
-    last: int
-    start: int
-    end: int
+    __slots__ = ("concept", "end", "first", "kind", "last", "start", "value")
+
+    def __init__(self, concept: Concept, first: int, last: int, start: int, end: int) -> None:
+        self.concept, self.kind, self.value = concept, concept.kind, concept.value
+        self.first, self.last, self.start, self.end = first, last, start, end
 
 
 class _Term(NamedTuple):
@@ -183,7 +181,7 @@ class Lexicon:
                     start, end = tokens.starts[first], tokens.ends[last]
                     for concept, exact in entries:
                         if not exact or text.startswith(exact, start):
-                            found.append(Mention(concept, concept.kind, concept.value, first, last, start, end))
+                            found.append(Mention(concept, first, last, start, end))
             yield found
             base = beyond + 1
 

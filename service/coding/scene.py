@@ -164,7 +164,7 @@ def _beside_levels(found: Sequence[Mention], levels: Sequence[Place]) -> list[Me
     """The letter and the number of a level are no words of their own ('C', 'T1')."""
     masked = {position for place in levels for position in range(place.first, place.last + 1)}
     free = [m for m in found if not masked.issuperset(range(m.first, m.last + 1))]
-    free += [Mention(LEVEL, "level", "level", p.first, p.last, p.start, p.end) for p in levels]
+    free += [Mention(LEVEL, p.first, p.last, p.start, p.end) for p in levels]
     return sorted(free, key=lambda m: (m.first, -m.last))
 
 

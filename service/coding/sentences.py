@@ -28,7 +28,7 @@ _ABBREVIATIONS = frozenset(
     ).split()
 )
 _LAST_WORD = re.compile(r"[^A-Za-z.]")
-_BULLET = re.compile(r"^\s*(?:[-*•·>]|\(?\d{1,2}[.)]|[a-zA-Z][.)])\s+")
+_BULLET = re.compile(r"\s*(?:[-*•·>]|\(?\d{1,2}[.)]|[a-zA-Z][.)])\s+")
 
 
 _HEADING_SPEAKS = frozenset({"imaging", "anatomy", "uncertain"})  # 'MRI:', 'Spinal canal:' belong to what follows
@@ -175,9 +175,11 @@ def _cut(text: str, section: Section, *, dictated: bool) -> Iterator[Span]:
         words = piece.strip(" \t\r\n")
         if len(words) > 1 or words.isalnum():
             begin = start + piece.index(words)
-            begin += _bullet(text[begin:at])
-            if begin < at:
-                yield Span(begin, begin + len(text[begin:at].rstrip()), section, paragraph)
+            end = begin + len(words)
+            bullet = _BULLET.match(text, begin, at)
+            begin = bullet.end() if bullet else begin
+            if begin < end:
+                yield Span(begin, end, section, paragraph)
             paragraph = False
         elif piece.count("\n") + text.startswith("\n", at) >= 2:
             paragraph = True
@@ -193,11 +195,6 @@ def _bounded(text: str, start: int, breaks: Iterable[int]) -> Iterator[int]:
             yield start
         yield at
         start = at
-
-
-def _bullet(line: str) -> int:
-    match = _BULLET.match(line)
-    return match.end() if match else 0
 
 
 _SPOKEN_SIGN = re.compile(r"\b(?:period|new paragraph|next paragraph|new line|next line)(?=\s|$)")
