@@ -465,7 +465,7 @@ class _Record:
             f.value for r in readings for s in r.statements for f in s.regions
         }
         detail = " ".join(sorted(regions))
-        yield replace(modality, detail=detail)
+        yield modality._replace(detail=detail)
         date = _effective(report)
         if date:
             key = "effectiveDateTime" if report.get("effectiveDateTime") else "effectivePeriod.start"

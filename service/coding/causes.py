@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from service.coding.assertions import hedges_cause_only, is_negated
@@ -325,7 +324,7 @@ def framings_of(
             found.append(Finding("framing", value, Evidence(passage, mention.start, mention.end)))
     own = [f for f in causes if f.detail == "own-words" and _is_category_wording(scene, f, event)]
     if own and event.space_value:
-        found.append(replace(own[0], element="framing", value="category-words", detail=_space_words(scene, event)))
+        found.append(own[0]._replace(element="framing", value="category-words", detail=_space_words(scene, event)))
     return tuple(found)
 
 

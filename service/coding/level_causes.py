@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from service.coding.levels import region_of
 from service.coding.lexicon import Mention
@@ -28,8 +27,7 @@ def by_level(scene: Scene, statement: Statement) -> list[Statement]:
 
 def _part(statement: Statement, here: frozenset[int], labels: Sequence[str], *, whole: bool) -> Statement:
     regions = {region_of(label) for label in labels}
-    return replace(
-        statement,
+    return statement._replace(
         levels=tuple(labels),
         regions=statement.regions if whole else tuple(f for f in statement.regions if f.value in regions),
         causes=tuple(f for f in statement.causes if id(f) in here),

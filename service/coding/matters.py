@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from service.coding.model import Assertion, Finding, Statement
 
@@ -59,8 +58,7 @@ def unite(one: Statement, other: Statement) -> Statement:
     linked = {finding.value for finding in causes}
     listed = tuple(f for f in merged(one.listed, other.listed) if f.value not in linked)
     regions = settled(merged(one.regions, other.regions))
-    return replace(
-        one,
+    return one._replace(
         narrowing=min(one.narrowing, other.narrowing, key=_FIRMEST.index),
         assertion=_surer(one, other),
         space=one.space or other.space,

@@ -45,8 +45,7 @@ class Passage:
     extracted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """Where a finding was read: `quote` is exactly `passage.text[start:end]` (Unicode code points)."""
 
     passage: Passage
@@ -61,8 +60,7 @@ class Evidence:
         return self.passage.text[self.start : self.end]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One documentation element with its value; `detail` narrows the value (a junction, a kind of change)."""
 
     element: str
@@ -81,8 +79,7 @@ class Step(NamedTuple):
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """One statement about one space: is it narrow, where, by what, in which framing.
 
     `causes` are tissues tied to the narrowing by words (due to, causing, narrowing ...); `listed` are tissues

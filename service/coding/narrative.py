@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from service.coding import beside
 from service.coding.blocks import Block, enter, in_force, leave, levels_of, opening
@@ -122,15 +121,15 @@ def _at_level(block: Block, statement: Statement) -> Statement:
         return statement
     passage = statement.evidence.passage
     levels = tuple(dict.fromkeys(label for place in block.places for label in place.labels))
-    return replace(statement, regions=place_findings(block.places, passage), levels=levels, regions_joined=True)
+    return statement._replace(regions=place_findings(block.places, passage), levels=levels, regions_joined=True)
 
 
 def _doubted(statement: Statement, section: Section) -> Statement:
     """What stands under 'Differential diagnosis:' is uncertain; the heading belongs to the quote."""
     if statement.assertion not in ("affirmed", "uncertain"):
         return statement
-    evidence = replace(statement.evidence, start=min(section.start, statement.evidence.start), assertion="uncertain")
-    return replace(statement, assertion="uncertain", evidence=evidence)
+    evidence = statement.evidence._replace(start=min(section.start, statement.evidence.start), assertion="uncertain")
+    return statement._replace(assertion="uncertain", evidence=evidence)
 
 
 def _under(block: Block, statement: Statement) -> Statement:
@@ -139,7 +138,7 @@ def _under(block: Block, statement: Statement) -> Statement:
     if statement.causes or statement.listed or statement.assertion == "negated" or statement.narrowing == "unstated":
         return statement
     here = block.tissues and not block.labels.isdisjoint(statement.levels)
-    return replace(statement, listed=block.tissues) if here else statement
+    return statement._replace(listed=block.tissues) if here else statement
 
 
 def _complete(statements: list[Statement], scene: Scene, passage: Passage, *, corrects: bool) -> None:
@@ -156,18 +155,17 @@ def _completed(
     last: Statement, scene: Scene, passage: Passage, doubt: Assertion | None, *, corrects: bool
 ) -> Statement:
     if doubt:
-        evidence = replace(last.evidence, end=max(last.evidence.end, scene.span.end), assertion=doubt)
-        return replace(last, assertion=doubt, evidence=evidence)
+        evidence = last.evidence._replace(end=max(last.evidence.end, scene.span.end), assertion=doubt)
+        return last._replace(assertion=doubt, evidence=evidence)
     places = scene.places if corrects else _only_places(scene)
     if places and (corrects or not last.regions):
         return _placed(last, scene, places, passage)
     causes = beside.stated_causes(scene, passage) if scene.says("tissue") else ()
-    return replace(last, causes=causes) if causes and (corrects or not last.causes) else last
+    return last._replace(causes=causes) if causes and (corrects or not last.causes) else last
 
 
 def _placed(statement: Statement, scene: Scene, places: Sequence[Place], passage: Passage) -> Statement:
-    return replace(
-        statement,
+    return statement._replace(
         regions=place_findings(places, passage),
         regions_joined=regions_joined(scene, places),
         levels=tuple(dict.fromkeys(label for place in places for label in place.labels)),
@@ -265,7 +263,7 @@ def _of_one_place(statements: Iterable[Statement]) -> list[Statement]:
     for statement in statements:
         groups.setdefault(_site_of(statement), []).append(statement)
     return [
-        group[0] if len(group) == 1 else replace(group[0], listed=_distinct(f for s in group for f in s.listed))
+        group[0] if len(group) == 1 else group[0]._replace(listed=_distinct(f for s in group for f in s.listed))
         for group in groups.values()
     ]
 
@@ -290,14 +288,14 @@ def _at_its_levels(
     if statement.causes or statement.listed or statement.assertion == "negated" or statement.narrowing == "unstated":
         return statement
     told = tuple(f for level in statement.levels for f in by_level.get(level, ()))
-    return replace(statement, listed=told) if told else statement
+    return statement._replace(listed=told) if told else statement
 
 
 def _with_indicators(statement: Statement, bare: Sequence[Statement]) -> Statement:
     if statement.causes or statement.listed or statement.narrowing == "unstated" or statement.assertion == "negated":
         return statement
     near = [one for one in bare if _beside(statement, one)]
-    return replace(statement, listed=_distinct(f for one in near for f in one.listed)) if near else statement
+    return statement._replace(listed=_distinct(f for one in near for f in one.listed)) if near else statement
 
 
 def _beside(narrow: Statement, bare: Statement) -> bool:

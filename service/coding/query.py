@@ -69,7 +69,7 @@ class _Record:
     def quoted(self, evidence: Evidence) -> Evidence:
         """The sentence in which the words stand, where it is short and brings no code with it."""
         start, end = self._sentence(evidence)
-        wider = replace(evidence, start=min(start, evidence.start), end=max(end, evidence.end))
+        wider = evidence._replace(start=min(start, evidence.start), end=max(end, evidence.end))
         fits = len(wider.quote) <= LONGEST_SENTENCE and not names_a_code(wider.quote)
         return self._dated(wider if fits else evidence)
 
@@ -81,7 +81,7 @@ class _Record:
         if not hedges:
             return self.quoted(evidence)
         first, last = min(hedges, key=lambda hedge: max(evidence.start - hedge[1], hedge[0] - evidence.end))
-        return self.quoted(replace(evidence, start=min(first, evidence.start), end=max(last, evidence.end)))
+        return self.quoted(evidence._replace(start=min(first, evidence.start), end=max(last, evidence.end)))
 
     def _sentence(self, evidence: Evidence) -> tuple[int, int]:
         text = evidence.passage.text
@@ -99,7 +99,7 @@ class _Record:
             status = status or self.documentation.verification or None
         date = next((p.date for p in (own, *beside) if p.date), None)
         earlier = any(p.earlier_encounter for p in (own, *beside))
-        return replace(evidence, passage=replace(own, date=date, status=status, earlier_encounter=earlier))
+        return evidence._replace(passage=replace(own, date=date, status=status, earlier_encounter=earlier))
 
 
 def _place(evidence: Evidence) -> tuple[str, str, int, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from service.coding.assertions import Said, as_assertion, hedges_of, is_negated, said_by, said_of, then_not_now
 from service.coding.causes import abnormal, framing_covers, framings_of, tissue_findings, tissues_of
@@ -257,7 +256,7 @@ def _without_repeats(statements: Sequence[Statement]) -> list[Statement]:
         )
         if key in kept:
             old = kept[key]
-            kept[key] = replace(old, causes=old.causes + tuple(c for c in statement.causes if c not in old.causes))
+            kept[key] = old._replace(causes=old.causes + tuple(c for c in statement.causes if c not in old.causes))
         else:
             kept[key] = statement
     return list(kept.values())
