@@ -1,6 +1,7 @@
 # make run       set up what is missing and start the service; HOST=, PORT= and PYTHON= may be given
 # make test      set up what the tests need, then lint and run them all
 # make install   only set up; afterwards .venv/bin/coding-assist is the command
+# make compile   only compile the reader of reports (run, test and install do it too where a C compiler is found)
 # make lint      ruff and mypy
 # make scorecard write docs/SCORECARD.md: accuracy on the labelled texts
 # make wheel     sdist and wheel into dist/
@@ -22,18 +23,22 @@ PIP_INSTALL_LOCKED = $(PIP_INSTALL) --require-hashes --only-binary=:all:
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --custom-compile-command "make lock" $(LOCK_FLAGS)
 
 .DELETE_ON_ERROR:
-.PHONY: help run test install lint scorecard wheel lock clean
+.PHONY: help run test install compile lint scorecard wheel lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
-run: $(VENV)/.installed
+run: $(VENV)/.compiled
 	@exec $(VENV)/bin/coding-assist serve --host $(HOST) --port $(PORT)
 
-test: lint
+test: lint $(VENV)/.compiled
 	$(VENV)/bin/python -m pytest
 
-install: $(VENV)/.installed
+install: $(VENV)/.compiled
+
+compile: $(VENV)/.installed
+	$(VENV)/bin/coding-assist compile
+	@touch $(VENV)/.compiled
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check
@@ -52,7 +57,7 @@ lock: $(VENV)/.installed-dev
 	$(COMPILE) --output-file requirements-dev.lock --group dev --constraints requirements.lock --constraints requirements-build.lock
 
 clean:
-	rm -rf .venv dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf service/coding/compiled .venv dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find service tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps below are touched last, so that an interrupted step is done again and a finished one is not.
@@ -68,6 +73,12 @@ $(VENV)/.made:
 $(VENV)/.installed: $(VENV)/.made requirements.lock requirements-build.lock pyproject.toml
 	$(PIP_INSTALL_LOCKED) -r requirements.lock -r requirements-build.lock
 	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Without a compiler the service runs all the same; the sentence says what is missing.
+$(VENV)/.compiled: $(VENV)/.installed $(wildcard service/coding/*.py)
+	@echo "Compiling the reader of reports (about a minute)"
+	@$(VENV)/bin/coding-assist compile || echo "Going on without: the reader takes about 1.5 times as long." >&2
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock

@@ -45,6 +45,7 @@ from service.batch import (
 )
 from service.coding.errors import PackError
 from service.coding.model import Setting
+from service.compiling import CannotCompile, compile_reader
 from service.envelope import open_envelope
 from service.evaluate import SHORT, Evaluation, LabelError, Miss, evaluate, predict, read_labels, read_texts
 from service.explain import WIDTH, clean, explain, print_block, print_rule, print_rules
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = options.run(options)
         sys.stdout.flush()
-    except (CommandError, SettingError, PackError, ReleaseRefused, LabelError) as error:
+    except (CommandError, SettingError, PackError, ReleaseRefused, LabelError, CannotCompile) as error:
         return _fail(str(error))
     except Refusal as refusal:
         return _fail(sentence_of(refusal))
@@ -119,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     scoring.add_argument("--texts", type=Path, required=True, metavar="F", help="JSON lines with id and text")
     scoring.add_argument("--gold", type=Path, required=True, metavar="F", help="JSON lines with id, assertions and doc")
     scoring.add_argument("--predictions", type=Path, metavar="F", help="file for what was read, in the gold's format")
+    command("compile", _compile, "Compile the reader of reports to C; the answers stay, and come sooner.")
     adding = command("add-release", _add_release, "Add an official ICD-10-CM release to the terminology.")
     adding.add_argument("file", type=Path, metavar="FILE", help="order file, code list or tabular XML, unzipped")
     adding.add_argument("--fiscal-year", required=True, metavar="YEAR")
@@ -419,6 +421,11 @@ def _rules(options: argparse.Namespace) -> int:
         raise CommandError(f"There is no rule {options.rule_id!r}. {_nearest(options.rule_id, known)}")
     else:
         _show(lambda console: print_rule(options.rule_id, terminology, console))
+    return 0
+
+
+def _compile(options: argparse.Namespace) -> int:
+    compile_reader()
     return 0
 
 
