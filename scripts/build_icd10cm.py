@@ -2,12 +2,17 @@
 
     python scripts/build_icd10cm.py [FOLDER_WITH_THE_WHEELS]
 
+Excludes1 notes are those of the tabular lists (2025 and 2026). In `excludes` a code stands for itself and all beneath
+it, M43.3-M43.5X9 for all from the first to beneath the last; a note holds for all beneath where it stands. Notes that
+name no code ("current injury - see injury of spine") are left out.
+
 Without a folder it downloads the wheels with pip. The same wheels give the same bytes. facts.yaml is written by hand.
 A release that a site added with `coding-assist add-release` is not kept: add it again afterwards.
 """
 
 from __future__ import annotations
 
+import csv
 import re
 import subprocess
 import sys
@@ -51,8 +56,6 @@ SOURCES = [
     ("1.5.0", "2026", "April 2026", "2026-04-01", "2026-09-30", NEWEST_TABULAR, NEWEST_LIST),
 ]
 
-# The families whose Excludes1 notes are kept: those of the packs and their neighbours.
-FAMILIES = re.compile(r"M24|M25|M43|M4[6-9]|M5[0-4]|M96|M99|G5[4-7]|G83|G9[569]|Q7[56]|Q07")
 _CODE = r"[A-Z]\d[0-9A-Z](?:\.[0-9A-Z]{1,4})?"
 _RANGE = re.compile(rf"\b({_CODE})(?:\.?-(?:({_CODE})(?:\.?-)?)?)?(?: with (?:\.(\d+)|fifth character (\d)))?")
 _MANIFESTATION = re.compile(r"\bin (?:\S+ )*?(?:diseases?|conditions?) classified elsewhere", re.IGNORECASE)
@@ -62,9 +65,13 @@ def main(wheels: str | None = None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         files = unpack(Path(wheels) if wheels else download(Path(scratch)), Path(scratch))
         write_releases(files)
-        root = parse_tabular(files[NEWEST_TABULAR].read_text(encoding="utf-8"), NEWEST_TABULAR)
-    write_excludes1(root)
-    write_manifestations(root)
+        roots = {
+            year: parse_tabular(files[official].read_text(encoding="utf-8"), official)
+            for _, year, _, _, _, official, _ in SOURCES
+            if official.endswith(".xml")
+        }
+    write_excludes1(roots)
+    write_manifestations(roots[max(roots)])
 
 
 def download(scratch: Path) -> Path:
@@ -119,35 +126,37 @@ def read_table(official: Path, code_list: Path | None) -> CodeTable:
     return table
 
 
-def write_excludes1(root: ET.Element) -> None:
-    notes = [note for note in excludes1(root) if any(map(FAMILIES.match, (note["at"], *note["excludes"])))]
-    write_yaml(
-        "excludes1.yaml",
-        {
-            "says": "Codes that may not be coded together (Guidelines I.A.12.a) unless the two are unrelated."
-            " A code stands for itself and all beneath it; M43.3-M43.5X9 for all from the first to beneath the last."
-            " A note holds for all beneath the code or section that it stands at.",
-            "source": f"{NEWEST_TABULAR}, Excludes1 notes that stand at or name M24 M25 M43 M46-M54 M96 M99 G54-G57 G83"
-            " G95 G96 G99 Q75 Q76 Q07; notes that name no code are left out",
-            "date_read": DATE_READ,
-            "notes": notes,
-        },
-    )
+def write_excludes1(roots: dict[str, ET.Element]) -> None:
+    """Every Excludes1 note that names a code, with the fiscal years in whose tabular list it stands."""
+    years: dict[tuple[str, str, str], list[str]] = {}
+    for year, root in sorted(roots.items(), reverse=True):
+        for at, excluded, note in dict.fromkeys(excludes1(root)):
+            years.setdefault((at, excluded, note), []).insert(0, year)
+    with (FOLDER / "excludes1.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["at", "excludes", "releases", "note"])
+        rows.writerows([at, excluded, " ".join(held), note] for (at, excluded, note), held in sorted(years.items()))
 
 
-def excludes1(root: ET.Element) -> Iterator[dict[str, Any]]:
-    """Each note that names a code, with the code or section that it stands at."""
+def excludes1(root: ET.Element) -> Iterator[tuple[str, str, str]]:
+    """(where it stands, what may not be coded with it, the note) of each note that names a code."""
     known = [name for diag in root.iter("diag") if (name := diag.findtext("name"))]
-    for holder in (*root.iter("section"), *root.iter("diag")):
-        at = holder.get("id") or holder.findtext("name", "")
-        opening = ""
+    for holder in (*root.iter("chapter"), *root.iter("section"), *root.iter("diag")):
+        at, opening = place_of(holder), ""
         for note in holder.iterfind("excludes1/note"):
             text = " ".join((note.text or "").split())
             patterns = [pattern for match in _RANGE.finditer(text) for pattern in patterns_of(match, known)]
             if patterns:
-                yield {"at": at, "note": f"{opening}{text}", "excludes": patterns}
+                yield at, " ".join(patterns), f"{opening}{text}"
             elif text.endswith(":"):
                 opening = f"{text} "  # "myelopathy in:" goes with each of the lines beneath it
+
+
+def place_of(holder: ET.Element) -> str:
+    """A code, or the range of a section or chapter: 'Certain infectious and parasitic diseases (A00-B99)'."""
+    if holder.tag == "chapter":
+        return holder.findtext("desc", "").rpartition("(")[2].rstrip(")")
+    return holder.get("id") or holder.findtext("name", "")
 
 
 def patterns_of(match: re.Match[str], known: list[str]) -> list[str]:

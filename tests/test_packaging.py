@@ -120,4 +120,5 @@ def only(folder: Path, pattern: str) -> Path:
 
 
 def files_under(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    made_here = {"__pycache__", "compiled"}  # no source, and for one Python on one machine
+    return (path for path in folder.rglob("*") if path.is_file() and made_here.isdisjoint(path.parts))

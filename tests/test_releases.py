@@ -225,8 +225,32 @@ def test_the_vocabulary_holds_the_words_of_the_titles(icd10cm: Icd10Cm) -> None:
     ],
 )
 def test_excludes1_holds_in_either_direction(icd10cm: Icd10Cm, code: str, other: str, at: str | None) -> None:
-    notes = {icd10cm.excludes1(code, other), icd10cm.excludes1(other, code)}
+    notes = {icd10cm.excludes1(code, other, "2026-05-01"), icd10cm.excludes1(other, code, "2026-05-01")}
     assert {note.at if note else None for note in notes} == {at}
+
+
+@pytest.mark.proves("icd-10-cm-2026: Excludes1 at sections, chapters and codes of all chapters")
+@pytest.mark.parametrize(
+    ("code", "other", "at"),
+    [
+        ("A04.72", "A05.1", "A04"),
+        ("E08.9", "P70.2", "E08"),
+        ("E66.01", "P70.4", "E00-E89"),
+        ("O26.891", "Z34.01", "O00-O9A"),
+        ("R07.9", "R07.1", None),
+        ("I10", "I27.0", "I10-I1A"),
+        ("J47.9", "Q33.4", "J47"),
+    ],
+)
+def test_excludes1_is_known_for_every_chapter(icd10cm: Icd10Cm, code: str, other: str, at: str | None) -> None:
+    notes = {icd10cm.excludes1(*pair, "2026-05-01") for pair in ((code, other), (other, code))}
+    assert {note.at if note else None for note in notes} == {at}
+
+
+def test_an_excludes1_note_holds_in_the_releases_that_have_it(icd10cm: Icd10Cm) -> None:
+    """FY2026 took optic neuritis out of the note at neuromyelitis optica."""
+    dates = ("2019-05-01", "2025-09-30", "2026-10-01")
+    assert [icd10cm.excludes1("G36.0", "H46.9", on) is not None for on in dates] == [True, True, False]
 
 
 @pytest.mark.proves("guidelines: I.A.13 etiology/manifestation")
@@ -264,9 +288,7 @@ def test_a_fact_without_a_citation_stops_the_service(small_site: Path) -> None:
         load_icd10cm(small_site / "icd-10-cm")
 
 
-@pytest.mark.parametrize(
-    "file", ["releases.yaml", "codes.csv.gz", "facts.yaml", "excludes1.yaml", "manifestation.yaml"]
-)
+@pytest.mark.parametrize("file", ["releases.yaml", "codes.csv.gz", "facts.yaml", "excludes1.csv", "manifestation.yaml"])
 def test_a_missing_file_stops_the_service_by_name(small_site: Path, file: str) -> None:
     (small_site / "icd-10-cm" / file).unlink()
     with pytest.raises(PackError, match=file):

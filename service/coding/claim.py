@@ -94,7 +94,7 @@ def _sequence(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
 
 def _pairs(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
     for one, other in combinations(billing.diagnoses, 2):
-        note = terminology.icd10cm.excludes1(one.code, other.code) if one.code and other.code else None
+        note = terminology.icd10cm.excludes1(one.code, other.code, billing.on) if one.code and other.code else None
         if note:
             for rule in _rules(terminology, "excludes", "excludes1", billing.on):
                 yield RuleHit(

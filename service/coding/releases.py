@@ -11,7 +11,7 @@ import hashlib
 import re
 import zlib
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
@@ -88,9 +88,41 @@ class Excludes1Note:
     at: str
     note: str
     excludes: tuple[str, ...]
+    releases: tuple[str, ...]
 
-    def forbids(self, code: str, other: str) -> bool:
-        return _within(code, self.at) and any(_within(other, pattern) for pattern in self.excludes)
+    def forbids(self, other: str, release: str) -> bool:
+        """Whether the note excludes a code, in a fiscal year."""
+        return release in self.releases and any(_within(other, pattern) for pattern in self.excludes)
+
+
+class Excludes1:
+    """All Excludes1 notes, looked up by the code at which they stand or beneath which it lies."""
+
+    def __init__(self, notes: Iterable[Excludes1Note]) -> None:
+        self._at_code: dict[str, list[Excludes1Note]] = {}
+        self._at_range: list[Excludes1Note] = []
+        self._releases: set[str] = set()
+        for note in notes:
+            self._releases.update(note.releases)
+            if "-" in note.at:
+                self._at_range.append(note)
+            else:
+                self._at_code.setdefault(note.at, []).append(note)
+
+    def between(self, code: str, other: str, on: str) -> Excludes1Note | None:
+        """The first note at a code that excludes the other, in the tabular list that is nearest to the date."""
+        release = self._release(on)
+        return next((note for note in self._standing_at(code) if note.forbids(other, release)), None)
+
+    def _release(self, on: str) -> str:
+        """The newest that has begun; notes seldom change, so that the first stands for the years before it."""
+        begun = [release for release in sorted(self._releases) if release <= fiscal_year(on)]
+        return begun[-1] if begun else min(self._releases, default="")
+
+    def _standing_at(self, code: str) -> Iterator[Excludes1Note]:
+        for length in range(len(code), 2, -1):
+            yield from self._at_code.get(code[:length], ())
+        yield from (note for note in self._at_range if _within(code, note.at))
 
 
 def normalise(code: str) -> str:
@@ -114,7 +146,7 @@ class Icd10Cm:
         releases: Sequence[CodeSystemRelease],
         facts: Sequence[ReleaseFact],
         lines: Mapping[str, CodeLines],
-        excludes1_notes: Sequence[Excludes1Note],
+        excludes1: Excludes1,
         manifestations: Sequence[str],
     ) -> None:
         self.begins = begins
@@ -124,7 +156,7 @@ class Icd10Cm:
         self._official = tuple(release for release in self.releases if not release.checked)
         self._lines = lines
         self._sorted_codes = sorted(lines)
-        self._excludes1_notes = tuple(excludes1_notes)
+        self._excludes1 = excludes1
         self._manifestations = tuple(manifestations)
 
     @property
@@ -173,12 +205,12 @@ class Icd10Cm:
         validity, reason = self._judge(asked, on)
         return CodeStatus(asked, validity, year, reason)
 
-    def excludes1(self, code_a: str, code_b: str) -> Excludes1Note | None:
-        """The note that forbids the two together, whichever of them carries it."""
-        a, b = normalise(code_a), normalise(code_b)
+    def excludes1(self, code_a: str, code_b: str, on: str) -> Excludes1Note | None:
+        """The note that forbids the two together on a date, whichever of them carries it (Guidelines I.A.12.a)."""
+        a, b = sorted((normalise(code_a), normalise(code_b)))
         if a == b:
             return None
-        return next((note for note in self._excludes1_notes if note.forbids(a, b) or note.forbids(b, a)), None)
+        return self._excludes1.between(a, b, on) or self._excludes1.between(b, a, on)
 
     def is_manifestation(self, code: str) -> bool:
         """Can the code never be listed first? (Guidelines I.A.13, as far as title and 'Code first' note tell.)"""
@@ -268,7 +300,7 @@ def load_icd10cm(folder: Path) -> Icd10Cm:
     _check_facts(folder / "facts.yaml", facts, years)
     _check_lines(folder / "codes.csv.gz", lines, years)
     releases = [*official, *checked]
-    return Icd10Cm(begins, releases, facts, lines, _excludes1_notes(folder), _manifestations(folder))
+    return Icd10Cm(begins, releases, facts, lines, _excludes1(folder / "excludes1.csv"), _manifestations(folder))
 
 
 def _official(path: Path) -> tuple[list[CodeSystemRelease], str]:
@@ -362,13 +394,14 @@ def _check_lines(path: Path, lines: Mapping[str, CodeLines], years: set[str]) ->
         raise PackError(f"{path}: holds releases {sorted(held)}, not {sorted(years)}. Restore both from one version.")
 
 
-def _excludes1_notes(folder: Path) -> list[Excludes1Note]:
-    path = folder / "excludes1.yaml"
+def _excludes1(path: Path) -> Excludes1:
     try:
-        notes = load_yaml(path)["notes"]
-        return [Excludes1Note(note["at"], note["note"], tuple(note["excludes"])) for note in notes]
-    except (KeyError, TypeError) as error:
-        raise PackError(f"{path}: a note lacks {error}. Each needs at, note and excludes.") from None
+        heading, *rows = csv.reader(path.read_text("utf-8").splitlines())
+    except OSError as error:
+        raise PackError(f"{path}: cannot be read ({error.strerror or error}). Restore the file.") from None
+    if heading != ["at", "excludes", "releases", "note"] or any(len(row) != 4 for row in rows):
+        raise PackError(f"{path}: each line needs at,excludes,releases,note. Build it again.")
+    return Excludes1(Excludes1Note(at, note, tuple(e.split()), tuple(years.split())) for at, e, years, note in rows)
 
 
 def _manifestations(folder: Path) -> list[str]:
