@@ -16,7 +16,7 @@ FOLDER = CORE / "compiled"
 # What reading a text runs through; mypyc compiles them as one, so that a call between them is a call in C.
 MODULES = (
     "model spelling lexicon levels dates sentences scene assertions corrections events places causes level_causes "
-    "statements beside blocks narrative"
+    "statements tables beside blocks narrative"
 ).split()
 MADE_FROM = FOLDER / "made-from.sha256"
 

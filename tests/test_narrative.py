@@ -62,6 +62,16 @@ def causes(text: str, lexicon: Lexicon) -> list[str]:
         ("occiput to atlas", "narrowing of the canal at C0-C1", ["C0-C1 canal affirmed"]),
         ("the foramen magnum is the canal at the head", "foramen magnum stenosis, C1 arch intact",
          ["head canal affirmed"]),
+        ("rows under one space", "Neural foramina: C3-4 mild left, C4-5 patent. C5-6: severe bilateral stenosis.",
+         ["C3-C4 foramen affirmed", "C4-C5 foramen negated", "C5-C6 foramen affirmed"]),
+        ("rows under a heading of their own", "CANAL:\nC3-4: moderate\nC4-5: no stenosis",
+         ["C3-C4 canal affirmed", "C4-C5 canal negated"]),
+        ("rows of one side open", "Foraminal narrowing - L4-5: mild R, none L; L5-S1: none",
+         ["L4-L5 foramen affirmed", "L5-S1 foramen negated"]),
+        ("no rows under an organ", "Ear canal: C3-4 mild", []),
+        ("a bright signal is no level", "canal stenosis at C4-5 with T2 bright cord", ["C4-C5 canal affirmed"]),
+        ("taken back", 'Please disregard "severe canal stenosis at L2-3" above', ["L2-L3 canal negated"]),
+        ("a relative by another name", "Mum had severe spinal stenosis", []),
         ("a sequence is no level", "T2-weighted images show cervical canal stenosis", ["cervical canal affirmed"]),
         ("w/o behind a level", "canal stenosis L3-4 w/ claudication", ["L3-L4 canal affirmed"]),
         ("a date is no level", "MRI L/S 1/14: canal stenosis at L4-5", ["L4-L5 canal affirmed"]),
@@ -253,3 +263,12 @@ def test_any_mixture_of_words_is_read_with_exact_offsets(text: str) -> None:
         evidence = statement.evidence
         assert 0 <= evidence.start < evidence.end <= len(text)
         assert all(0 <= step.start <= step.end <= len(text) for step in statement.steps)
+
+
+def test_what_is_absent_stands_before_the_comma(lexicon: Lexicon) -> None:
+    found = reading("Triceps jerk absent, middle finger numb.", lexicon).of("function")
+    assert [(f.value, f.assertion) for f in found] == [("reflex-change", "affirmed"), ("paresthesia", "affirmed")]
+
+
+def test_a_plural_in_ies_is_that_of_its_word(lexicon: Lexicon) -> None:
+    assert told("Laminectomies in 2011 for lumbar stenosis, did great.", lexicon) == ["lumbar - historical"]

@@ -24,6 +24,7 @@ _NEW_ASSERTION = frozenset(
 )
 _CUES = ("negation", "hedge", "historical", "plan", "other-person", "hearsay")
 _AFTER_REACH, _NOT_REACH = 8, 6
+_SHORT_REACH = frozenset({"not", "absent"})
 
 
 def said_of(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> Said:
@@ -109,8 +110,8 @@ def _reaches(scene: Scene, cue: Mention, target: int, *, is_verb: bool) -> bool:
         for mention in scene.mentions
     ):
         return False
-    if scene.words[cue.first] == "not" and cue.first == cue.last and (len(words) > _NOT_REACH or "," in words):
-        return False
+    if cue.first == cue.last and scene.words[cue.first] in _SHORT_REACH and (len(words) > _NOT_REACH or "," in words):
+        return False  # 'triceps jerk absent, middle finger numb'
     return all(
         _list_goes_on(scene, p, target, is_verb=is_verb) for p in gap if scene.words[p] in (",", ":", "(")
     ) and not _turns(scene, gap, target)

@@ -60,7 +60,7 @@ LEVEL = re.compile(
     rf")(?:(?=[,;:.)\]\s/&+<>→=-]|$)|(?![0-9A-Za-z]))"
 )
 _NOT_A_LEVEL = re.compile(
-    r"[ -]?(?:weighted|w\b|wi\b|signal|sequence|hyperintens|hypointens|image|images|fat|stir|flair|relaxation)",
+    r"[ -]?(?:weighted|w\b|wi\b|signal|sequence|hyper|hypo|bright|dark|high|low\b|image|fat|stir|flair|relaxation)",
     re.I,
 )
 _ROOT = re.compile(r"\s*(?:exiting |traversing |exit )?(?:nerve|root|roots|radicul|dermatom|myotom|radicular)", re.I)

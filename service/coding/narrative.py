@@ -20,6 +20,7 @@ from service.coding.places import place_findings, regions_joined
 from service.coding.scene import FILLERS, JOINERS, Place, Scene, lay_out
 from service.coding.sentences import Section, find_sections, find_sentences
 from service.coding.statements import read_scene
+from service.coding.tables import Column, column_of, rows
 
 _CORRECTING = frozenset(
     {"addendum", "addenda", "correction", "corrected report", "amended report", "revised impression"}
@@ -37,9 +38,11 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
     recent: deque[tuple[Place, ...]] = deque(maxlen=4)
     by_level: dict[str, tuple[Finding, ...]] = {}
     block = Block()
+    column: Column | None = None
     for laid_out, opened in zip(scenes, openings, strict=True):
         is_finding = _is_finding(laid_out)
         block = enter(block, laid_out, opened, several_blocks=several) if is_finding else Block()
+        column = column_of(laid_out, passage) or (column if column and column.holds(laid_out) else None)
         if not laid_out.mentions:
             continue
         scene = correct(laid_out)
@@ -47,7 +50,8 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         if not is_finding:
             statements.extend(_past(scene, passage))
             continue
-        new, aside = read_scene(scene, passage, in_force(block, scene, recent))
+        table = rows(scene, column, passage) if column and scene.places else []
+        new, aside = (table, []) if table else read_scene(scene, passage, in_force(block, scene, recent))
         findings.extend(aside)
         if new:
             _take_back(statements, new, scene.span.section)

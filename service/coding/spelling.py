@@ -92,7 +92,8 @@ class Spelling:
     def _singular(self, lowered: str) -> str:
         if lowered in self._vocabulary:
             return lowered
-        stems = (lowered.removesuffix(ending) for ending in ("'s", "s", "es"))
+        stems = [lowered.removesuffix(ending) for ending in ("'s", "s", "es")]
+        stems += [f"{lowered[:-3]}y"] if lowered.endswith("ies") else []
         return next((stem for stem in stems if stem != lowered and len(stem) > 2 and stem in self._vocabulary), "")
 
     def _missing_blank(self, word: str) -> int:
