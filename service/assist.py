@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from service import __version__
+from service.claim_in import billing_of, with_inline_diagnoses
 from service.coding.assessment import assess
-from service.coding.claim import Billing, ClaimDiagnosis, PayerPolicy, ServiceLine, assess_billing
+from service.coding.claim import PayerPolicy, assess_billing
 from service.coding.model import SUPPORTING, Assessment, Issue, Query
 from service.coding.packs import Terminology, load_terminology
 from service.coding.query import build_query
 from service.coding.query_check import QueryFault, QueryRules, load_query_rules, query_faults
 from service.concepts import load_concepts
-from service.fhir_in import Entry, Reader, Request, date_of_service
+from service.fhir_in import Reader, Request, date_of_service
 from service.fhir_out import prepopulated, questionnaire_of
 from service.settings import Settings
 from service.shipped import terminology_dir
@@ -71,7 +72,12 @@ class Assist:
         dates = [a.documentation.date_of_service or newest for a in assessments] or [
             date_of_service(request, {}) or newest
         ]
-        issues = assess_billing(self._billing(request, assessments, dates[0]), assessments, self.terminology)
+        billing = replace(
+            billing_of(request, assessments, dates[0]),
+            policies=self.policies,
+            manipulation_codes=self.manipulation_codes,
+        )
+        issues = assess_billing(billing, assessments, self.terminology)
         return Answer(judged, issues, tuple(dict.fromkeys(dates)))
 
     def _with_query(self, assessment: Assessment) -> Judged:
@@ -86,21 +92,6 @@ class Assist:
         severity = flag.severity(assessment.documentation.setting)
         issue = Issue(WITHHELD, severity or "information", self.query_rules.id, flag.says)
         return Judged(replace(assessment, ask=query.ask, issues=(*assessment.issues, issue)), None)
-
-    def _billing(self, request: Request, assessments: Sequence[Assessment], on: str) -> Billing:
-        claim = request.claim.resource if request.claim else None
-        diagnoses = tuple(_claim_diagnoses(claim, assessments)) if claim else tuple(_recorded(assessments))
-        lines = tuple(_claim_lines(claim)) if claim else tuple(_order_lines(request.orders))
-        return Billing(
-            request.setting,
-            on,
-            diagnoses,
-            lines,
-            tuple(_coverage_words(request.coverage)),
-            claim is not None,
-            self.policies,
-            self.manipulation_codes,
-        )
 
 
 def open_assist(settings: Settings) -> Assist:
@@ -130,21 +121,6 @@ def form_faults(query: Query, assessment: Assessment, rules: QueryRules) -> list
     return query_faults(form, rules, texts=texts, ask=assessment.ask, response=prepopulated(form, assessment))
 
 
-def with_inline_diagnoses(request: Request) -> Request:
-    """A claim's inline diagnoses are judged as Conditions named `Claim#diagnosis[n]` (CONTRACT)."""
-    if request.claim is None:
-        return request
-    claim, source = request.claim.resource, request.claim.reference
-    inline = []
-    for index, diagnosis in enumerate(claim.get("diagnosis") or ()):
-        concept = diagnosis.get("diagnosisCodeableConcept")
-        if isinstance(concept, dict):
-            condition = {"resourceType": "Condition", "subject": claim.get("patient"), "code": concept}
-            path = f"Claim.diagnosis[{index}].diagnosisCodeableConcept"
-            inline.append(Entry(condition, f"Claim#diagnosis[{index}]", source, path))
-    return replace(request, conditions=[*request.conditions, *inline])
-
-
 def _asked_once(assessments: Sequence[Assessment]) -> list[Assessment]:
     """Supporting elements are asked for once in a request (POLICY 1): with a code to offer rather than without."""
     owner: dict[str, int] = {}
@@ -156,63 +132,3 @@ def _asked_once(assessments: Sequence[Assessment]) -> list[Assessment]:
         replace(assessment, ask=tuple(name for name in assessment.ask if owner.get(name, index) == index))
         for index, assessment in enumerate(assessments)
     ]
-
-
-def _icd_code(assessment: Assessment) -> str:
-    return next((code.code for code in assessment.documentation.codes if code.system == "icd-10-cm"), "")
-
-
-def _claim_diagnoses(claim: dict[str, Any] | Any, assessments: Sequence[Assessment]) -> Iterator[ClaimDiagnosis]:
-    by_reference = {a.documentation.condition.split("/")[-1]: a for a in assessments}
-    for index, diagnosis in enumerate(claim.get("diagnosis") or ()):
-        at = f"Claim.diagnosis[{index}]"
-        reference = str((diagnosis.get("diagnosisReference") or {}).get("reference") or f"Claim#diagnosis[{index}]")
-        assessment = by_reference.get(reference.rsplit("/", maxsplit=1)[-1])
-        yield ClaimDiagnosis(
-            int(diagnosis.get("sequence") or index + 1), _icd_code(assessment) if assessment else "", at, assessment
-        )
-
-
-def _recorded(assessments: Iterable[Assessment]) -> Iterator[ClaimDiagnosis]:
-    for index, assessment in enumerate(
-        a
-        for a in assessments
-        if a.documentation.verification not in ("refuted", "entered-in-error")
-        and not a.documentation.clinical.startswith("resolv")
-    ):
-        for code in assessment.documentation.codes:
-            if code.system == "icd-10-cm":
-                yield ClaimDiagnosis(index + 1, code.code, code.expression, assessment)
-                break
-
-
-def _claim_lines(claim: Any) -> Iterator[ServiceLine]:
-    for index, item in enumerate(claim.get("item") or ()):
-        words, codes = _procedure(item.get("productOrService") or {})
-        yield ServiceLine(
-            f"Claim.item[{index}]", words, codes, tuple(int(n) for n in item.get("diagnosisSequence") or ())
-        )
-    for index, procedure in enumerate(claim.get("procedure") or ()):
-        words, codes = _procedure(procedure.get("procedureCodeableConcept") or {})
-        yield ServiceLine(f"Claim.procedure[{index}]", words, codes)
-
-
-def _order_lines(orders: Sequence[Entry]) -> Iterator[ServiceLine]:
-    for order in orders:
-        words, codes = _procedure(order.resource.get("code") or {})
-        yield ServiceLine(f"{order.type}.code", words, codes)
-
-
-def _procedure(concept: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
-    codings = concept.get("coding") or ()
-    words = " ".join(str(t) for t in [concept.get("text"), *(c.get("display") for c in codings)] if t)
-    return words, tuple(str(c["code"]) for c in codings if c.get("code"))
-
-
-def _coverage_words(coverage: Entry | None) -> Iterator[str]:
-    if coverage is None:
-        return
-    kind = coverage.resource.get("type") or {}
-    yield str(kind.get("text") or "")
-    yield from (str(c.get("display") or "") for c in kind.get("coding") or ())
-    yield from (str(p.get("display") or "") for p in coverage.resource.get("payor") or ())

@@ -127,7 +127,9 @@ def _bundle_entries(body: Json) -> Iterator[Entry]:
             continue
         kind = resource["resourceType"]
         refuse_errors(validate_resource(resource, allowed=KNOWN, at=f"Bundle.entry[{index}].resource"))
-        yield Entry(resource, reference_of(resource, entry.get("fullUrl"), f"#{counts.get(kind, 0)}"))
+        full_url = str(entry.get("fullUrl") or "")
+        reference = reference_of(resource, full_url, f"#{counts.get(kind, 0)}")
+        yield Entry(resource, reference, full_url=full_url)
         counts[kind] = counts.get(kind, 0) + 1
 
 

@@ -52,13 +52,15 @@ _SPINAL_WORDS = re.compile(
 class Entry:
     """A resource of the request and the reference that names it.
 
-    A diagnosis that stands on the claim itself is read as a Condition; `stands_in` and `code_path` then say where.
+    `full_url` is the entry's in a Bundle. A diagnosis that stands on the claim itself is read as a Condition; `stands_in` and
+    `code_path` then say where.
     """
 
     resource: Resource
     reference: str
     stands_in: str = ""
     code_path: str = "Condition.code"
+    full_url: str = ""
 
     @property
     def source(self) -> str:
@@ -89,6 +91,11 @@ class Request:
     hook: str = ""
     wants_care: bool = False
     inline: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def inpatient(self) -> bool:
+        """Whether the encounter is an inpatient stay, which is judged by its discharge."""
+        return _class(self.encounter) in INPATIENT
 
 
 @dataclass(frozen=True)
@@ -150,12 +157,13 @@ class _Record:
             codes,
             self._sites(entry),
             faults=tuple(faults),
-            verification=_code(condition.get("verificationStatus")),
+            verification=code_of(condition.get("verificationStatus")),
             clinical=_clinical(condition),
             inpatient=self._inpatient(),
             discharged=self._discharged(),
             wants_care=self.request.wants_care,
             named_regions=self._named_regions(condition, entry),
+            code_path=entry.code_path,
         )
 
     def _condition_passages(self, entry: Entry) -> Iterator[Passage]:
@@ -258,7 +266,7 @@ class _Record:
     def _condition_faults(self, condition: Resource, entry: Entry) -> Iterator[RecordFault]:
         code = condition.get("code") or {}
         if not code.get("coding") and not code.get("text"):
-            yield RecordFault("code-missing", "Condition.code")
+            yield RecordFault("code-missing", entry.code_path)
         if condition.get("modifierExtension"):
             yield RecordFault("modifier-extension", "Condition.modifierExtension[0]")
 
@@ -266,9 +274,9 @@ class _Record:
 
     def _inpatient(self) -> bool:
         claim = self.request.claim
-        if claim and _code(claim.resource.get("type")) in ("professional", "vision", "oral", "pharmacy"):
+        if claim and code_of(claim.resource.get("type")) in ("professional", "vision", "oral", "pharmacy"):
             return False
-        return _class(self.request.encounter) in INPATIENT
+        return self.request.inpatient
 
     def _discharged(self) -> bool:
         encounter = self.request.encounter
@@ -283,7 +291,7 @@ class _Record:
     ) -> Documentation:
         faults = [*own.faults, *self._report_faults] if takes else list(own.faults)
         if duplicate:
-            faults.append(RecordFault("duplicate", "Condition.code"))
+            faults.append(RecordFault("duplicate", own.code_path))
         readings = own.readings
         if takes:
             readings += (*self._report_readings, *self._document_readings)
@@ -557,11 +565,10 @@ def date_of_service(request: Request, condition: Resource) -> str | None:
     """Before a claim: given, claim, encounter. While charting also recordedDate. As written (POLICY section 5)."""
     encounter = request.encounter.resource if request.encounter else {}
     period = encounter.get("period") or {}
-    inpatient = _class(request.encounter) in INPATIENT
-    stay = _full(period.get("end")) if inpatient else None
+    stay = _full(period.get("end")) if request.inpatient else None
     candidates = [_full(request.date_of_service)]
     if request.claim:
-        candidates += [stay, *_claim_dates(request.claim.resource, at_end=inpatient)]
+        candidates += [stay, *_claim_dates(request.claim.resource, at_end=request.inpatient)]
     candidates += [stay, _full(period.get("start")), _full(period.get("end"))]
     if request.setting == "charting":
         candidates.append(_full(condition.get("recordedDate")))
@@ -573,9 +580,21 @@ def _claim_dates(claim: Resource, *, at_end: bool) -> Iterator[str | None]:
     if at_end:
         yield _full(billable.get("end"))
     for item in claim.get("item") or ():
-        serviced = item.get("servicedPeriod") or {}
-        yield _full(item.get("servicedDate")) or _full(serviced.get("start")) or _full(serviced.get("end"))
+        yield next((on for on, _ in line_dates(item, "")), None)
     yield _full(billable.get("start")) or _full(billable.get("end"))
+
+
+def line_dates(item: Resource, at: str) -> Iterator[tuple[str, str]]:
+    """The complete dates of a claim line, each with the element below `at` that gives it."""
+    period = item.get("servicedPeriod") or {}
+    given = {
+        "servicedDate": item.get("servicedDate"),
+        "servicedPeriod.start": period.get("start"),
+        "servicedPeriod.end": period.get("end"),
+    }
+    for element, value in given.items():
+        if date := _full(value):
+            yield date, f"{at}.{element}"
 
 
 def _full(value: Any) -> str | None:
@@ -610,13 +629,13 @@ def _class(encounter: Entry | None) -> str:
     return str(value.get("code") or "").upper()
 
 
-def _code(concept: Any) -> str:
+def code_of(concept: Any) -> str:
     """The first code of a CodeableConcept."""
     return next((str(c["code"]) for c in (concept or {}).get("coding") or () if c.get("code")), "")
 
 
 def _clinical(condition: Resource) -> str:
-    status = _code(condition.get("clinicalStatus"))
+    status = code_of(condition.get("clinicalStatus"))
     if status in ("resolved", "inactive", "remission"):
         return status
     return "resolved" if any(key.startswith("abatement") for key in condition) else ""
@@ -750,10 +769,10 @@ def _duplicates(conditions: Iterable[Entry]) -> set[int]:
     found = set()
     for index, entry in enumerate(conditions):
         code = (
-            _code(entry.resource.get("code"))
+            code_of(entry.resource.get("code"))
             or str((entry.resource.get("code") or {}).get("text") or "").strip().lower()
         )
-        key = code, tuple(sorted(_code(c) for c in entry.resource.get("category") or ()))
+        key = code, tuple(sorted(code_of(c) for c in entry.resource.get("category") or ()))
         if code and key in seen:
             found.add(index)
         seen.add(key)

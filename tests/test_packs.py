@@ -510,6 +510,8 @@ SEVERITIES = {  # as the policy writes them: while charting / before a claim
     "code.display-mismatch": "W/E",
     "code.system-not-icd10cm": "I/I",
     "claim.diagnosis-pointer": "-/E",
+    "claim.diagnosis-not-sent": "-/E",
+    "claim.diagnosis-sequence": "-/E",
     "cond.code-missing": "I/W",
     "cond.refuted": "-/E",
     "cond.entered-in-error": "-/E",

@@ -382,7 +382,7 @@ def _requires(case: Case, suggestions: Sequence[CodingSuggestion], ask: Sequence
 
 
 def _expression(case: Case) -> str:
-    return next((w.statement.evidence.passage.expression for w in case.weighed), "Condition.code")
+    return next((w.statement.evidence.passage.expression for w in case.weighed), case.documentation.code_path)
 
 
 def _settles(case: Case) -> Iterator[RuleHit]:
@@ -394,7 +394,7 @@ def _settles(case: Case) -> Iterator[RuleHit]:
                 rule,
                 "conflict" if warns else "met",
                 case.elements["framing"].evidence,
-                "Condition.code",
+                case.documentation.code_path,
                 flag=rule.flag if warns else "",
                 says="The biomechanical framing rests on the code alone." if warns else "",
             )
@@ -402,7 +402,8 @@ def _settles(case: Case) -> Iterator[RuleHit]:
 
 def _redirected(case: Case) -> Iterator[RuleHit]:
     if not case.weighed and case.on_code:
-        yield from (RuleHit(rule, "conflict", (), "Condition.code", says=rule.says) for rule in _named_elsewhere(case))
+        path = case.documentation.code_path
+        yield from (RuleHit(rule, "conflict", (), path, says=rule.says) for rule in _named_elsewhere(case))
     for rule in dict.fromkeys(rule for w in case.weighed for rule in w.redirects):
         evidence = tuple(
             f.evidence
@@ -470,7 +471,7 @@ def _statement(case: Case) -> Iterator[RuleHit]:
                 rule,
                 "gap",
                 tuple(w.statement.evidence for w in reported),
-                "Condition.code",
+                case.documentation.code_path,
                 grade="claim-of-imaging" if case.documentation.imaging_encounter else "",
             )
 

@@ -12,7 +12,10 @@ from service.coding.packs import Terminology
 
 @dataclass(frozen=True, slots=True)
 class ClaimDiagnosis:
-    """One diagnosis in the order of the claim (or of the request where there is none)."""
+    """One diagnosis in the order of the claim (or of the request where there is none).
+
+    `assessment` is None where the claim refers to a Condition that was not sent.
+    """
 
     sequence: int
     code: str
@@ -22,12 +25,16 @@ class ClaimDiagnosis:
 
 @dataclass(frozen=True, slots=True)
 class ServiceLine:
-    """A claim line or an order: what is done, and the diagnoses that it points to (None: an order)."""
+    """A claim line or an order: what is done, and the diagnoses that it points to (None: it need not point to any).
+
+    `dates` are the days on which its diagnoses have to be valid, each with the element that gives it.
+    """
 
     expression: str
     words: str = field(repr=False)
     codes: tuple[str, ...] = ()
     pointers: tuple[int, ...] | None = None
+    dates: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,8 @@ def assess_billing(billing: Billing, assessments: Sequence[Assessment], terminol
     """The issues of the claim as a whole."""
     hits = [
         *_sequence(billing, terminology),
+        *_pointers(billing, terminology),
+        *_line_dates(billing, terminology),
         *_pairs(billing, terminology),
         *safety_hits(billing, assessments, terminology),
         *_policies(billing, terminology),
@@ -85,15 +94,45 @@ def _sequence(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
     if ordered and terminology.icd10cm.is_manifestation(ordered[0].code):
         for rule in _rules(terminology, "sequences", "manifestation-first", billing.on):
             yield RuleHit(rule, "conflict", (), ordered[0].expression)
+    seen: set[int] = set()
+    for diagnosis in billing.diagnoses:
+        wrong = {"diagnosis-sent": diagnosis.assessment is None, "sequence-once": diagnosis.sequence in seen}
+        for check in (check for check, is_wrong in wrong.items() if is_wrong):
+            for rule in _rules(terminology, "sequences", check, billing.on):
+                yield RuleHit(rule, "conflict", (), diagnosis.expression)
+        seen.add(diagnosis.sequence)
+
+
+def _pointers(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
+    """Lines that point to no diagnosis, or to one that the claim has not."""
     known = {diagnosis.sequence for diagnosis in billing.diagnoses}
     for line in billing.lines:
-        if line.pointers is not None and not set(line.pointers) & known:
-            for rule in _rules(terminology, "sequences", "pointer", billing.on):
-                yield RuleHit(rule, "conflict", (), line.expression)
+        wrong = [place for place, pointer in enumerate(line.pointers or ()) if pointer not in known]
+        at = [f"{line.expression}.diagnosisSequence[{place}]" for place in wrong]
+        if line.pointers == ():
+            at = [line.expression]
+        for rule in _rules(terminology, "sequences", "pointer", billing.on):
+            yield from (RuleHit(rule, "conflict", (), expression) for expression in at)
+
+
+def _line_dates(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
+    """Codes that hold on the date by which the claim is judged and not on that of a line that points to them."""
+    release = terminology.icd10cm
+    codes = {diagnosis.sequence: diagnosis.code for diagnosis in billing.diagnoses if diagnosis.code}
+    for line in billing.lines:
+        for code in (codes[pointer] for pointer in line.pointers or () if pointer in codes):
+            for on, expression in line.dates:
+                status = release.status(code, on)
+                if status.validity == "not-valid" and release.is_billable(code, billing.on):
+                    for rule in _rules(terminology, "validates", "not-valid", on):
+                        says = f"{code} is not valid on {on}, the date of this line: {status.reason}."
+                        yield RuleHit(rule, "conflict", (), expression, says=says)
 
 
 def _pairs(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
     for one, other in combinations(billing.diagnoses, 2):
+        if billing.setting == "charting" and not (_is_ours(one, terminology) or _is_ours(other, terminology)):
+            continue  # while a note is written, what else is on the problem list is no matter of ours
         note = terminology.icd10cm.excludes1(one.code, other.code, billing.on) if one.code and other.code else None
         if note:
             for rule in _rules(terminology, "excludes", "excludes1", billing.on):
@@ -116,6 +155,10 @@ def _pairs(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
                     pair.expression,
                     says=f"{one.code} beside {other.code}: {terminology.main.citation_quote()}",
                 )
+
+
+def _is_ours(diagnosis: ClaimDiagnosis, terminology: Terminology) -> bool:
+    return terminology.pack_of(diagnosis.code) is not None or diagnosis.code.startswith("M48.0")
 
 
 def _unrelated(one: ClaimDiagnosis, other: ClaimDiagnosis) -> bool:

@@ -166,6 +166,7 @@ class Documentation:
     regions_claimed_elsewhere: tuple[str, ...] = ()
     wants_care: bool = False
     named_regions: tuple[str, ...] = ()
+    code_path: str = "Condition.code"
 
     def statements(self, *authors: Author) -> tuple[Statement, ...]:
         return tuple(s for r in self.readings if r.passage.author in authors for s in r.statements)

@@ -106,6 +106,8 @@ VALUES: dict[str, frozenset[str]] = {
             "category-note",
             "manifestation-first",
             "pointer",
+            "diagnosis-sent",
+            "sequence-once",
             "code-missing",
             "refuted",
             "entered-in-error",

@@ -10,10 +10,12 @@ import gzip
 import hashlib
 import re
 import zlib
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -180,6 +182,21 @@ class Icd10Cm:
             return None
         release = None if on is None else self._release_for_title(on)
         return next((title for _, title, years in rows if release in years), rows[-1][1])
+
+    def is_title_of_another(self, title: str, code: str) -> bool:
+        """Whether this is the title of a code, in any release, and was never that of this code."""
+        asked = _plain(title)
+        own = {_plain(row[1]) for row in self._rows(normalise(code))}
+        if asked in own:
+            return False
+        place = bisect_left(self._titles, hash(asked))
+        return place < len(self._titles) and self._titles[place] == hash(asked)
+
+    @cached_property
+    def _titles(self) -> array[int]:
+        """The hashes of all titles, sorted: 0.8 MB, where the titles themselves would be 15."""
+        lines = csv.reader(line for lines in self._lines.values() for line in lines.split("\n"))
+        return array("q", sorted({hash(_plain(title)) for _, _, _, title in lines}))
 
     def is_billable(self, code: str, on: str) -> bool:
         """May the code be reported on the date, as far as we know?"""
@@ -416,6 +433,10 @@ def _within(code: str, pattern: str) -> bool:
     """M43.5X2 is within M43, within M43.5 and within M43.3-M43.5X9."""
     first, dash, last = pattern.partition("-")
     return code.startswith(first) or (bool(dash) and first <= code and (code <= last or code.startswith(last)))
+
+
+def _plain(title: str) -> str:
+    return " ".join(title.lower().split())
 
 
 def _iso(day: object) -> str:

@@ -73,18 +73,12 @@ def _plain(words: str) -> str:
 
 
 def _foreign_display(code: RecordedCode, terminology: Terminology, on: str) -> bool:
-    """The display is the title of another code of the same families or of its neighbours."""
+    """The display is the title of another code, or names another region than that of this one."""
     title = terminology.icd10cm.title(code.code, on)
     shown = _plain(code.display)
     if not title or shown == _plain(title):
         return False
-    others = [named for pack in terminology.packs for named in pack.codes.values()]
-    others += [
-        named
-        for table in terminology.main.tables.values()
-        for named in (*table.regions.values(), *table.junctions.values(), *table.codes)
-    ]
-    if any(shown == _plain(terminology.icd10cm.title(other) or "") for other in others if other != code.code):
+    if terminology.icd10cm.is_title_of_another(code.display, code.code):
         return True
     if terminology.pack_of(code.code) and _content(shown) and not _content(shown) & _content(_plain(title)):
         return True

@@ -1,0 +1,121 @@
+"""Claim, Coverage and orders -> Billing: what is claimed, in which order, for which lines, from whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from service.coding.claim import Billing, ClaimDiagnosis, ServiceLine
+from service.coding.model import Assessment
+from service.fhir_in import Entry, Request, code_of, line_dates
+
+Resource = Mapping[str, Any]
+# What is billed for a stay or without a provider's diagnosis has no pointers on its lines (X12 837 I and D, NCPDP).
+_WITHOUT_POINTERS = frozenset({"institutional", "oral", "pharmacy", "vision"})
+
+
+def with_inline_diagnoses(request: Request) -> Request:
+    """A claim's inline diagnoses are judged as Conditions named `Claim#diagnosis[n]` (CONTRACT)."""
+    if request.claim is None:
+        return request
+    claim, source = request.claim.resource, request.claim.reference
+    inline = []
+    for index, diagnosis in enumerate(claim.get("diagnosis") or ()):
+        concept = diagnosis.get("diagnosisCodeableConcept")
+        if isinstance(concept, dict):
+            condition = {"resourceType": "Condition", "subject": claim.get("patient"), "code": concept}
+            path = f"Claim.diagnosis[{index}].diagnosisCodeableConcept"
+            inline.append(Entry(condition, f"Claim#diagnosis[{index}]", source, path))
+    return replace(request, conditions=[*request.conditions, *inline])
+
+
+def billing_of(request: Request, assessments: Sequence[Assessment], on: str) -> Billing:
+    """What stands on the claim, else on the orders, judged on a date; `assessments` are those of the Conditions."""
+    if request.claim is None:
+        return Billing(request.setting, on, tuple(_recorded(assessments)), tuple(_order_lines(request.orders)))
+    return Billing(
+        request.setting,
+        on,
+        tuple(_claim_diagnoses(request.claim.resource, request.conditions, assessments)),
+        tuple(_claim_lines(request.claim.resource, request)),
+        tuple(_coverage_words(request.coverage)),
+        is_claim=True,
+    )
+
+
+def _icd_code(assessment: Assessment) -> str:
+    return next((code.code for code in assessment.documentation.codes if code.system == "icd-10-cm"), "")
+
+
+def _claim_diagnoses(
+    claim: Resource, conditions: Sequence[Entry], assessments: Sequence[Assessment]
+) -> Iterator[ClaimDiagnosis]:
+    for index, diagnosis in enumerate(claim.get("diagnosis") or ()):
+        at = f"Claim.diagnosis[{index}]"
+        reference = (diagnosis.get("diagnosisReference") or {}).get("reference")
+        place = _place_of(str(reference or f"Claim#diagnosis[{index}]"), conditions)
+        assessment = None if place is None else assessments[place]
+        code = _icd_code(assessment) if assessment else ""
+        yield ClaimDiagnosis(int(diagnosis.get("sequence") or index + 1), code, at, assessment)
+
+
+def _place_of(reference: str, conditions: Sequence[Entry]) -> int | None:
+    """Which Condition a reference names: by `Type/id`, by an absolute address that ends in it, or by fullUrl."""
+    asked = reference.partition("/_history/")[0]
+    return next(
+        (
+            place
+            for place, entry in enumerate(conditions)
+            if asked in (entry.reference, entry.full_url) or asked.endswith(f"/{entry.reference}")
+        ),
+        None,
+    )
+
+
+def _recorded(assessments: Iterable[Assessment]) -> Iterator[ClaimDiagnosis]:
+    for index, assessment in enumerate(
+        a
+        for a in assessments
+        if a.documentation.verification not in ("refuted", "entered-in-error")
+        and not a.documentation.clinical.startswith("resolv")
+    ):
+        for code in assessment.documentation.codes:
+            if code.system == "icd-10-cm":
+                yield ClaimDiagnosis(index + 1, code.code, code.expression, assessment)
+                break
+
+
+def _claim_lines(claim: Resource, request: Request) -> Iterator[ServiceLine]:
+    points = code_of(claim.get("type")) not in _WITHOUT_POINTERS
+    dated = not request.date_of_service and not request.inpatient
+    for index, item in enumerate(claim.get("item") or ()):
+        at = f"Claim.item[{index}]"
+        words, codes = _procedure(item.get("productOrService") or {})
+        pointers = tuple(int(n) for n in item.get("diagnosisSequence") or ())
+        dates = tuple(line_dates(item, at)) if dated else ()
+        yield ServiceLine(at, words, codes, pointers if pointers or points else None, dates)
+    for index, procedure in enumerate(claim.get("procedure") or ()):
+        words, codes = _procedure(procedure.get("procedureCodeableConcept") or {})
+        yield ServiceLine(f"Claim.procedure[{index}]", words, codes)
+
+
+def _order_lines(orders: Sequence[Entry]) -> Iterator[ServiceLine]:
+    for order in orders:
+        words, codes = _procedure(order.resource.get("code") or {})
+        yield ServiceLine(f"{order.type}.code", words, codes)
+
+
+def _procedure(concept: Resource) -> tuple[str, tuple[str, ...]]:
+    codings = concept.get("coding") or ()
+    words = " ".join(str(t) for t in [concept.get("text"), *(c.get("display") for c in codings)] if t)
+    return words, tuple(str(c["code"]) for c in codings if c.get("code"))
+
+
+def _coverage_words(coverage: Entry | None) -> Iterator[str]:
+    if coverage is None:
+        return
+    kind = coverage.resource.get("type") or {}
+    yield str(kind.get("text") or "")
+    yield from (str(c.get("display") or "") for c in kind.get("coding") or ())
+    yield from (str(p.get("display") or "") for p in coverage.resource.get("payor") or ())
