@@ -72,11 +72,8 @@ class Assist:
         dates = [a.documentation.date_of_service or newest for a in assessments] or [
             date_of_service(request, {}) or newest
         ]
-        billing = replace(
-            billing_of(request, assessments, dates[0]),
-            policies=self.policies,
-            manipulation_codes=self.manipulation_codes,
-        )
+        billing = billing_of(request, assessments, dates[0])
+        billing = replace(billing, policies=self.policies, manipulation_codes=self.manipulation_codes)
         issues = assess_billing(billing, assessments, self.terminology)
         return Answer(judged, issues, tuple(dict.fromkeys(dates)))
 
@@ -90,7 +87,7 @@ class Assist:
         LOG.error("a query is withheld: %s", ", ".join(f"{fault.id} at {fault.link_id}" for fault in faults))
         flag = self.terminology.flags[WITHHELD]
         severity = flag.severity(assessment.documentation.setting)
-        issue = Issue(WITHHELD, severity or "information", self.query_rules.id, flag.says)
+        issue = Issue(WITHHELD, severity or "information", self.query_rules.id, flag.says, remedy=flag.remedy)
         return Judged(replace(assessment, ask=query.ask, issues=(*assessment.issues, issue)), None)
 
 

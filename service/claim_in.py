@@ -39,7 +39,8 @@ def billing_of(request: Request, assessments: Sequence[Assessment], on: str) -> 
         on,
         tuple(_claim_diagnoses(request.claim.resource, request.conditions, assessments)),
         tuple(_claim_lines(request.claim.resource, request)),
-        tuple(_coverage_words(request.coverage)),
+        tuple(_coverage_words(request)),
+        tuple(_qualifications(request)),
         is_claim=True,
     )
 
@@ -54,19 +55,19 @@ def _claim_diagnoses(
     for index, diagnosis in enumerate(claim.get("diagnosis") or ()):
         at = f"Claim.diagnosis[{index}]"
         reference = (diagnosis.get("diagnosisReference") or {}).get("reference")
-        place = _place_of(str(reference or f"Claim#diagnosis[{index}]"), conditions)
+        place = place_of(str(reference or f"Claim#diagnosis[{index}]"), conditions)
         assessment = None if place is None else assessments[place]
         code = _icd_code(assessment) if assessment else ""
         yield ClaimDiagnosis(int(diagnosis.get("sequence") or index + 1), code, at, assessment)
 
 
-def _place_of(reference: str, conditions: Sequence[Entry]) -> int | None:
-    """Which Condition a reference names: by `Type/id`, by an absolute address that ends in it, or by fullUrl."""
+def place_of(reference: str, entries: Sequence[Entry]) -> int | None:
+    """Which entry a reference names: by `Type/id`, by an absolute address that ends in it, or by fullUrl."""
     asked = reference.partition("/_history/")[0]
     return next(
         (
             place
-            for place, entry in enumerate(conditions)
+            for place, entry in enumerate(entries)
             if asked in (entry.reference, entry.full_url) or asked.endswith(f"/{entry.reference}")
         ),
         None,
@@ -112,10 +113,25 @@ def _procedure(concept: Resource) -> tuple[str, tuple[str, ...]]:
     return words, tuple(str(c["code"]) for c in codings if c.get("code"))
 
 
-def _coverage_words(coverage: Entry | None) -> Iterator[str]:
-    if coverage is None:
-        return
-    kind = coverage.resource.get("type") or {}
+def _coverage_words(request: Request) -> Iterator[str]:
+    """What names the plan and who pays: of the Coverage, and of the Organizations that it or the claim refers to."""
+    coverage = request.coverage.resource if request.coverage else {}
+    kind = coverage.get("type") or {}
     yield str(kind.get("text") or "")
-    yield from (str(c.get("display") or "") for c in kind.get("coding") or ())
-    yield from (str(p.get("display") or "") for p in coverage.resource.get("payor") or ())
+    yield from (str(coding.get("display") or "") for coding in kind.get("coding") or ())
+    claim = request.claim.resource if request.claim else {}
+    insured = [i.get("coverage") or {} for i in claim.get("insurance") or ()]
+    for reference in [*(coverage.get("payor") or ()), claim.get("insurer") or {}, *insured]:
+        yield str(reference.get("display") or "")
+        payer = place_of(str(reference.get("reference") or ""), request.organizations)
+        if payer is not None:
+            yield str(request.organizations[payer].resource.get("name") or "")
+
+
+def _qualifications(request: Request) -> Iterator[str]:
+    """The codes of who provides: of the care team, and of the PractitionerRole that was sent."""
+    claim = request.claim.resource if request.claim else {}
+    role = request.practitioner_role.resource if request.practitioner_role else {}
+    concepts = [member.get("qualification") or {} for member in claim.get("careTeam") or ()]
+    for concept in (*concepts, *(role.get("code") or ()), *(role.get("specialty") or ())):
+        yield from (str(coding["code"]) for coding in concept.get("coding") or () if coding.get("code"))

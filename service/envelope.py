@@ -24,7 +24,7 @@ ROLES = {
 }
 SINGLE = frozenset({"encounter", "patient", "claim", "coverage", "practitionerRole"})
 CLAIM_ONLY = frozenset({"claim", "coverage", "practitionerRole"})
-KNOWN = frozenset(ROLES.values())
+KNOWN = frozenset({*ROLES.values(), "Organization"})  # of an Organization the name of a payer is read
 
 
 def open_envelope(body: Any, setting: Setting) -> Request:
@@ -52,7 +52,7 @@ def reference_of(resource: Json, full_url: Any, position: str) -> str:
 
 
 def _from_parameters(body: Json, setting: Setting) -> tuple[dict[str, list[Entry]], str | None]:
-    roles: dict[str, list[Entry]] = {name: [] for name in ROLES}
+    roles: dict[str, list[Entry]] = {name: [] for name in _ROLE_OF.values()}
     date: str | None = None
     for index, parameter in enumerate(body.get("parameter") or ()):
         name, at = parameter.get("name"), f"Parameters.parameter[{index}]"
@@ -134,11 +134,22 @@ def _bundle_entries(body: Json) -> Iterator[Entry]:
 
 
 def _by_type(entries: Any) -> dict[str, list[Entry]]:
-    roles: dict[str, list[Entry]] = {name: [] for name in ROLES}
-    names = {kind: name for name, kind in ROLES.items()}
+    roles: dict[str, list[Entry]] = {name: [] for name in _ROLE_OF.values()}
     for entry in entries:
-        roles[names[entry.type]].append(entry)
+        roles[_ROLE_OF[entry.type]].append(entry)
     return roles
+
+
+_ROLE_OF = {kind: name for name, kind in ROLES.items()} | {"Organization": "organization"}
+
+
+def _contained(claims: list[Entry]) -> Iterator[Entry]:
+    """What a claim carries inside itself; its references name it as `#id`."""
+    for claim in claims:
+        for index, resource in enumerate(claim.resource.get("contained") or ()):
+            if resource.get("resourceType") in KNOWN - {"Claim"}:
+                local, path = f"#{resource.get('id')}", f"Claim.contained[{index}].code"
+                yield Entry(resource, f"{claim.reference}{local}", claim.reference, path, local)
 
 
 def _first(entries: list[Entry]) -> Entry | None:
@@ -171,6 +182,12 @@ def _request(roles: dict[str, list[Entry]], date: str | None, setting: Setting) 
                 )
             ],
         )
+    for entry in _contained(roles["claim"][:1]):
+        roles[_ROLE_OF[entry.type]].append(entry)
+    if len(roles["claim"]) > 1:
+        sentence = f"The Bundle holds {len(roles['claim'])} Claims; send each with what belongs to it."
+        raise Refusal(400, [Issue("error", "structure", sentence, "Bundle.entry")])
+    claim = _first(roles["claim"]) if setting == "claim" else None
     encounter = _fitting_encounter(roles["encounter"], conditions)
     return Request(
         setting,
@@ -180,11 +197,20 @@ def _request(roles: dict[str, list[Entry]], date: str | None, setting: Setting) 
         roles["documentReference"],
         encounter,
         _first(roles["patient"]),
-        _first(roles["claim"]) if setting == "claim" else None,
-        _first(roles["coverage"]),
+        claim,
+        _fitting_coverage(roles["coverage"], claim),
         _first(roles["practitionerRole"]),
+        organizations=roles["organization"],
         date_of_service=date,
     )
+
+
+def _fitting_coverage(coverages: list[Entry], claim: Entry | None) -> Entry | None:
+    """The one that the claim is judged by (`insurance.focal`), where several are sent."""
+    insurance = claim.resource.get("insurance") or () if claim else ()
+    focal = [i for i in insurance if i.get("focal") is True] or list(insurance)
+    named = str((focal[0].get("coverage") or {}).get("reference") or "") if focal else ""
+    return next((c for c in coverages if named in (c.reference, c.full_url)), _first(coverages))
 
 
 def _fitting_encounter(encounters: list[Entry], conditions: list[Entry]) -> Entry | None:

@@ -52,8 +52,8 @@ _SPINAL_WORDS = re.compile(
 class Entry:
     """A resource of the request and the reference that names it.
 
-    `full_url` is the entry's in a Bundle. A diagnosis that stands on the claim itself is read as a Condition; `stands_in` and
-    `code_path` then say where.
+    `full_url` is the entry's in a Bundle. A diagnosis that stands on the claim itself is read as a Condition;
+    `stands_in` and `code_path` then say where.
     """
 
     resource: Resource
@@ -87,6 +87,7 @@ class Request:
     coverage: Entry | None = None
     practitioner_role: Entry | None = None
     orders: Sequence[Entry] = ()
+    organizations: Sequence[Entry] = ()
     date_of_service: str | None = None
     hook: str = ""
     wants_care: bool = False

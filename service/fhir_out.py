@@ -15,6 +15,7 @@ from service.coding.packs import Terminology
 ICD10CM = "http://hl7.org/fhir/sid/icd-10-cm"
 CANONICAL = "http://example.org/fhir-coding-assist"
 ELEMENT_SYSTEM = f"{CANONICAL}/CodeSystem/documentation-element-value"
+CITATION = f"{CANONICAL}/StructureDefinition/citation"
 FLAG_SYSTEM = f"{CANONICAL}/CodeSystem/documentation-flag"
 OPTION_SYSTEM = f"{CANONICAL}/CodeSystem/query-option"
 OPTION_INDICATOR = f"{CANONICAL}/StructureDefinition/option-indicator"
@@ -166,7 +167,7 @@ def evidence_part(evidence: Evidence, lexicon: Lexicon) -> Json:
 
 
 def outcome(issues: Iterable[Issue]) -> Json:
-    """OperationOutcome: the flag in details, the rule in diagnostics, where in expression."""
+    """OperationOutcome: the flag in details, the rule in diagnostics, where in expression, what the rule rests on."""
     return {"resourceType": "OperationOutcome", "issue": [_issue(issue) for issue in issues]}
 
 
@@ -174,9 +175,14 @@ def _issue(issue: Issue) -> Json:
     built: Json = {
         "severity": issue.severity,
         "code": _ISSUE_CODES.get(issue.flag, "business-rule"),
-        "details": {"coding": [{"system": FLAG_SYSTEM, "code": issue.flag}], "text": issue.says},
+        "details": {
+            "coding": [{"system": FLAG_SYSTEM, "code": issue.flag}],
+            "text": f"{issue.says} {issue.remedy}".rstrip(),
+        },
         "diagnostics": issue.rule,
     }
+    if issue.cites:
+        built["extension"] = [{"url": CITATION, "valueString": f"{c.title}: {c.section}"} for c in issue.cites]
     if issue.expression:
         built["expression"] = [issue.expression]
     return built

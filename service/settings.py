@@ -101,6 +101,7 @@ def _policies(path: Path | None) -> tuple[tuple[PayerPolicy, ...], frozenset[str
                 tuple(entry.get("coverage", ())),
                 tuple(entry.get("procedures", ())),
                 tuple(entry.get("first_diagnosis", ())),
+                tuple(entry.get("qualifications", ())),
             )
             for entry in page.get("policies", ())
         )
@@ -108,5 +109,5 @@ def _policies(path: Path | None) -> tuple[tuple[PayerPolicy, ...], frozenset[str
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise SettingError(
             f"{PREFIX}PAYER_POLICIES: the file is not readable. It holds JSON with `policies` (each with id, says, "
-            "coverage, procedures, first_diagnosis), `manipulation_procedures` and `conservative_care`."
+            "coverage, procedures, qualifications, first_diagnosis), `manipulation_procedures` and `conservative_care`."
         ) from None

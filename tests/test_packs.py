@@ -314,6 +314,7 @@ def replace_payer(assist: Assist, payer: Mapping[str, Any] | None) -> Assist:
             tuple(p.get("coverage", ())),
             tuple(p.get("procedures", ())),
             tuple(p.get("first-diagnosis", ())),
+            tuple(p.get("qualifications", ())),
         )
         for p in payer.get("policies", ())
     )

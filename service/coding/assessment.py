@@ -570,15 +570,10 @@ def _issues(case: Case, hits: Iterable[RuleHit]) -> tuple[Issue, ...]:
         code = hit.flag or hit.rule.flag
         if hit.outcome == "met" or not code:
             continue
-        flag = case.terminology.flags[code]
-        severity = flag.severity(
-            case.documentation.setting,
-            hit.grade or ("on-code" if case.on_code and code != "doc.foramen-not-canal" else ""),
-        )
-        if severity:
-            found.setdefault(
-                (code, hit.expression), Issue(code, severity, hit.rule.id, hit.says or flag.says, hit.expression)
-            )
+        grade = "on-code" if case.on_code and code != "doc.foramen-not-canal" else ""
+        issue = case.terminology.issue(hit, case.documentation.setting, grade)
+        if issue:
+            found.setdefault((code, hit.expression), issue)
     return tuple(found.values())
 
 

@@ -39,13 +39,14 @@ class ServiceLine:
 
 @dataclass(frozen=True, slots=True)
 class PayerPolicy:
-    """A payer's rule from the operator's file: for which coverage and procedures, which code comes first."""
+    """A payer's rule from the operator's file: for which coverage, procedures and providers, which code comes first."""
 
     id: str
     says: str
     coverage: tuple[str, ...] = ()
     procedures: tuple[str, ...] = ()
     first_diagnosis: tuple[str, ...] = ()
+    qualifications: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Billing:
     diagnoses: tuple[ClaimDiagnosis, ...] = ()
     lines: tuple[ServiceLine, ...] = ()
     coverage: tuple[str, ...] = ()
+    qualifications: tuple[str, ...] = ()
     is_claim: bool = False
     policies: tuple[PayerPolicy, ...] = ()
     manipulation_codes: frozenset[str] = frozenset()
@@ -72,15 +74,7 @@ def assess_billing(billing: Billing, assessments: Sequence[Assessment], terminol
         *safety_hits(billing, assessments, terminology),
         *_policies(billing, terminology),
     ]
-    return tuple(issue for hit in hits for issue in _issue(hit, billing.setting, terminology))
-
-
-def _issue(hit: RuleHit, setting: Setting, terminology: Terminology) -> Iterator[Issue]:
-    """The issue of a hit; none where its flag is not raised in this setting."""
-    flag = terminology.flags[hit.rule.flag]
-    severity = flag.severity(setting, hit.grade)
-    if severity:
-        yield Issue(flag.code, severity, hit.rule.id, hit.says or flag.says, hit.expression)
+    return tuple(issue for hit in hits if (issue := terminology.issue(hit, billing.setting)))
 
 
 def _rules(terminology: Terminology, kind: str, check: str, on: str) -> Iterator[Rule]:
@@ -262,4 +256,5 @@ def _covers(policy: PayerPolicy, billing: Billing) -> bool:
     coverage = " ".join(billing.coverage).lower()
     paid = not policy.coverage or any(name.lower() in coverage for name in policy.coverage)
     done = not policy.procedures or any(set(line.codes) & set(policy.procedures) for line in billing.lines)
-    return paid and done
+    fit = not policy.qualifications or bool(set(billing.qualifications) & set(policy.qualifications))
+    return paid and done and fit

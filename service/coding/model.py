@@ -234,13 +234,15 @@ class RuleHit:
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """A flag with its severity in this setting, the rule that raised it and where it points to."""
+    """A flag with its severity in this setting, the rule that raised it, where it points to and what to do about it."""
 
     flag: str
     severity: Severity
     rule: str
     says: str
     expression: str = ""
+    remedy: str = ""
+    cites: tuple[Citation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

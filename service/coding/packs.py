@@ -31,7 +31,7 @@ from typing import Any
 
 from service.coding.errors import PackError
 from service.coding.lexicon import Lexicon, load_lexicon
-from service.coding.model import ELEMENTS, Citation, Rule, Setting, Severity
+from service.coding.model import ELEMENTS, Citation, Issue, Rule, RuleHit, Setting, Severity
 from service.coding.releases import Icd10Cm, load_icd10cm
 from service.coding.yaml_strict import load_yaml
 
@@ -209,6 +209,7 @@ class Flag:
 
     code: str
     says: str
+    remedy: str
     severities: Mapping[str, str]
 
     def severity(self, setting: Setting, grade: str = "") -> Severity | None:
@@ -229,6 +230,15 @@ class Terminology:
     def main(self) -> RulePack:
         """The pack that the others extend; it carries the rules they share."""
         return self.packs[0]
+
+    def issue(self, hit: RuleHit, setting: Setting, grade: str = "") -> Issue | None:
+        """What a hit raises in this setting; None where its flag is not raised there."""
+        flag = self.flags[hit.flag or hit.rule.flag]
+        severity = flag.severity(setting, hit.grade or grade)
+        if severity is None:
+            return None
+        says = hit.says or flag.says
+        return Issue(flag.code, severity, hit.rule.id, says, hit.expression, flag.remedy, hit.rule.cites)
 
     def pack_of(self, code: str) -> RulePack | None:
         return next((pack for pack in self.packs if code == pack.family or code.startswith(pack.family)), None)
@@ -536,8 +546,8 @@ def _flags(path: Path) -> dict[str, Flag]:
     _only(path, "", page, frozenset({"source", "flags"}))
     found = {}
     for code, entry in page.get("flags", {}).items():
-        _only(path, f", flag '{code}'", entry, frozenset({"says", *_GRADES}))
-        severities = {key: value for key, value in entry.items() if key != "says"}
+        _only(path, f", flag '{code}'", entry, frozenset({"says", "do", *_GRADES}))
+        severities = {key: value for key, value in entry.items() if key in _GRADES}
         if not {"charting", "claim"} <= set(severities) or set(severities.values()) - {
             "information",
             "warning",
@@ -547,7 +557,9 @@ def _flags(path: Path) -> dict[str, Flag]:
             raise PackError(
                 f"{path}, flag '{code}': give charting and claim one of information, warning, error, \"-\"."
             )
-        found[code] = Flag(code, entry.get("says", ""), severities)
+        if not entry.get("says") or not entry.get("do"):
+            raise PackError(f"{path}, flag '{code}': say what is found in `says` and what to do in `do`.")
+        found[code] = Flag(code, entry["says"], entry["do"], severities)
     return found
 
 

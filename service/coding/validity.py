@@ -60,9 +60,9 @@ def _says(check: str, code: str, terminology: Terminology, on: str, reason: str)
     title = terminology.icd10cm.title(code, on)
     named = f"{code} ({title})" if title else "The code"
     return {
-        "unknown": "The code is in no release of ICD-10-CM; correct it.",
-        "not-billable": f"{named} is a header and not billable; give all its characters.",
-        "seventh-character": "The code takes no further character; remove what stands behind its fifth.",
+        "unknown": "The code is in no release of ICD-10-CM.",
+        "not-billable": f"{named} is a header and not billable.",
+        "seventh-character": f"{terminology.icd10cm.is_extension_of(code) or named} takes no further character.",
         "not-valid": f"{named} is not valid on {on}: {reason}.",
         "not-known": f"No loaded release of ICD-10-CM covers {code} on {on}: {reason}.",
     }[check]

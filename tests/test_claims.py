@@ -1,0 +1,190 @@
+"""Claim/$check on claims as billing systems and clearing houses send them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from service.app import create_app
+from service.fhir_out import CITATION
+from service.settings import read_settings
+from service.shipped import terminology_dir
+
+ICD = "http://hl7.org/fhir/sid/icd-10-cm"
+WORDS = "Biomechanical connective tissue stenosis of neural canal of cervical region, by thickened ligamentum flavum"
+DAY = "2026-05-04"
+URN = "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0"
+CHIROPRACTOR = {
+    "sequence": 1,
+    "provider": {"reference": "Practitioner/d"},
+    "qualification": {"coding": [{"system": "http://nucc.org/provider-taxonomy", "code": "111N00000X"}]},
+}
+
+
+@pytest.fixture(scope="module")
+def client() -> FlaskClient:
+    policies = terminology_dir() / "payers" / "medicare-chiropractic.json"
+    return create_app(read_settings({"CODING_ASSIST_PAYER_POLICIES": str(policies)})).test_client()
+
+
+def condition(name: str, code: str, text: str = "") -> dict[str, Any]:
+    return {
+        "resourceType": "Condition",
+        "id": name,
+        "subject": {"reference": "Patient/p"},
+        "verificationStatus": {
+            "coding": [{"system": "http://terminology.hl7.org/CodeSystem/condition-ver-status", "code": "confirmed"}]
+        },
+        "code": {"coding": [{"system": ICD, "code": code}], **({"text": text} if text else {})},
+    }
+
+
+def claim(*diagnoses: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "Claim",
+        "id": "k",
+        "status": "active",
+        "use": "claim",
+        "type": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/claim-type", "code": "professional"}]},
+        "patient": {"reference": "Patient/p"},
+        "created": DAY,
+        "provider": {"reference": "Practitioner/d"},
+        "priority": {"coding": [{"code": "normal"}]},
+        "insurance": [{"sequence": 1, "focal": True, "coverage": {"reference": "Coverage/v"}}],
+        "diagnosis": list(diagnoses),
+        "item": [line(1, DAY)],
+    } | more
+
+
+def line(pointer: int, day: str, sequence: int = 1) -> dict[str, Any]:
+    what = {"productOrService": {"text": "Visit"}, "servicedDate": day}
+    return {"sequence": sequence, "diagnosisSequence": [pointer], **what}
+
+
+def coded(sequence: int, code: str, **more: Any) -> dict[str, Any]:
+    return {
+        "sequence": sequence,
+        "diagnosisCodeableConcept": {"coding": [{"system": ICD, "code": code, **more}]},
+    }
+
+
+def referred(sequence: int, reference: str) -> dict[str, Any]:
+    return {"sequence": sequence, "diagnosisReference": {"reference": reference}}
+
+
+def check(client: FlaskClient, *resources: dict[str, Any], **full_urls: str) -> dict[str, Any]:
+    entries = [
+        {"resource": r, **({"fullUrl": full_urls[r["id"]]} if r.get("id") in full_urls else {})} for r in resources
+    ]
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": entries}
+    answer = client.post("/fhir/Claim/$check", data=json.dumps(bundle), content_type="application/fhir+json")
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    return answer.get_json()
+
+
+def issues(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those of the claim and of each diagnosis."""
+    parts = [p for parameter in answer["parameter"] for p in (parameter, *parameter.get("part", ()))]
+    return [issue for p in parts if p["name"] == "outcome" for issue in p["resource"]["issue"]]
+
+
+def raised(answer: dict[str, Any], severity: str = "error") -> set[tuple[str, str]]:
+    return {
+        (i["details"]["coding"][0]["code"], i["expression"][0]) for i in issues(answer) if i["severity"] == severity
+    }
+
+
+def result(answer: dict[str, Any]) -> bool:
+    return next(p["valueBoolean"] for p in answer["parameter"] if p["name"] == "result")
+
+
+@pytest.mark.proves("contract: Claim/$check reads a Bundle as a clearing house sends it")
+def test_references_by_urn_and_what_a_claim_contains_are_found(client: FlaskClient) -> None:
+    sent = claim(referred(1, URN), referred(2, "#own"))
+    sent["contained"] = [
+        condition("own", "M54.2", "Cervicalgia"),
+        {"resourceType": "Coverage", "id": "v", "status": "active", "beneficiary": {"reference": "Patient/p"},
+         "payor": [{"reference": "Organization/m"}]},
+    ]  # fmt: skip
+    sent["insurance"][0]["coverage"]["reference"] = "#v"
+    sent["careTeam"] = [CHIROPRACTOR]
+    payer = {"resourceType": "Organization", "id": "m", "name": "Medicare Part B"}
+
+    answer = check(client, sent, condition("c", "M99.41", WORDS), payer, c=URN)
+
+    assert raised(answer) == {("payer.policy-check", "Claim.diagnosis[0]")}
+    assert not result(answer)
+
+
+def test_the_order_of_a_payer_is_asked_only_of_its_providers(client: FlaskClient) -> None:
+    coverage = {"resourceType": "Coverage", "id": "v", "status": "active", "beneficiary": {"reference": "Patient/p"}}
+    answer = check(client, claim(referred(1, "Condition/c")), condition("c", "M99.41", WORDS), {
+        **coverage, "payor": [{"display": "Medicare Part B"}],
+    })  # fmt: skip
+    assert raised(answer) == set()
+    assert result(answer)
+
+
+def test_each_issue_says_where_by_which_rule_on_what_it_rests_and_what_to_do(client: FlaskClient) -> None:
+    answer = check(
+        client, claim(coded(1, "M99.4"), coded(2, "E11.9", display="Type 1 diabetes mellitus without complications"))
+    )
+
+    found = {i["details"]["coding"][0]["code"]: i for i in issues(answer)}
+    header, display = found["code.not-billable"], found["code.display-mismatch"]
+    assert header["expression"] == ["Claim.diagnosis[0].diagnosisCodeableConcept.coding[0].code"]
+    assert display["expression"] == ["Claim.diagnosis[1].diagnosisCodeableConcept.coding[0].display"]
+    assert header["diagnostics"] == "code-is-billable"
+    assert header["details"]["text"].endswith("Give the code all its characters.")
+    for issue in found.values():
+        assert any(e["url"] == CITATION and e["valueString"] for e in issue["extension"])
+        assert issue["expression"][0].startswith("Claim.")
+
+
+def test_a_line_on_the_other_side_of_october_is_named_by_its_own_date(client: FlaskClient) -> None:
+    sent = claim(coded(1, "S23.420A"), item=[line(1, "2026-09-29"), line(1, "2026-10-02", 2)])
+    assert ("code.not-valid-on-dos", "Claim.item[1].servicedDate") in raised(check(client, sent))
+
+
+def test_the_focal_coverage_of_several_is_the_one_that_counts(client: FlaskClient) -> None:
+    def covered(name: str, payer: str) -> dict[str, Any]:
+        return {"resourceType": "Coverage", "id": name, "status": "active", "beneficiary": {"reference": "Patient/p"},
+                "payor": [{"display": payer}]}  # fmt: skip
+
+    sent = claim(referred(1, "Condition/c"), careTeam=[CHIROPRACTOR])  # fmt: skip
+    sent["insurance"] = [
+        {"sequence": 1, "focal": False, "coverage": {"reference": "Coverage/m"}},
+        {"sequence": 2, "focal": True, "coverage": {"reference": "Coverage/n"}},
+    ]
+    both = covered("m", "Medicare Part B"), covered("n", "Northfield Mutual")
+    assert result(check(client, sent, condition("c", "M99.41", WORDS), *both))
+
+
+def test_a_family_without_a_pack_is_not_assessed_and_never_passed_in_silence(client: FlaskClient) -> None:
+    answer = check(client, claim(coded(1, "E11.9")))
+    [assessment] = [p["part"] for p in answer["parameter"] if p["name"] == "assessment"]
+    assert [p["valueCode"] for p in assessment if p["name"] == "disposition"] == ["not-assessed"]
+
+
+def test_excludes1_holds_for_families_that_no_pack_knows(client: FlaskClient) -> None:
+    assert raised(check(client, claim(coded(1, "I10"), coded(2, "I27.0")))) == {
+        ("code.excludes1", "Claim.diagnosis[1]")
+    }
+
+
+def test_two_claims_in_one_bundle_are_sent_back_with_what_to_do(client: FlaskClient) -> None:
+    entries = [{"resource": claim(coded(1, "I10"))}, {"resource": claim(coded(1, "I10"), id="k2")}]
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": entries}
+    answer = client.post("/fhir/Claim/$check", data=json.dumps(bundle), content_type="application/fhir+json")
+    assert answer.status_code == 400
+    assert "2 Claims; send each" in answer.get_json()["issue"][0]["diagnostics"]
+
+
+def test_the_shipped_policy_names_no_procedure_code() -> None:
+    page = json.loads((Path(terminology_dir()) / "payers" / "medicare-chiropractic.json").read_text("utf-8"))
+    assert page["manipulation_procedures"] == []
+    assert [policy["procedures"] for policy in page["policies"]] == [[]]
