@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from service.attachments import AttachmentText, attachment_text, blank_markup
+from service.coding.answers import Answer, with_answers
 from service.coding.levels import find_levels
 from service.coding.lexicon import Lexicon
 from service.coding.model import (
@@ -74,7 +75,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Request:
-    """What came in, by role; `hook` is the CDS hook or the empty string."""
+    """What came in, by role; `hook` is the CDS hook or the empty string.
+
+    `answers` are those to a query, by the reference of the Condition that it is about.
+    """
 
     setting: Setting
     conditions: Sequence[Entry]
@@ -92,6 +96,7 @@ class Request:
     hook: str = ""
     wants_care: bool = False
     inline: frozenset[str] = field(default_factory=frozenset)
+    answers: Mapping[str, Sequence[Answer]] = field(default_factory=dict)
 
     @property
     def inpatient(self) -> bool:
@@ -114,7 +119,10 @@ class Reader:
             others = {_patient_of(c) for c in request.conditions} - {patient, ""}
             own = replace(own, reports=[r for r in request.reports if _patient_of(r) not in others])
             found.update(zip(places, _Record(own, self).documentations(), strict=True))
-        return [found[i] for i in range(len(request.conditions))]
+        return [
+            with_answers(found[index], request.answers.get(condition.reference, ()), self.lexicon)
+            for index, condition in enumerate(request.conditions)
+        ]
 
 
 class _Record:

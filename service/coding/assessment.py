@@ -173,7 +173,8 @@ def _candidates(case: Case, suggestions: Sequence[CodingSuggestion]) -> tuple[Ca
         if _selected(case, weighed, chosen):
             continue
         for candidate in _candidates_of(case, weighed):
-            if candidate.code not in chosen:
+            # What was asked for and could not be settled is not waited for: the codes that need it are out.
+            if candidate.code not in chosen and not set(candidate.awaits) & set(case.documentation.answered):
                 found.setdefault(candidate.code, candidate)
     for companion in _companions(case) if case.weighed else ():
         found.setdefault(companion.code, companion)
@@ -295,10 +296,13 @@ def _ask(case: Case, suggestions: Sequence[CodingSuggestion], candidates: Sequen
             "region",
             *([] if chosen_code(case.documentation, case.terminology) else ["framing"]),
         ]
+    asked = [name for name in asked if name not in case.documentation.answered]
+    if case.documentation.answered and not suggestions and not asked:
+        return ()  # nothing that supports a code changes anything where the answers lead to none
     ours = bool(suggestions) or any(w.packs and not w.barred for w in case.weighed)
     if (ours and not any(w.from_report for w in case.weighed)) or (asked and case.on_code):
         asked += [name for name in ELEMENTS if name not in REQUIRED and _is_asked(case, name)]
-    return tuple(dict.fromkeys(asked))
+    return tuple(name for name in dict.fromkeys(asked) if name not in case.documentation.answered)
 
 
 def _named_elsewhere(case: Case) -> tuple[Rule, ...]:
