@@ -12,9 +12,12 @@ from werkzeug.exceptions import HTTPException
 from service.assist import Assist, open_assist
 from service.cds_hooks import cds_hooks
 from service.fhir_api import fhir, fhir_response
+from service.forms import forms, sdc
 from service.json_body import MAX_BYTES, Issue, Refusal, issues_to_operation_outcome
+from service.open_forms import FormsInMemory
 from service.rules_pages import rules_pages
 from service.settings import Settings
+from service.try_it import try_it
 
 LOG = logging.getLogger("coding_assist")
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -42,7 +45,9 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None) -
     app.extensions["assist"] = assist or open_assist(settings)
     app.register_blueprint(cds_hooks)
     app.register_blueprint(fhir)
-    app.register_blueprint(rules_pages)
+    app.extensions["forms"] = FormsInMemory(settings.form_hours)
+    for door in (rules_pages, forms, sdc, try_it):
+        app.register_blueprint(door)
     app.before_request(_begin)
     app.after_request(_finish)
     app.register_error_handler(Refusal, _refused)
@@ -60,13 +65,15 @@ def _begin() -> None:
         raise Refusal(
             415, [Issue("error", "not-supported", "The body is compressed; send it without Content-Encoding.")]
         )
-    if request.method == "POST" and request.mimetype not in ("", "application/json", "application/fhir+json"):
+    wanted = ("", "application/json", "application/fhir+json")
+    if request.method == "POST" and request.mimetype not in wanted and request.endpoint != "try_it.tried":
         raise Refusal(415, [Issue("error", "not-supported", _SENTENCES[415])])
 
 
 def _finish(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.get("request_id", "")
-    response.headers["Cache-Control"] = "no-store"
+    if request.endpoint != "forms.static":
+        response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from flask import Blueprint, Response, current_app, request
@@ -21,7 +21,9 @@ from service.envelope import reference_of
 from service.fhir_in import Entry, Request
 from service.fhir_out import Json
 from service.json_body import Issue, Refusal, dump_json, parse_json
+from service.open_forms import Forms, declined_in, encounter_of, opener, with_answers_given
 from service.validation import refuse_errors, validate_resource
+from service.write_back import Dialect
 
 SPEC_VERSION = "2.0.1"
 SERVICE_ID = "coding-assist"
@@ -144,8 +146,15 @@ def coding_assist() -> Response:
     """The cards that the record earns; none where there is nothing to say."""
     assist: Assist = current_app.extensions["assist"]
     call = open_call(parse_json(request.get_data()), listed_hooks(current_app.config["HOOK_DOMAIN"]))
-    cards = Cards(call, assist.terminology, current_app.config["BASE_URL"])
-    return _json({"cards": cards.of(assist.answer(call.request)) if call.request.conditions else []})
+    if not call.request.conditions:
+        return _json({"cards": []})
+    kept: Forms = current_app.extensions["forms"]
+    call = replace(call, request=with_answers_given(kept, call.request, call.patient_id))
+    about = {"patient": call.patient_id, "user": call.user_id, "encounter": encounter_of(call.request)}
+    open_form = opener(kept, call.request, assist.terminology.main.version, dialect=call.dialect, **about)
+    declined = declined_in(kept, call.patient_id, encounter_of(call.request))
+    cards = Cards(call, assist.terminology, current_app.config["BASE_URL"], open_form, declined)
+    return _json({"cards": cards.of(assist.answer(call.request))})
 
 
 @cds_hooks.post("/<service_id>")
@@ -189,7 +198,16 @@ def open_call(body: object, hooks: Mapping[str, Hook]) -> Call:
     context = _load(hooks[envelope["hook"]].context, envelope["context"], "context.")
     patient_id = _bare_id(context["patientId"])
     record, concerned = _record(envelope["hook"], patient_id, context, envelope.get("prefetch") or {})
-    return Call(envelope["hook"], envelope["hookInstance"], patient_id, record, concerned)
+    return Call(
+        envelope["hook"], envelope["hookInstance"], patient_id, record, concerned, context["userId"], _dialect(body)
+    )
+
+
+def _dialect(body: Json) -> Dialect:
+    """Epic marks its calls with extensions of its own; it takes other actions than HL7's."""
+    extension = body.get("extension")
+    is_epic = isinstance(extension, Mapping) and any(str(name).startswith("com.epic.") for name in extension)
+    return "epic" if is_epic else "hl7"
 
 
 def _record(hook: str, patient_id: str, context: Json, prefetch: Json) -> tuple[Request, frozenset[str]]:

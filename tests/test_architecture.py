@@ -18,6 +18,7 @@ DOORS = {
     "service.fhir_api": 2,
     "service.terminology_api": 2,
     "service.forms": 3,
+    "service.try_it": 3,
     "service.batch": 4,
     "service.spark": 4,
     "service.rules_pages": 5,
