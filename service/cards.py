@@ -122,7 +122,7 @@ class Cards:
     terminology: Terminology
     base_url: str
     open_form: OpenForm | None = None
-    declined: frozenset[tuple[str, str]] = frozenset()
+    asked_before: frozenset[tuple[str, str]] = frozenset()
 
     def of(self, answer: Answer) -> list[Json]:
         judged = [one for one in answer.judged if one.assessment.documentation.condition in self.call.concerned]
@@ -130,13 +130,13 @@ class Cards:
         for one in judged:
             cards += self._code_card(one.assessment, _codes_beside(one, answer.judged))
             is_earned = earns_query(one.assessment, one.query, self.terminology)
-            if one.query and is_earned and not self._is_declined(one.query, one.assessment):
+            if one.query and is_earned and not self._is_asked_before(one.query, one.assessment):
                 cards.append(self._query_card(one.assessment, one.query))
         return cards
 
-    def _is_declined(self, query: Query, assessment: Assessment) -> bool:
-        """All that is asked was declined in this encounter (QUERIES Q17); a new question is asked all the same."""
-        return {(assessment.documentation.condition, name) for name in query.ask} <= self.declined
+    def _is_asked_before(self, query: Query, assessment: Assessment) -> bool:
+        """All of it was answered, left or declined in this encounter (QUERIES Q17); a new question is asked."""
+        return {(assessment.documentation.condition, name) for name in query.ask} <= self.asked_before
 
     def _card(self, kind: str, assessment: Assessment, rule: str, **content: Any) -> Json:
         topic = {"system": TOPIC_SYSTEM, **TOPICS[kind]}

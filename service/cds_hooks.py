@@ -21,7 +21,7 @@ from service.envelope import reference_of
 from service.fhir_in import Entry, Request
 from service.fhir_out import Json
 from service.json_body import Issue, Refusal, dump_json, parse_json
-from service.open_forms import Forms, declined_in, encounter_of, opener, with_answers_given
+from service.open_forms import Forms, asked_in, encounter_of, opener, with_answers_given
 from service.validation import refuse_errors, validate_resource
 from service.write_back import Dialect
 
@@ -152,8 +152,8 @@ def coding_assist() -> Response:
     call = replace(call, request=with_answers_given(kept, call.request, call.patient_id))
     about = {"patient": call.patient_id, "user": call.user_id, "encounter": encounter_of(call.request)}
     open_form = opener(kept, call.request, assist.terminology.main.version, dialect=call.dialect, **about)
-    declined = declined_in(kept, call.patient_id, encounter_of(call.request))
-    cards = Cards(call, assist.terminology, current_app.config["BASE_URL"], open_form, declined)
+    before = asked_in(kept, call.patient_id, encounter_of(call.request))
+    cards = Cards(call, assist.terminology, current_app.config["BASE_URL"], open_form, before)
     return _json({"cards": cards.of(assist.answer(call.request))})
 
 

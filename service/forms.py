@@ -299,8 +299,10 @@ def answer_form(form_id: str) -> Response:
 
 
 def _following(done: Form, record: Json, after: Judged) -> Form | None:
-    """What the answers have opened up: a further form, never one of the questions answered."""
-    if after.query is None:
+    """What the answers have opened up, as a further form: none of the questions that were shown, answered or left."""
+    shown = {item["linkId"] for form in (*done.earlier, done.answered) for item in _asked(form["questionnaire"])}
+    fresh = tuple(q for q in (after.query.questions if after.query else ()) if q.element not in shown)
+    if after.query is None or not fresh:
         return None
     open_form = opener(
         held_forms(),
@@ -313,7 +315,11 @@ def _following(done: Form, record: Json, after: Judged) -> Form | None:
         record=record,
         earlier=(*done.earlier, done.answered),
     )
-    return open_form(after.assessment, after.query, f"after {done.id}")
+    return open_form(after.assessment, replace(after.query, questions=fresh), f"after {done.id}")
+
+
+def _asked(form: Json) -> list[Json]:
+    return [item for item in form["item"] if not item.get("readOnly")]
 
 
 @forms.post("/forms/<form_id>/decline")
@@ -335,7 +341,7 @@ def _told(form: Form, result: Result) -> Json:
     changed = [e for e in result.after.assessment.elements if (e.name, e.status, e.values) not in before]
     dialect: Any = form.dialect
     payload: Json = (
-        {"actions": [action(in_dialect(proposal, dialect)) for proposal in result.proposals]}
+        {"actions": [action(in_dialect(proposal, dialect)) for proposal in result.proposals if proposal.code]}
         if form.dialect == "epic"
         else result.bundle
     )

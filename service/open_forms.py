@@ -177,10 +177,11 @@ def with_answers_given(kept: Forms, request: Request, patient: str) -> Request:
     return replace(request, answers=answers) if answers else request
 
 
-def declined_in(kept: Forms, patient: str, encounter: str) -> frozenset[tuple[str, str]]:
-    """The Conditions and elements of the questions that were declined in the encounter."""
-    declined = [form for form in kept.closed_in(patient, encounter) if form.status == "declined"]
-    return frozenset((f.condition, item["linkId"]) for f in declined for item in f.questionnaire["item"])
+def asked_in(kept: Forms, patient: str, encounter: str) -> frozenset[tuple[str, str]]:
+    """The Conditions and elements of the questions that were answered, left or declined in the encounter."""
+    closed = kept.closed_in(patient, encounter)
+    asked = [(f.condition, i["linkId"]) for f in closed for i in f.questionnaire["item"] if not i.get("readOnly")]
+    return frozenset(asked)
 
 
 # --- the record of a form -----------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ plain   a transaction Bundle: PUT with If-Match, so that a Condition changed mea
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from uuid import NAMESPACE_URL, uuid5
 
@@ -56,7 +56,7 @@ def replaces_a_code(assessment: Assessment, suggestion: CodingSuggestion, termin
 
 def in_dialect(proposal: Proposal, dialect: Dialect) -> Proposal:
     """The proposal as the EHR takes it: for Epic it is always a create, and of the code alone."""
-    return Proposal("create", proposal.code, proposal.title, _epic_condition(proposal)) if dialect == "epic" else proposal
+    return proposal if dialect == "hl7" else replace(proposal, kind="create", resource=_epic_condition(proposal))
 
 
 def action(proposal: Proposal) -> Json:
@@ -166,9 +166,7 @@ def completed(condition: Json, assessment: Assessment, terminology: Terminology,
     settled = status in ("confirmed", "ruled-out")
     if not found and settled and "id" in condition:
         found = [Proposal("update", "", "", condition)]
-    return [
-        Proposal(p.kind, p.code, p.title, _resting_on(_with_status(p.resource, status), answered_by)) for p in found
-    ]
+    return [replace(p, resource=_resting_on(_with_status(p.resource, status), answered_by)) for p in found]
 
 
 def _with_status(condition: Json, status: str) -> Json:
