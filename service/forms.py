@@ -18,7 +18,7 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, render_template, request
 
-from service.assist import Assist, Judged
+from service.assist import Assist, Judged, form_faults
 from service.envelope import ROLES
 from service.fhir_in import Request
 from service.fhir_out import CANONICAL
@@ -302,7 +302,8 @@ def _following(done: Form, record: Json, after: Judged) -> Form | None:
     """What the answers have opened up, as a further form: none of the questions that were shown, answered or left."""
     shown = {item["linkId"] for form in (*done.earlier, done.answered) for item in _asked(form["questionnaire"])}
     fresh = tuple(q for q in (after.query.questions if after.query else ()) if q.element not in shown)
-    if after.query is None or not fresh:
+    query = replace(after.query, questions=fresh) if after.query and fresh else None
+    if query is None or form_faults(query, after.assessment, _assist().query_rules):
         return None
     open_form = opener(
         held_forms(),
@@ -315,7 +316,7 @@ def _following(done: Form, record: Json, after: Judged) -> Form | None:
         record=record,
         earlier=(*done.earlier, done.answered),
     )
-    return open_form(after.assessment, replace(after.query, questions=fresh), f"after {done.id}")
+    return open_form(after.assessment, query, f"after {done.id}")
 
 
 def _asked(form: Json) -> list[Json]:

@@ -273,6 +273,26 @@ def test_extract_by_the_address_of_the_form_writes_nothing(browser: FlaskClient)
     assert browser.get(address).status_code == 200
 
 
+@pytest.mark.proves("ahima-acdis-2022: Q15, query, indicators, options, answer, author and time are kept")
+def test_what_was_asked_and_answered_is_kept_with_author_and_time(browser: FlaskClient) -> None:
+    address = opened(browser)
+    asked = form_of(browser, address)
+    answer(browser, address, tissue="#connective")
+    kept = browser.application.extensions["forms"].get(address.rpartition("/")[2])
+    assert kept.questionnaire == asked
+    assert kept.response["item"][0]["answer"][0]["valueCoding"]["display"] == "Ligament or other connective tissue"
+    assert kept.response["author"] and kept.response["authored"] and kept.closed == "2026-11-23T09:00:00Z"
+
+
+@pytest.mark.proves("ahima-acdis-2022: Q15, unchangeable")
+def test_what_is_kept_cannot_be_replaced(browser: FlaskClient) -> None:
+    address, forms = opened(browser), browser.application.extensions["forms"]
+    answer(browser, address, tissue="#connective")
+    kept = forms.get(address.rpartition("/")[2])
+    assert forms.close(replace(kept, response={})) is False
+    assert forms.get(kept.id) == kept
+
+
 # --- not again in the encounter (Q17) -----------------------------------------------------------------------------
 
 

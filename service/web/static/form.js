@@ -6,9 +6,20 @@
   function show(holder) {
     const questions = holder.querySelector(".questions");
     const asked = LForms.Util.convertFHIRQuestionnaireToLForms(read(holder), "R4");
-    asked.templateOptions = { showFormHeader: false, hideFormControls: true, viewMode: "auto", allowMultipleEmptyRepeatingItems: false, hideTreeLine: true, hideIndentation: true, hideRepetitionNumber: true, showCodingInstruction: false };
+    asked.templateOptions = { showFormHeader: false, hideFormControls: true, viewMode: "sm", allowMultipleEmptyRepeatingItems: false, hideTreeLine: true, hideIndentation: true, hideRepetitionNumber: true, showCodingInstruction: false };
+    new MutationObserver(() => nameGroups(questions)).observe(questions, { childList: true, subtree: true });
     LForms.Util.addFormToPage(asked, questions.id, { prepopulate: false });
     holder.querySelector(".row").hidden = false;
+  }
+
+  // A screen reader says the question with its group of answers, and the quote above it.
+  function nameGroups(questions) {
+    questions.querySelectorAll("[role=radiogroup]:not([aria-labelledby])").forEach((group) => {
+      const item = group.closest("lhc-item");
+      const above = item.previousElementSibling;
+      group.setAttribute("aria-labelledby", item.querySelector("label").id);
+      if (above && above.matches(".lhc-datatype-TITLE")) group.setAttribute("aria-describedby", above.querySelector("label").id);
+    });
   }
 
   function tell(holder, sentence) {
