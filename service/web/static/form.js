@@ -7,7 +7,7 @@
     const questions = holder.querySelector(".questions");
     const asked = LForms.Util.convertFHIRQuestionnaireToLForms(read(holder), "R4");
     asked.templateOptions = { showFormHeader: false, hideFormControls: true, viewMode: "sm", allowMultipleEmptyRepeatingItems: false, hideTreeLine: true, hideIndentation: true, hideRepetitionNumber: true, showCodingInstruction: false };
-    new MutationObserver(() => nameGroups(questions)).observe(questions, { childList: true, subtree: true });
+    new MutationObserver(() => nameGroups(questions)).observe(questions, { childList: true, subtree: true, attributeFilter: ["id"] });
     LForms.Util.addFormToPage(asked, questions.id, { prepopulate: false });
     holder.querySelector(".row").hidden = false;
   }
@@ -16,9 +16,15 @@
   function nameGroups(questions) {
     questions.querySelectorAll("[role=radiogroup]:not([aria-labelledby])").forEach((group) => {
       const item = group.closest("lhc-item");
-      const above = item.previousElementSibling;
+      const quotes = [];
+      for (let above = item.previousElementSibling; above; above = above.previousElementSibling) {
+        const quote = above.querySelector("lhc-item-display label");
+        if (!quote) break;
+        quotes.unshift(quote.id);
+      }
+      if (![item.querySelector("label").id, ...quotes].every(Boolean)) return; // not drawn to the end yet
+      if (quotes.length) group.setAttribute("aria-describedby", quotes.join(" "));
       group.setAttribute("aria-labelledby", item.querySelector("label").id);
-      if (above && above.matches(".lhc-datatype-TITLE")) group.setAttribute("aria-describedby", above.querySelector("label").id);
     });
   }
 
