@@ -26,6 +26,8 @@ from service.json_body import (
     parse_json,
     safe_name,
 )
+from service.required_bindings import CONDITION_CLINICAL, CONDITION_VER_STATUS, REQUIRED_CODES, REQUIRED_CONCEPTS
+from service.sound import is_sound
 
 if typing.TYPE_CHECKING:
     from service.fhir_definitions import Model
@@ -38,6 +40,7 @@ __all__ = [
     "modifier_extensions",
     "parse_json",
     "refuse_errors",
+    "refuse_unsound",
     "status_of",
     "validate_resource",
 ]
@@ -84,95 +87,6 @@ JSON_TYPES: Mapping[str, tuple[type, ...]] = {
 }
 TEXT = (str,)
 
-CONDITION_CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
-CONDITION_VER_STATUS = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
-
-# Required bindings of R4 4.0.1 to a CodeableConcept, element by element: system and codes.
-REQUIRED_CONCEPTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "Condition.clinicalStatus": (
-        CONDITION_CLINICAL,
-        ("active", "recurrence", "relapse", "inactive", "remission", "resolved"),
-    ),
-    "Condition.verificationStatus": (
-        CONDITION_VER_STATUS,
-        ("unconfirmed", "provisional", "differential", "confirmed", "refuted", "entered-in-error"),
-    ),
-}
-
-# Required bindings of R4 4.0.1 to a code, read from its StructureDefinitions and ValueSets; a type inside a resource
-# goes by its fhir.resources name (Bundle.entry.request is BundleEntryRequest).
-_REQUEST = "draft active on-hold revoked completed entered-in-error unknown"
-_INTENT = "proposal plan directive order original-order reflex-order filler-order instance-order option"
-_PRIORITY = "routine urgent asap stat"
-_CLAIM = "active cancelled draft entered-in-error"
-_GENDER = "male female other unknown"
-_ENCOUNTER = "planned arrived triaged in-progress onleave finished cancelled entered-in-error unknown"
-REQUIRED_CODES: Mapping[str, tuple[str, ...]] = {
-    element: tuple(codes.split())
-    for element, codes in {
-        "Address.type": "postal physical both",
-        "Address.use": "home work temp old billing",
-        "Appointment.status": "proposed pending booked arrived fulfilled cancelled noshow entered-in-error "
-        "checked-in waitlist",
-        "AppointmentParticipant.required": "required optional information-only",
-        "AppointmentParticipant.status": "accepted declined tentative needs-action",
-        "Bundle.type": "document message transaction transaction-response batch batch-response history searchset "
-        "collection",
-        "BundleEntryRequest.method": "GET HEAD POST PUT DELETE PATCH",
-        "BundleEntrySearch.mode": "match include outcome",
-        "Claim.status": _CLAIM,
-        "Claim.use": "claim preauthorization predetermination",
-        "CommunicationRequest.priority": _PRIORITY,
-        "CommunicationRequest.status": _REQUEST,
-        "ContactPoint.system": "phone fax email pager url sms other",
-        "ContactPoint.use": "home work temp old mobile",
-        "Coverage.status": _CLAIM,
-        "DeviceRequest.intent": _INTENT,
-        "DeviceRequest.priority": _PRIORITY,
-        "DeviceRequest.status": _REQUEST,
-        "DiagnosticReport.status": "registered partial preliminary final amended corrected appended cancelled "
-        "entered-in-error unknown",
-        "DocumentReference.docStatus": "preliminary final amended entered-in-error",
-        "DocumentReference.status": "current superseded entered-in-error",
-        "DocumentReferenceRelatesTo.code": "replaces transforms signs appends",
-        "Encounter.status": _ENCOUNTER,
-        "EncounterLocation.status": "planned active reserved completed",
-        "EncounterStatusHistory.status": _ENCOUNTER,
-        "HumanName.use": "usual official temp nickname anonymous old maiden",
-        "Identifier.use": "usual official temp secondary old",
-        "MedicationRequest.intent": "proposal plan order original-order reflex-order filler-order instance-order "
-        "option",
-        "MedicationRequest.priority": _PRIORITY,
-        "MedicationRequest.status": "active on-hold cancelled completed entered-in-error stopped draft unknown",
-        "Narrative.status": "generated extensions additional empty",
-        "NutritionOrder.intent": _INTENT,
-        "NutritionOrder.status": _REQUEST,
-        "Observation.status": "registered preliminary final amended corrected cancelled entered-in-error unknown",
-        "Patient.gender": _GENDER,
-        "PatientContact.gender": _GENDER,
-        "PatientLink.type": "replaced-by replaces refer seealso",
-        "Practitioner.gender": _GENDER,
-        "PractitionerRoleAvailableTime.daysOfWeek": "mon tue wed thu fri sat sun",
-        "Quantity.comparator": "< <= >= >",
-        "Questionnaire.status": "draft active retired unknown",
-        "QuestionnaireItem.enableBehavior": "all any",
-        "QuestionnaireItem.type": "group display question boolean decimal integer date dateTime time string text url "
-        "choice open-choice attachment reference quantity",
-        "QuestionnaireItemEnableWhen.operator": "exists = != > < >= <=",
-        "QuestionnaireResponse.status": "in-progress completed amended entered-in-error stopped",
-        "ServiceRequest.intent": _INTENT,
-        "ServiceRequest.priority": _PRIORITY,
-        "ServiceRequest.status": _REQUEST,
-        "Task.intent": "unknown proposal plan order original-order reflex-order filler-order instance-order option",
-        "Task.priority": _PRIORITY,
-        "Task.status": "draft requested received accepted rejected ready cancelled in-progress on-hold failed "
-        "completed entered-in-error",
-        "VisionPrescription.status": _CLAIM,
-        "VisionPrescriptionLensSpecification.eye": "right left",
-        "VisionPrescriptionLensSpecificationPrism.base": "up down in out",
-    }.items()
-}
-
 
 def validate_resource(resource: object, *, allowed: frozenset[str], at: str = "") -> list[Issue]:
     """Return what is wrong with a resource of one of the allowed types, errors first, 20 issues at most.
@@ -201,6 +115,12 @@ def refuse_errors(issues: Sequence[Issue]) -> None:
     """Raise Refusal with all the issues if one of them is an error."""
     if any(issue.severity in ("error", "fatal") for issue in issues):
         raise Refusal(status_of(issues), issues)
+
+
+def refuse_unsound(resource: object, *, allowed: frozenset[str], at: str = "") -> None:
+    """Raise Refusal where `validate_resource` finds an error; what is plainly valid is not looked at twice."""
+    if not is_sound(resource, allowed):
+        refuse_errors(validate_resource(resource, allowed=allowed, at=at))
 
 
 def modifier_extensions(resource: object, at: str = "") -> list[str]:
