@@ -1,7 +1,7 @@
 # make run       set up what is missing and start the service; HOST=, PORT= and PYTHON= may be given
 # make test      set up what the tests need, then lint and run them all
 # make install   only set up; afterwards .venv/bin/coding-assist is the command
-# make compile   only compile the reader of reports (run, test and install do it too where a C compiler is found)
+# make compile   only compile the core (run, test and install do it too where a C compiler is found)
 # make lint      ruff and mypy
 # make scorecard write docs/SCORECARD.md: accuracy on the labelled texts
 # make wheel     sdist and wheel into dist/
@@ -77,8 +77,8 @@ $(VENV)/.installed: $(VENV)/.made requirements.lock requirements-build.lock pypr
 
 # Without a compiler the service runs all the same; the sentence says what is missing.
 $(VENV)/.compiled: $(VENV)/.installed $(wildcard service/coding/*.py)
-	@echo "Compiling the reader of reports (about a minute)"
-	@$(VENV)/bin/coding-assist compile || echo "Going on without: the reader takes about 1.5 times as long." >&2
+	@echo "Compiling the core (one to two minutes)"
+	@$(VENV)/bin/coding-assist compile || echo "Going on without: it takes about 1.5 times as long." >&2
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock

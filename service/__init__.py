@@ -25,7 +25,7 @@ Four doors share that one line and differ only in how they open the envelope and
     query         what to ask, in which order, with which options; query_check refuses a form that leads
 
 What the rules say lies in terminology/ as data. Start with coding/model.py, then terminology/packs/m99.4/pack.yaml,
-then coding/assessment.py. `compiling` makes C of the grammar, `compiled` prefers it to the source where it is current.
+then coding/assessment.py. `compiling` makes C of the core, `compiled` prefers it to the source where it is current.
 """
 
 from service import compiled

@@ -120,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     scoring.add_argument("--texts", type=Path, required=True, metavar="F", help="JSON lines with id and text")
     scoring.add_argument("--gold", type=Path, required=True, metavar="F", help="JSON lines with id, assertions and doc")
     scoring.add_argument("--predictions", type=Path, metavar="F", help="file for what was read, in the gold's format")
-    command("compile", _compile, "Compile the reader of reports to C; the answers stay, and come sooner.")
+    command("compile", _compile, "Compile the core to C; the answers stay, and come sooner.")
     adding = command("add-release", _add_release, "Add an official ICD-10-CM release to the terminology.")
     adding.add_argument("file", type=Path, metavar="FILE", help="order file, code list or tabular XML, unzipped")
     adding.add_argument("--fiscal-year", required=True, metavar="YEAR")

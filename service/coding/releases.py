@@ -15,7 +15,6 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -160,6 +159,7 @@ class Icd10Cm:
         self._sorted_codes = sorted(lines)
         self._excludes1 = excludes1
         self._manifestations = tuple(manifestations)
+        self._titles = array("q")  # made when the first display is looked up
 
     @property
     def newest(self) -> CodeSystemRelease:
@@ -189,12 +189,12 @@ class Icd10Cm:
         own = {_plain(row[1]) for row in self._rows(normalise(code))}
         if asked in own:
             return False
+        self._titles = self._titles or self._hashes_of_titles()
         place = bisect_left(self._titles, hash(asked))
         return place < len(self._titles) and self._titles[place] == hash(asked)
 
-    @cached_property
-    def _titles(self) -> array[int]:
-        """The hashes of all titles, sorted: 0.8 MB, where the titles themselves would be 15."""
+    def _hashes_of_titles(self) -> array[int]:
+        """Of all titles, sorted: 0.8 MB, where the titles themselves would be 15."""
         lines = csv.reader(line for lines in self._lines.values() for line in lines.split("\n"))
         return array("q", sorted({hash(_plain(title)) for _, _, _, title in lines}))
 
