@@ -7,10 +7,10 @@ from flask import Blueprint, Response, current_app, request
 from service.assist import SOFTWARE, Answer, Assist
 from service.coding.model import Setting
 from service.envelope import open_envelope
+from service.fhir_http import fhir_response
 from service.fhir_out import Json, assessment_part, outcome, part, release_parts
-from service.json_body import dump_json, parse_json
+from service.json_body import parse_json
 
-FHIR_JSON = "application/fhir+json; charset=utf-8"
 fhir = Blueprint("fhir", __name__, url_prefix="/fhir")
 
 
@@ -41,7 +41,3 @@ def answer_parameters(answer: Answer, assist: Assist, setting: Setting, base_url
     if setting == "claim":
         parts.append(part("result", valueBoolean=not any(issue.severity == "error" for issue in answer.all_issues)))
     return {"resourceType": "Parameters", "parameter": parts}
-
-
-def fhir_response(resource: Json, status: int = 200) -> Response:
-    return Response(dump_json(resource), status, content_type=FHIR_JSON)
