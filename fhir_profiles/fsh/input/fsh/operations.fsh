@@ -373,6 +373,12 @@ Usage: #definition
 * parameter[8].part[4].max = "1"
 * parameter[8].part[4].documentation = "This software and its version."
 * parameter[8].part[4].type = #string
+* parameter[9].name = #outcome
+* parameter[9].use = #out
+* parameter[9].min = 0
+* parameter[9].max = "1"
+* parameter[9].documentation = "What is to be said beside the Conditions, such as a danger to the patient."
+* parameter[9].type = #OperationOutcome
 
 Instance: Claim-check
 InstanceOf: OperationDefinition
