@@ -6,7 +6,7 @@ covers, a version that is not loaded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date as iso_date
 from functools import lru_cache
@@ -95,9 +95,7 @@ class Icd10CmEdition:
 
     def codes(self, words: Sequence[str] = (), beneath: str = "") -> Sequence[str]:
         """The codes that hold on the date, in order; Refusal where a part of them cannot be known."""
-        if not words and not beneath:
-            return _all_codes(self.icd10cm, self.on)
-        return _holding(self.icd10cm, self.on, self.icd10cm.codes(words, beneath))
+        return _codes_on(self.icd10cm, self.on, tuple(words), beneath)
 
     def parent(self, code: str) -> str | None:
         return self.icd10cm.parent(code)
@@ -109,14 +107,10 @@ class Icd10CmEdition:
         return self.icd10cm.title(code, self.on) or code
 
 
-@lru_cache(maxsize=8)
-def _all_codes(icd10cm: Icd10Cm, on: str) -> Sequence[str]:
-    """All of a release takes half a second to judge and little to remember."""
-    return _holding(icd10cm, on, icd10cm.codes())
-
-
-def _holding(icd10cm: Icd10Cm, on: str, codes: Iterable[str]) -> Sequence[str]:
-    judged = [(code, icd10cm.status(code, on).validity) for code in codes]
+# The pages of one expansion come one after the other; all of a release takes half a second to judge, little to keep.
+@lru_cache(maxsize=16)
+def _codes_on(icd10cm: Icd10Cm, on: str, words: tuple[str, ...], beneath: str) -> Sequence[str]:
+    judged = [(code, icd10cm.status(code, on).validity) for code in icd10cm.codes(words, beneath)]
     # In a release that is loaded or checked, what it does not tell of is a code that it no longer has.
     if not icd10cm.covers(on) and any(validity == "not-known" for _, validity in judged):
         refuse(404, "not-found", f"No release loaded tells which of these codes hold on {on}; add that release.")

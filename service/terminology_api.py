@@ -53,6 +53,7 @@ TRANSLATE = {
     "version": "string", "source": "uri", "coding": "Coding", "codeableConcept": "CodeableConcept", "target": "uri",
     "targetsystem": "uri", "dependency": "part*", "reverse": "boolean",
 }  # fmt: skip
+MAX_FILTER = 100
 _RESOURCES = frozenset({"CodeSystem", "ValueSet", "ConceptMap"})
 # What a parameter of a type may come as: JSON has no canonical of R5 kind, and clients mix the kinds of text.
 _VALUE_NAMES = {
@@ -320,7 +321,7 @@ def expand(identifier: str = "") -> Response:
     given = read_parameters(EXPAND)
     value_set = _value_set(given, identifier)
     page = Page(
-        words=tuple(_text(given, "filter").lower().split()),
+        words=_words(_text(given, "filter")),
         offset=_not_negative(given, "offset") or 0,
         count=_not_negative(given, "count"),
         active_only=bool(_one(given, "activeOnly")),
@@ -353,6 +354,12 @@ def _value_set(given: Given, identifier: str) -> Json:
     if "url" not in given:
         refuse(400, "required", "The value set is missing; give its url, or the resource as valueSet.", "url")
     return value_set_of(published(), _text(given, "url"), _text(given, "valueSetVersion"))
+
+
+def _words(text: str) -> tuple[str, ...]:
+    if len(text) > MAX_FILTER:
+        refuse(400, "too-long", f"The filter has more than {MAX_FILTER} characters; give a shorter one.", "filter")
+    return tuple(dict.fromkeys(text.lower().split()))
 
 
 def _not_negative(given: Given, name: str) -> int | None:

@@ -5,7 +5,7 @@ A part of a compose that cannot be carried out is refused: an expansion that is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 from uuid import NAMESPACE_URL, uuid5
@@ -15,7 +15,7 @@ from service.conformance import Published
 from service.fhir_out import Json
 
 MAX_PAGE = 10_000
-MAX_NESTED = 8
+MAX_NESTED, MAX_PARTS = 8, 40
 FILTERS = ("concept is-a", "concept descendent-of", "parent =", "notSelectable =")
 
 
@@ -118,8 +118,8 @@ def _contains(one: Selected) -> Json:
 
 def _parameters(selected: Sequence[Selected], moment: Moment, page: Page) -> Iterator[Json]:
     """What the expansion was made with, so that it can be made again."""
-    for system in dict.fromkeys(f"{one.edition.url}|{one.edition.version}" for one in selected if one.edition):
-        yield {"name": "used-codesystem", "valueUri": system}
+    for edition in {id(one.edition): one.edition for one in selected if one.edition}.values():
+        yield {"name": "used-codesystem", "valueUri": f"{edition.url}|{edition.version}"}
     if page.words:
         yield {"name": "filter", "valueString": " ".join(page.words)}
     if moment.date:
@@ -153,6 +153,9 @@ def _compose(value_set: Json, depth: int) -> Json:
     if not compose.get("include") or depth == 0:
         what = "is nested too deeply" if depth == 0 else "has no compose"
         refuse(422, "not-supported", f"A value set {what}, so its codes cannot be told; give one by compose.")
+    parts = [*compose["include"], *compose.get("exclude", ())]
+    if len(parts) + sum(len(one.get("filter", ())) + len(one.get("valueSet", ())) for one in parts) > MAX_PARTS:
+        refuse(422, "too-costly", f"A compose has more than {MAX_PARTS} parts and filters; give fewer at once.")
     return compose
 
 
@@ -180,9 +183,10 @@ def _of_system(include: Json, moment: Moment, words: Sequence[str]) -> Iterator[
     if edition is None:
         refuse(404, "not-found", "The code system of an include is not served here; enumerate its codes.")
     filters = include.get("filter", ())
-    for code in _candidates(edition, filters, words):
-        if all(_passes(edition, code, one) for one in filters):
-            yield Selected(edition.url, edition, code)
+    found: Iterable[str] = _candidates(edition, filters, words)
+    for one_filter in filters:
+        found = [code for code in found if _passes(edition, code, one_filter)]
+    yield from (Selected(edition.url, edition, code) for code in found)
 
 
 def _enumerated(listed: Json, system: str, edition: Edition | None) -> Selected | None:

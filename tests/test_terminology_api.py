@@ -343,6 +343,11 @@ def test_an_expansion_that_cannot_be_made_says_why(client: FlaskClient, query: J
     assert refused(get(client, "ValueSet/$expand", **query)) == refusal
 
 
+def test_what_would_keep_the_service_busy_is_refused(client: FlaskClient) -> None:
+    assert refused(get(client, "ValueSet/$expand", url=ALL, filter="a " * 60)) == (400, "too-long")
+    assert refused(post(client, "ValueSet/$expand", value_set(*[{"system": ICD10CM}] * 41))) == (422, "too-costly")
+
+
 def test_version_parameters_choose_check_and_force_the_release(client: FlaskClient) -> None:
     ask = {"url": ALL, "filter": "M51.36"}
     for name in ("system_version", "check_system_version", "force_system_version"):
