@@ -141,7 +141,7 @@ def _selected(value_set: Json, moment: Moment, words: Sequence[str], depth: int 
     compose = _compose(value_set, depth)
     found: Codes = {}
     for include in compose["include"]:
-        found = {**_included(include, moment, words, depth), **found}
+        found |= {key: one for key, one in _included(include, moment, words, depth).items() if key not in found}
     for exclude in compose.get("exclude", ()):
         for key in _included(exclude, moment, words, depth):
             found.pop(key, None)
@@ -169,6 +169,8 @@ def _included(include: Json, moment: Moment, words: Sequence[str], depth: int) -
     if not sets:
         refuse(400, "invalid", "An include has neither system nor valueSet; give it one of them.")
     first, *others = sets
+    if not others:
+        return first
     return {key: one for key, one in first.items() if all(key in other for other in others)}
 
 
