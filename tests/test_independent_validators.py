@@ -188,6 +188,13 @@ def test_every_answer_to_every_case_is_valid_for_others_too(assist: Assist) -> N
     assert checked == {"Parameters", "OperationOutcome", "Questionnaire", "QuestionnaireResponse"}
 
 
+def test_every_extension_of_ours_in_an_answer_is_published(assist: Assist, published: Published) -> None:
+    told = " ".join(json.dumps(_answer(assist, record, setting)) for record, setting in every_case())
+    ours = set(re.findall(rf"{re.escape(CANONICAL)}/StructureDefinition/[a-z-]+", told))
+    assert len(ours) == 3
+    assert [url for url in ours if published.by_url("StructureDefinition", url) is None] == []
+
+
 def test_every_query_keeps_the_profile_of_queries(assist: Assist, pyrofile: Validator) -> None:
     queries: dict[str, Json] = {}
     for record, setting in every_case():

@@ -158,3 +158,13 @@ Description: "The linkId of the indicator that an option rests on."
 * ^context.expression = "Questionnaire.item.answerOption"
 * value[x] only string
 * value[x] 1..1
+
+Extension: IssueCitation
+Id: citation
+Title: "Citation of an issue"
+Description: "What an issue rests on: title and section of a source of its rule."
+* ^experimental = false
+* ^context.type = #element
+* ^context.expression = "OperationOutcome.issue"
+* value[x] only string
+* value[x] 1..1
