@@ -14,7 +14,7 @@ from service.cds_hooks import cds_hooks
 from service.conformance import publish
 from service.conformance_api import conformance_api
 from service.fhir_api import fhir
-from service.fhir_http import BODY_TYPES, fhir_response, refuse_format, written_as_asked
+from service.fhir_http import BODY_TYPES, fhir_response, is_search_form, refuse_format, written_as_asked
 from service.json_body import MAX_BYTES, Issue, Refusal, issues_to_operation_outcome
 from service.rules_pages import rules_pages
 from service.settings import Settings
@@ -69,7 +69,7 @@ def _begin() -> None:
         raise Refusal(
             415, [Issue("error", "not-supported", "The body is compressed; send it without Content-Encoding.")]
         )
-    if request.method == "POST" and request.mimetype not in BODY_TYPES:
+    if request.method == "POST" and request.mimetype not in BODY_TYPES and not is_search_form(request):
         raise Refusal(415, [Issue("error", "not-supported", _SENTENCES[415])])
     if _is_fhir():
         refuse_format(request)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, current_app, request
@@ -70,7 +69,10 @@ def read(kind: str, identifier: str) -> Response:
 
 
 def search(kind: str) -> Response:
-    """The resources of a type that fit the parameters, a page at a time, as a searchset Bundle."""
+    """The resources of a type that fit the parameters, a page at a time, as a searchset Bundle.
+
+    By GET, or by POST to _search with the parameters as a form (FHIR R4 "http", search).
+    """
     criteria = list(_criteria())
     found = [one for one in published().of_type(kind) if all(_fits(one, *criterion) for criterion in criteria)]
     count, offset = min(_whole("_count", DEFAULT_COUNT), MAX_COUNT), _whole("_offset", 0)
@@ -89,7 +91,7 @@ def search(kind: str) -> Response:
 
 def _criteria() -> Iterator[tuple[str, str, str]]:
     """Name, modifier and value of each search parameter; one that is not known is passed over unless strict."""
-    for key, value in request.args.items(multi=True):
+    for key, value in [*request.args.items(multi=True), *request.form.items(multi=True)]:
         name, _, modifier = key.partition(":")
         if name in RESULT_PARAMETERS:
             continue
@@ -120,7 +122,7 @@ def _agrees(held: str, wanted: str, kind: str, modifier: str) -> bool:
 
 
 def _whole(name: str, default: int) -> int:
-    text = request.args.get(name, str(default))
+    text = request.values.get(name, str(default))
     if not text.isascii() or not text.isdecimal() or len(text) > 9:
         refuse(400, "value", f"{name} is a whole number, 0 or more.", name)
     return int(text)
@@ -248,12 +250,9 @@ def terminology_capabilities(published: Published) -> Json:
 
 
 def _serve(kind: str) -> None:
-    views: Mapping[str, Callable[..., Any]] = {
-        f"/{kind}": partial(search, kind),
-        f"/{kind}/<identifier>": partial(read, kind),
-    }
-    for address, view in views.items():
-        conformance_api.add_url_rule(address, f"{kind}-{'read' if '<' in address else 'search'}", view)
+    conformance_api.add_url_rule(f"/{kind}", f"{kind}-search", partial(search, kind))
+    conformance_api.add_url_rule(f"/{kind}/_search", f"{kind}-search-form", partial(search, kind), methods=["POST"])
+    conformance_api.add_url_rule(f"/{kind}/<identifier>", f"{kind}-read", partial(read, kind))
 
 
 for published_type in PUBLISHED_TYPES:

@@ -13,6 +13,7 @@ from service.json_body import Issue, Refusal, dump_json, parse_json
 
 FHIR_JSON = "application/fhir+json; charset=utf-8"
 BODY_TYPES = frozenset({"", "application/fhir+json", "application/json"})
+FORM = "application/x-www-form-urlencoded"
 # FHIR R4 "http", _format: these mean JSON. A plus sign that nobody encoded arrives as a blank.
 _JSON = frozenset({"json", "application/json", "application/fhir+json", "application/fhir json", "text/json"})
 _READ_BY_ANYONE = frozenset({"*/*", "application/*"})
@@ -28,6 +29,11 @@ def published() -> Published:
 def fhir_response(resource: Json, status: int = 200) -> Response:
     """A resource as the answer."""
     return Response(dump_json(resource), status, content_type=FHIR_JSON)
+
+
+def is_search_form(asked: Request) -> bool:
+    """Is it a search whose parameters come as a form?"""
+    return asked.path.startswith("/fhir/") and asked.path.endswith("/_search") and asked.mimetype == FORM
 
 
 def refuse_format(asked: Request) -> None:

@@ -10,6 +10,7 @@ from typing import Any, get_args
 import pytest
 from flask.testing import FlaskClient
 
+from service.app import create_app
 from service.assist import Assist
 from service.cards import OVERRIDE_SYSTEM, OVERRIDES, TOPIC_SYSTEM, TOPICS
 from service.coding.model import ELEMENTS, Disposition
@@ -219,6 +220,15 @@ def test_resources_are_found_by_what_they_are_called(client: FlaskClient, query:
     assert ids(search(client, "CodeSystem", **query)) == found
 
 
+@pytest.mark.proves("R4 search: POST to _search")
+def test_a_search_may_come_as_a_form(client: FlaskClient) -> None:
+    by_get = client.get("/fhir/CodeSystem?name=Doc&_count=1")
+    by_post = client.post("/fhir/CodeSystem/_search", data={"name": "Doc", "_count": "1"})
+    assert by_post.data == by_get.data
+    assert client.post("/fhir/CodeSystem/_search").get_json()["total"] > 1
+    assert client.post("/fhir/ValueSet/$expand", data={"url": "x"}).status_code == 415
+
+
 @pytest.mark.proves("R4 search: paging")
 def test_the_pages_of_a_search_hold_everything_once(client: FlaskClient, published: Published) -> None:
     bundle, seen = search(client, "ValueSet", _count=4), []
@@ -294,6 +304,52 @@ def test_pretty_answers_are_indented_and_else_the_same(client: FlaskClient) -> N
     assert b"\n" not in plain.data
 
 
+# FHIR R4 4.0.1, code system issue-type.
+ISSUE_TYPES = frozenset(
+    "invalid structure required value invariant security login unknown expired forbidden suppressed processing "
+    "not-supported duplicate multiple-matches not-found deleted too-long code-invalid extension too-costly "
+    "business-rule conflict transient lock-error no-store exception timeout incomplete throttled informational".split()
+)
+
+
+@pytest.mark.proves("R4 http: every error is an OperationOutcome with a code of issue-type")
+@pytest.mark.parametrize(
+    ("method", "address", "sent", "status", "code"),
+    [
+        ("GET", "Nothing", {}, 404, "not-found"),
+        ("GET", "CodeSystem/none", {}, 404, "not-found"),
+        ("PUT", "CodeSystem/region", {"json": {}}, 405, "not-supported"),
+        ("POST", "CodeSystem", {"json": {}}, 405, "not-supported"),
+        ("DELETE", "ValueSet/region", {}, 405, "not-supported"),
+        ("GET", "Condition/$coding-assist", {}, 405, "not-supported"),
+        ("GET", "metadata", {"headers": {"Accept": "text/turtle"}}, 406, "not-supported"),
+        ("POST", "ValueSet/$expand", {"data": "x", "content_type": "text/plain"}, 415, "not-supported"),
+        ("POST", "ValueSet/$expand", {"data": b" " * 1_100_000, "content_type": "application/json"}, 413, "too-long"),
+        ("POST", "ValueSet/$expand", {"data": "{", "content_type": "application/json"}, 400, "structure"),
+        ("POST", "Condition/$validate", {"data": "{", "content_type": "application/json"}, 400, "structure"),
+        ("GET", "ValueSet?_count=x", {}, 400, "value"),
+        ("GET", "ValueSet/icd-10-cm/$expand", {}, 422, "too-costly"),
+    ],
+)
+def test_every_error_is_an_outcome_with_a_code_of_r4(
+    client: FlaskClient, method: str, address: str, sent: Json, status: int, code: str
+) -> None:
+    answer = client.open(f"/fhir/{address}", method=method, **sent)
+    outcome = answer.get_json()
+    assert (answer.status_code, outcome["issue"][0]["code"]) == (status, code)
+    assert answer.mimetype == "application/fhir+json"
+    assert validate_resource(outcome, allowed=frozenset({"OperationOutcome"})) == []
+    assert all(issue["code"] in ISSUE_TYPES and issue["diagnostics"] for issue in outcome["issue"])
+    assert answer.headers["X-Request-ID"]
+
+
+def test_a_crash_is_an_outcome_too(assist: Assist, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = create_app(assist=assist).test_client()
+    monkeypatch.setattr("service.conformance.Published.read", lambda *_: 1 / 0)
+    answer = client.get("/fhir/CodeSystem/region")
+    assert (answer.status_code, answer.get_json()["issue"][0]["code"]) == (500, "exception")
+
+
 # --- metadata -----------------------------------------------------------------------------------------------------
 
 
@@ -308,7 +364,8 @@ def test_each_route_is_told_and_each_thing_told_has_a_route(client: FlaskClient)
     routes: set[tuple[str, str]] = set()
     for rule in client.application.url_map.iter_rules():
         if found := re.fullmatch(r"/fhir/(\w+)(?:/(.+))?", str(rule)):
-            what = {None: "search-type", "<identifier>": "read"}.get(found[2], str(found[2]).rpartition("$")[2])
+            plain = {None: "search-type", "_search": "search-type", "<identifier>": "read"}
+            what = plain.get(found[2], str(found[2]).rpartition("$")[2])
             routes.add((found[1], what))
     told = {
         (kind, code)
