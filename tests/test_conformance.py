@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -19,6 +21,8 @@ from service.conformance import DISPOSITION_SYSTEM, ELEMENT_SYSTEM, Published
 from service.envelope import open_envelope
 from service.fhir_api import answer_parameters
 from service.fhir_out import CANONICAL, FLAG_SYSTEM, ICD10CM, REGION_SYSTEM, SPACE_SYSTEM, TISSUE_SYSTEM
+from service.settings import Settings
+from service.shipped import terminology_dir
 from service.validation import validate_resource
 from tests.test_statements import _lines, outpatient_condition, parameters
 
@@ -149,6 +153,18 @@ def test_a_rule_pack_names_all_that_its_rules_rest_on(published: Published, term
         provenance = published.resources["Provenance", f"rule-pack-{pack.id}"]
         assert provenance["target"] == [{"reference": f"Library/{library['id']}"}]
         assert {one["what"]["identifier"]["value"] for one in provenance["entity"]} == {c.url for c in cites.values()}
+
+
+def test_a_site_publishes_what_its_own_terminology_says(tmp_path: Path, published: Published) -> None:
+    site = tmp_path / "terminology"
+    shutil.copytree(terminology_dir(), site)
+    pack = site / "packs" / "m99.4" / "pack.yaml"
+    pack.write_text(pack.read_text("utf-8").replace("head: Head region", "head: Kopf"), "utf-8")
+    client = create_app(Settings(terminology=site)).test_client()
+    resource = client.get("/fhir/CodeSystem/region").get_json()
+    assert {"code": "head", "display": "Kopf"} in resource["concept"]
+    assert resource["meta"] != published.resources["CodeSystem", "region"]["meta"]
+    assert client.get("/fhir/CodeSystem/tissue").get_json() == published.resources["CodeSystem", "tissue"]
 
 
 @pytest.mark.proves("LOINC and SNOMED CT licences: notice")
