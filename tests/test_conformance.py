@@ -223,6 +223,7 @@ def ids(bundle: Json) -> list[str]:
         ({"url": ICD10CM, "version": "2026"}, ["icd-10-cm-2026"]),
         ({"_id": "space"}, ["space"]),
         ({"name": "card"}, ["card-topic"]),
+        ({"name": "topic"}, []),
         ({"name__exact": "card"}, []),
         ({"name__exact": "CardTopic"}, ["card-topic"]),
         ({"name__contains": "TOPIC"}, ["card-topic"]),
