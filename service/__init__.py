@@ -11,6 +11,14 @@ Four doors share that one line and differ only in how they open the envelope and
     cds_hooks     cards while charting            fhir_api      $coding-assist and $check
     batch         NDJSON before a claim           explain       one record for people
 
+Beside that line stands what a FHIR R4 server has:
+
+    conformance_api   reads, searches and metadata of what conformance builds from terminology/ and fhir_profiles/
+    terminology_api   $lookup, $validate-code, $expand, $translate over code_systems, value_sets and concept_maps
+    condition_validation
+                      Condition/$validate: shape, invariants, profile, then the same Assessment
+    fhir_http         the format that a client asks for
+
 `assist.Assist` is the line itself. `coding/` is the pure core, what a coder has to trust; it reads in this order:
 
     model         the nouns, frozen; the patient's words stay out of every repr

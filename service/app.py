@@ -11,10 +11,15 @@ from werkzeug.exceptions import HTTPException
 
 from service.assist import Assist, open_assist
 from service.cds_hooks import cds_hooks
-from service.fhir_api import fhir, fhir_response
+from service.conformance import publish
+from service.conformance_api import conformance_api
+from service.fhir_api import fhir
+from service.fhir_http import BODY_TYPES, fhir_response, is_search_form, refuse_format, written_as_asked
 from service.json_body import MAX_BYTES, Issue, Refusal, issues_to_operation_outcome
 from service.rules_pages import rules_pages
 from service.settings import Settings
+from service.shipped import fhir_profiles_dir
+from service.terminology_api import terminology_api
 
 LOG = logging.getLogger("coding_assist")
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -39,9 +44,13 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None) -
     settings = settings or Settings()
     app = Flask(__name__, static_folder=None)
     app.config.update(BASE_URL=settings.base_url, HOOK_DOMAIN=settings.hook_domain, MAX_CONTENT_LENGTH=MAX_BYTES)
-    app.extensions["assist"] = assist or open_assist(settings)
+    assist = assist or open_assist(settings)
+    app.extensions["assist"] = assist
+    app.extensions["published"] = publish(assist.terminology, assist.reader.concepts, fhir_profiles_dir())
     app.register_blueprint(cds_hooks)
     app.register_blueprint(fhir)
+    app.register_blueprint(terminology_api)
+    app.register_blueprint(conformance_api)
     app.register_blueprint(rules_pages)
     app.before_request(_begin)
     app.after_request(_finish)
@@ -60,15 +69,21 @@ def _begin() -> None:
         raise Refusal(
             415, [Issue("error", "not-supported", "The body is compressed; send it without Content-Encoding.")]
         )
-    if request.method == "POST" and request.mimetype not in ("", "application/json", "application/fhir+json"):
+    if request.method == "POST" and request.mimetype not in BODY_TYPES and not is_search_form(request):
         raise Refusal(415, [Issue("error", "not-supported", _SENTENCES[415])])
+    if _is_fhir():
+        refuse_format(request)
+
+
+def _is_fhir() -> bool:
+    return request.path.startswith("/fhir/")
 
 
 def _finish(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.get("request_id", "")
-    response.headers["Cache-Control"] = "no-store"
+    response.headers.setdefault("Cache-Control", "no-store")
     response.headers["X-Content-Type-Options"] = "nosniff"
-    return response
+    return written_as_asked(response) if _is_fhir() else response
 
 
 def _refused(refusal: Refusal) -> Response:

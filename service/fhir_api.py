@@ -1,4 +1,4 @@
-"""Door 2: the FHIR operations Condition/$coding-assist and Claim/$check."""
+"""Door 2: the FHIR operations Condition/$coding-assist, Claim/$check and Condition/$validate."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from flask import Blueprint, Response, current_app, request
 
 from service.assist import SOFTWARE, Answer, Assist
 from service.coding.model import Setting
+from service.condition_validation import read_call, validate_condition
 from service.envelope import open_envelope
+from service.fhir_http import fhir_response
 from service.fhir_out import Json, assessment_part, outcome, part, release_parts
-from service.json_body import dump_json, parse_json
+from service.json_body import parse_json
 
-FHIR_JSON = "application/fhir+json; charset=utf-8"
 fhir = Blueprint("fhir", __name__, url_prefix="/fhir")
 
 
@@ -24,6 +25,14 @@ def coding_assist() -> Response:
 def check() -> Response:
     """Before a claim: the same rules with the claim's severities, and `result`."""
     return _operation("claim")
+
+
+@fhir.post("/Condition/$validate", defaults={"identifier": ""})
+@fhir.post("/Condition/<identifier>/$validate")
+def validate(identifier: str) -> Response:
+    """What is wrong with a Condition: as FHIR, by profile and by the documentation rules."""
+    assist: Assist = current_app.extensions["assist"]
+    return fhir_response(validate_condition(read_call(parse_json(request.get_data()), identifier), assist))
 
 
 def _operation(setting: Setting) -> Response:
@@ -41,7 +50,3 @@ def answer_parameters(answer: Answer, assist: Assist, setting: Setting, base_url
     if setting == "claim":
         parts.append(part("result", valueBoolean=not any(issue.severity == "error" for issue in answer.all_issues)))
     return {"resourceType": "Parameters", "parameter": parts}
-
-
-def fhir_response(resource: Json, status: int = 200) -> Response:
-    return Response(dump_json(resource), status, content_type=FHIR_JSON)

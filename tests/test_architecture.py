@@ -17,6 +17,8 @@ DOORS = {
     "service.cds_hooks": 1,
     "service.fhir_api": 2,
     "service.terminology_api": 2,
+    "service.conformance_api": 2,
+    "service.fhir_http": 2,
     "service.forms": 3,
     "service.batch": 4,
     "service.spark": 4,
