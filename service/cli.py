@@ -45,7 +45,7 @@ from service.batch import (
 )
 from service.coding.errors import PackError
 from service.coding.model import Setting
-from service.compiling import CannotCompile, compile_reader
+from service.compiling import CannotCompile, compile_core
 from service.envelope import open_envelope
 from service.evaluate import SHORT, Evaluation, LabelError, Miss, evaluate, predict, read_labels, read_texts
 from service.explain import WIDTH, clean, explain, print_block, print_rule, print_rules
@@ -425,7 +425,7 @@ def _rules(options: argparse.Namespace) -> int:
 
 
 def _compile(options: argparse.Namespace) -> int:
-    compile_reader()
+    compile_core()
     return 0
 
 

@@ -23,10 +23,10 @@ setup(name="core", packages=[], ext_modules=modules, script_args=["build_ext", "
 
 
 class CannotCompile(Exception):
-    """Why the reader was not compiled, and what to do."""
+    """Why the core was not compiled, and what to do."""
 
 
-def compile_reader() -> None:
+def compile_core() -> None:
     """Compile the modules and put them beside their source; raises CannotCompile with the remedy."""
     if not find_spec("mypyc") or not find_spec("setuptools"):
         raise CannotCompile("mypyc or setuptools is missing. Install them: pip install 'mypy[mypyc]' setuptools")
