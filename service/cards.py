@@ -82,8 +82,10 @@ def markdown(text: str, limit: int = MAX_QUOTE) -> str:
 
 def _visible(text: str) -> str:
     """Without control, bidi and other invisible characters; a line break or a run of blanks is one blank."""
-    kept = [char for char in " ".join(text.split()) if unicodedata.category(char)[0] != "C"]
-    return " ".join("".join(kept).split())
+    plain = " ".join(text.split())
+    if plain.isascii() and plain.isprintable():
+        return plain
+    return " ".join("".join(char for char in plain if unicodedata.category(char)[0] != "C").split())
 
 
 def _quotes(evidence: Iterable[Evidence]) -> list[str]:

@@ -327,8 +327,9 @@ def _option(option: Json) -> _Option:
 def _folded(text: str) -> str:
     """Words as they can be compared: markdown's escapes and HTML entities undone, blanks folded, nothing invisible."""
     plain = html.unescape(text.replace("\\", "")).replace(" @ ", "@")
-    kept = "".join(char if unicodedata.category(char)[0] != "C" else " " for char in plain)
-    return "".join(kept.split()).casefold()
+    if not (plain.isascii() and plain.isprintable()):
+        plain = "".join(char if unicodedata.category(char)[0] != "C" else " " for char in plain)
+    return "".join(plain.split()).casefold()
 
 
 def _is_quoted(words: str, quotes: Iterable[str]) -> bool:
