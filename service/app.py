@@ -5,19 +5,24 @@ from __future__ import annotations
 import logging
 import re
 import uuid
+from datetime import UTC, datetime
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
 from service.assist import Assist, open_assist
 from service.cds_hooks import cds_hooks
+from service.feedback import feedback
 from service.fhir_api import fhir, fhir_response
+from service.fhir_out import Json
 from service.json_body import MAX_BYTES, Issue, Refusal, issues_to_operation_outcome
 from service.rules_pages import rules_pages
 from service.settings import Settings
+from service.store import Store, StoreUnavailable, open_store
 
 LOG = logging.getLogger("coding_assist")
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+RETRY_SECONDS = "2"
 _CODES = {
     404: "not-found",
     405: "not-supported",
@@ -34,22 +39,25 @@ _SENTENCES = {
 }
 
 
-def create_app(settings: Settings | None = None, assist: Assist | None = None) -> Flask:
-    """The whole service as a WSGI application; PackError or SettingError when something it rests on is wrong."""
+def create_app(settings: Settings | None = None, assist: Assist | None = None, store: Store | None = None) -> Flask:
+    """The whole service as a WSGI application; PackError, SettingError or StoreError when what it rests on is wrong."""
     settings = settings or Settings()
     app = Flask(__name__, static_folder=None)
     app.config.update(BASE_URL=settings.base_url, HOOK_DOMAIN=settings.hook_domain, MAX_CONTENT_LENGTH=MAX_BYTES)
     app.extensions["assist"] = assist or open_assist(settings)
+    app.extensions["store"] = store or open_store(settings.database_url)
     app.register_blueprint(cds_hooks)
+    app.register_blueprint(feedback)
     app.register_blueprint(fhir)
     app.register_blueprint(rules_pages)
     app.before_request(_begin)
     app.after_request(_finish)
     app.register_error_handler(Refusal, _refused)
+    app.register_error_handler(StoreUnavailable, _unavailable)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _crashed)
     app.add_url_rule("/healthz", "healthz", lambda: {"status": "ok"})
-    app.add_url_rule("/readyz", "readyz", lambda: {"status": "ready"})
+    app.add_url_rule("/readyz", "readyz", _readyz)
     return app
 
 
@@ -73,6 +81,22 @@ def _finish(response: Response) -> Response:
 
 def _refused(refusal: Refusal) -> Response:
     return fhir_response(issues_to_operation_outcome(refusal.issues), refusal.status)
+
+
+def _unavailable(_error: StoreUnavailable) -> Response:
+    sentence = "The store cannot be written now, so nothing was kept or answered; send the same again after a while."
+    response = fhir_response(issues_to_operation_outcome([Issue("error", "transient", sentence)]), 503)
+    response.headers["Retry-After"] = RETRY_SECONDS
+    return response
+
+
+def _readyz() -> tuple[Json, int]:
+    """Ready only where the store can be written: a patient's data is not touched without a record of it."""
+    try:
+        current_app.extensions["store"].probe(datetime.now(UTC))
+    except StoreUnavailable:
+        return {"status": "not ready", "store": "cannot be written"}, 503
+    return {"status": "ready", "store": "ok"}, 200
 
 
 def _http_error(error: HTTPException) -> Response:

@@ -53,6 +53,7 @@ from service.json_body import Refusal
 from service.releases import AddedRelease, ReleaseRefused, add_release
 from service.settings import PREFIX, SettingError, Settings, read_settings
 from service.shipped import terminology_dir
+from service.store import StoreError, open_store
 
 SEVERITIES = ("error", "warning", "information")
 HOST, PORT = "127.0.0.1", 8080
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = options.run(options)
         sys.stdout.flush()
-    except (CommandError, SettingError, PackError, ReleaseRefused, LabelError, CannotCompile) as error:
+    except (CommandError, SettingError, PackError, ReleaseRefused, LabelError, CannotCompile, StoreError) as error:
         return _fail(str(error))
     except Refusal as refusal:
         return _fail(sentence_of(refusal))
@@ -169,6 +170,9 @@ def _serve(options: argparse.Namespace) -> int:
         _refuse_unprotected(address, settings)
         _refuse_taken(address)
     server.settings = _with_base_url(settings, server.cfg.address[0])
+    open_store(
+        settings.database_url
+    ).close()  # in the main process too, so that the tables are there before workers start
     server.assist = open_assist(settings)  # in the main process: wrong knowledge is told before any port is open
     gc.collect()
     gc.freeze()

@@ -23,6 +23,7 @@ KNOWN: dict[str, str] = {
     "ALLOW_INSECURE": "1 to serve without authentication on an address that is not this machine's own",
 }
 _REVERSE_DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]++)++")
+STORE = "sqlite:///var/coding-assist.db"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -43,6 +44,7 @@ class Settings:
     log_level: str = "INFO"
     allow_insecure: bool = False
     hook_domain: str = ""
+    database_url: str = "sqlite://"  # goes with the process; what read_settings gives stays
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -78,6 +80,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         level,
         given.get("ALLOW_INSECURE") == "1",
         hook_domain,
+        given.get("DATABASE_URL", STORE),
     )
 
 

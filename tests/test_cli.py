@@ -385,6 +385,7 @@ def test_serve_tells_a_wrong_gunicorn_cmd_args(
 def server(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", int]]:
     """A running service and its port."""
     environment = {**os.environ, "HOME": str(tmp_path), "GUNICORN_CMD_ARGS": "--workers 1 --access-logfile -"}
+    environment["CODING_ASSIST_DATABASE_URL"] = f"sqlite:///{tmp_path}/store.db"
     environment.pop("XDG_RUNTIME_DIR", None)
     with subprocess.Popen(
         [*COMMAND, "serve", "--port", "0"],
