@@ -12,7 +12,8 @@ Four doors share that one line and differ only in how they open the envelope and
     batch         NDJSON before a claim           explain       one record for people
     feedback      what users did with our cards
 
-`assist.Assist` is the line itself; `store` keeps what must survive it, in SQLite or PostgreSQL.
+`assist.Assist` is the line itself; `store` keeps what must survive it, in SQLite or PostgreSQL:
+`decisions` and `audit` say what is kept of an answer, `journal` writes it, `replay` makes the answer again.
 `coding/` is the pure core, what a coder has to trust; it reads in this order:
 
     model         the nouns, frozen; the patient's words stay out of every repr

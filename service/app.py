@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import re
+import time
 import uuid
 from datetime import UTC, datetime
 
@@ -11,16 +11,20 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
 from service.assist import Assist, open_assist
+from service.audit import Access
 from service.cds_hooks import cds_hooks
+from service.decisions import Visit
 from service.feedback import feedback
 from service.fhir_api import fhir, fhir_response
 from service.fhir_out import Json
+from service.journal import Journal
 from service.json_body import MAX_BYTES, Issue, Refusal, issues_to_operation_outcome
+from service.logs import LOG
+from service.recording import entry_of, log_fields
 from service.rules_pages import rules_pages
 from service.settings import Settings
-from service.store import Store, StoreUnavailable, open_store
+from service.store import Store, StoreUnavailable, instant, open_store
 
-LOG = logging.getLogger("coding_assist")
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 RETRY_SECONDS = "2"
 _CODES = {
@@ -45,7 +49,8 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None, s
     app = Flask(__name__, static_folder=None)
     app.config.update(BASE_URL=settings.base_url, HOOK_DOMAIN=settings.hook_domain, MAX_CONTENT_LENGTH=MAX_BYTES)
     app.extensions["assist"] = assist or open_assist(settings)
-    app.extensions["store"] = store or open_store(settings.database_url)
+    app.extensions["store"] = store = store or open_store(settings.database_url)
+    app.extensions["journal"] = Journal(store, waits=settings.audit == "sync")
     app.register_blueprint(cds_hooks)
     app.register_blueprint(feedback)
     app.register_blueprint(fhir)
@@ -62,6 +67,7 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None, s
 
 
 def _begin() -> None:
+    g.began = time.perf_counter()
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
     if request.method == "POST" and request.content_encoding not in (None, "", "identity"):
@@ -73,10 +79,52 @@ def _begin() -> None:
 
 
 def _finish(response: Response) -> Response:
+    response = _recorded(response)
     response.headers["X-Request-ID"] = g.get("request_id", "")
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
+
+
+def _recorded(response: Response) -> Response:
+    """The answer, once what it did with a patient's data is recorded; 503 where that cannot be."""
+    visit: Visit | None = g.get("visit")
+    fields: Json = {}
+    if visit:
+        try:
+            fields = _record(visit, response)
+        except StoreUnavailable as error:
+            response = _unavailable(error)
+    if request.method == "POST":
+        fields["milliseconds"] = round((time.perf_counter() - g.began) * 1000, 1)
+        LOG.info("answered", request=g.request_id, status=response.status_code, **fields)
+    return response
+
+
+def _record(visit: Visit, response: Response) -> Json:
+    """Write the visit to the journal, and return what the log may say of it."""
+    services, config = current_app.extensions, current_app.config
+    access = _access(visit, response.status_code)
+    settings = {"base_url": config["BASE_URL"], "hook_domain": config["HOOK_DOMAIN"]}
+    entry = entry_of(visit, access, response.get_data(), settings, services["assist"], services["store"])
+    services["journal"].write(entry)
+    return log_fields(visit, access, services["store"])
+
+
+def _access(visit: Visit, status: int) -> Access:
+    return Access(
+        recorded=instant(visit.at),
+        method=request.method,
+        path=request.path,
+        status=status,
+        request_id=g.request_id,
+        client=str(g.get("client", "")),
+        address=request.remote_addr or "unknown",
+        user=visit.user,
+        patient="",
+        decision="",
+        server=str(current_app.config["BASE_URL"]),
+    )
 
 
 def _refused(refusal: Refusal) -> Response:
@@ -93,6 +141,7 @@ def _unavailable(_error: StoreUnavailable) -> Response:
 def _readyz() -> tuple[Json, int]:
     """Ready only where the store can be written: a patient's data is not touched without a record of it."""
     try:
+        current_app.extensions["journal"].refuse_failing()
         current_app.extensions["store"].probe(datetime.now(UTC))
     except StoreUnavailable:
         return {"status": "not ready", "store": "cannot be written"}, 503
@@ -117,7 +166,8 @@ def _crashed(error: Exception) -> Response:
     while trace:
         frames.append(f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}")
         trace = trace.tb_next
-    LOG.error("request %s failed: %s at %s", g.get("request_id", "-"), type(error).__name__, " > ".join(frames[-4:]))
+    told = f"failed: {type(error).__name__} at {' > '.join(frames[-4:])}"
+    LOG.error(told, request=g.get("request_id", "-"))
     issue = Issue(
         "fatal",
         "exception",

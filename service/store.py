@@ -39,6 +39,7 @@ FormState = Literal["open", "answered", "declined", "expired"]
 BUSY_SECONDS = 1.0
 PAGE = 500
 MIGRATIONS = Path(__file__).parent / "migrations"
+LOWEST = -(2**31)
 NOTHING = ""  # the hash before the first record of a chain, and before the first chain
 TRANSIENT = "sqlite://"  # a database that goes with the process
 
@@ -193,12 +194,19 @@ class Feedback:
 
 
 @dataclass(frozen=True)
-class Form:
-    """A query as a form: bound to a patient and a user by hash, and open until answered, declined or expired."""
+class Binding:
+    """Whom a form is for: `patient` and `user` are references as the client names them."""
 
-    state: FormState
+    client: str
     patient: str
     user: str
+
+
+@dataclass(frozen=True)
+class Form:
+    """A query as a form, open until answered, declined or expired."""
+
+    state: FormState
     opened: str
     expires: str
     payload: Json
@@ -276,6 +284,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA secure_delete=ON")  # what is removed is overwritten, not only unlinked
     cursor.close()
 
 
@@ -426,13 +435,13 @@ class Store:
 
     # -- open forms
 
-    def open_form(self, patient: str, user: str, payload: Json, at: datetime, lifetime: timedelta) -> str:
+    def open_form(self, bound: Binding, payload: Json, at: datetime, lifetime: timedelta) -> str:
         """Keep a form and return its id, which cannot be guessed; only its hash is kept."""
         form_id = secrets.token_urlsafe(32)
         row = {
             "id": _sha256(form_id),
-            "patient": self.hashed(patient),
-            "user": self.hashed(user),
+            "patient": self.hashed(bound.client, bound.patient),
+            "user": self.hashed(bound.client, bound.user),
             "opened": instant(at),
             "expires": instant(at + lifetime),
             "state": "open",
@@ -443,26 +452,27 @@ class Store:
             connection.execute(form.insert(), row)
         return form_id
 
-    def form(self, form_id: str, patient: str, user: str, at: datetime) -> Form | None:
+    def form(self, form_id: str, bound: Binding, at: datetime) -> Form | None:
         """The form, or None where there is none for this patient and user."""
-        bound = (form.c.patient == self.hashed(patient)) & (form.c.user == self.hashed(user))
         with self._transaction(writes=False) as connection:
-            row = connection.execute(sa.select(form).where(form.c.id == _sha256(form_id), bound)).first()
+            row = connection.execute(sa.select(form).where(self._bound(form_id, bound))).first()
         if row is None:
             return None
         state: FormState = "expired" if row.state == "open" and row.expires <= instant(at) else row.state
-        content = json.loads(row.payload), json.loads(row.answer)
-        return Form(state, row.patient, row.user, row.opened, row.expires, *content)
+        return Form(state, row.opened, row.expires, json.loads(row.payload), json.loads(row.answer))
 
     def close_form(
-        self, form_id: str, patient: str, user: str, state: Literal["answered", "declined"], given: Json, at: datetime
+        self, form_id: str, bound: Binding, state: Literal["answered", "declined"], given: Json, at: datetime
     ) -> bool:
         """Answer or decline an open form; False where it is not open any more, so that the first answer stands."""
-        bound = (form.c.patient == self.hashed(patient)) & (form.c.user == self.hashed(user))
-        is_open = (form.c.id == _sha256(form_id)) & bound & (form.c.state == "open") & (form.c.expires > instant(at))
+        is_open = self._bound(form_id, bound) & (form.c.state == "open") & (form.c.expires > instant(at))
         with self._transaction() as connection:
             closing = form.update().where(is_open).values(state=state, answer=_text(given))
             return connection.execute(closing).rowcount == 1
+
+    def _bound(self, form_id: str, bound: Binding) -> sa.ColumnElement[bool]:
+        patient, user = self.hashed(bound.client, bound.patient), self.hashed(bound.client, bound.user)
+        return (form.c.id == _sha256(form_id)) & (form.c.patient == patient) & (form.c.user == user)
 
     # -- seen tokens
 
@@ -528,6 +538,10 @@ class Store:
                 yield f"Chain {row.number} does not follow from the one before it: the list of chains was changed."
             link = row.link
             yield from self._record_faults(row, known.get(row.writer))
+        listed = sa.select(audit_chain.c.writer)
+        strangers = sa.select(audit_record.c.writer).distinct().where(audit_record.c.writer.not_in(listed))
+        for row in self._read(strangers):
+            yield f"Writer {row.writer} has records and no chain: they were added, or its chain was removed."
         for writer in sorted(set(known) - {row.writer for row in chains}):
             yield f"Chain of writer {writer}, which was noted before, is missing."
 
@@ -554,7 +568,7 @@ class Store:
             yield f"{place}, records after {chain.last_number}: removed, as record {known['number']} was noted before."
 
     def _chain_records(self, writer: str) -> Iterator[Any]:
-        after, mine = 0, sa.select(audit_record).where(audit_record.c.writer == writer)
+        after, mine = LOWEST, sa.select(audit_record).where(audit_record.c.writer == writer)
         while rows := self._read(mine.where(audit_record.c.number > after).order_by(audit_record.c.number).limit(PAGE)):
             yield from rows
             after = rows[-1].number
@@ -572,6 +586,9 @@ class Store:
         with self._transaction() as connection:
             counts = _delete_decisions(connection, mine)
             counts["form"] = connection.execute(form.delete().where(form.c.patient == patient)).rowcount
+        if self._engine.dialect.name == "sqlite":  # else the log of changes would still hold it
+            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         return counts
 
     def retire(self, before: datetime, now: datetime) -> dict[str, int]:

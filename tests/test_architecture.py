@@ -23,7 +23,7 @@ DOORS = {
     "service.spark": 4,
     "service.rules_pages": 5,
 }
-OPENS_DOORS = frozenset({"service.app", "service.cli"})
+OPENS_DOORS = frozenset({"service.app", "service.cli", "service.replay"})
 LOADERS = frozenset({f"{CORE}.yaml_strict", f"{CORE}.releases"})  # read terminology/; all other files come through them
 STORE = frozenset({"service.store", "service.migrations.env", "service.migrations.versions.v0001_first_tables"})
 KEPT_TO = {  # a library and the only modules that may know it

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from service import store as tables_of
-from service.store import Feedback, Store, StoreError, open_store
+from service.store import Binding, Feedback, Store, StoreError, open_store
 
 NOW = datetime(2026, 11, 16, 8, 0, tzinfo=UTC)
 
@@ -59,7 +60,7 @@ def test_the_sqlite_database_is_open_to_its_owner_alone(tmp_path: Path) -> None:
 TWENTY_COMMITS = """
 import sys
 from datetime import UTC, datetime
-from service.store import Feedback, open_store
+from service.store import Binding, Feedback, open_store
 store = open_store(sys.argv[1])
 print("opened", file=sys.stderr, flush=True)
 for number in range(20):
@@ -128,20 +129,22 @@ def test_a_token_is_remembered_until_it_expires(store: Store) -> None:
 # --- forms --------------------------------------------------------------------------------------------------------
 
 DAY = timedelta(hours=24)
+MINE = Binding("ehr", "Patient/p1", "Practitioner/d1")
 
 
 def opened(store: Store) -> str:
-    return store.open_form("Patient/p1", "Practitioner/d1", {"questionnaire": {"item": []}}, NOW, DAY)
+    return store.open_form(MINE, {"questionnaire": {"item": []}}, NOW, DAY)
 
 
 def test_a_form_is_given_back_to_its_patient_and_user_alone(store: Store) -> None:
     form_id = opened(store)
-    form = store.form(form_id, "Patient/p1", "Practitioner/d1", NOW)
+    form = store.form(form_id, MINE, NOW)
     assert form is not None
     assert (form.state, form.payload) == ("open", {"questionnaire": {"item": []}})
-    assert store.form(form_id, "Patient/p2", "Practitioner/d1", NOW) is None
-    assert store.form(form_id, "Patient/p1", "Practitioner/d2", NOW) is None
-    assert store.form(form_id[:-1] + "x", "Patient/p1", "Practitioner/d1", NOW) is None
+    assert store.form(form_id, replace(MINE, patient="Patient/p2"), NOW) is None
+    assert store.form(form_id, replace(MINE, user="Practitioner/d2"), NOW) is None
+    assert store.form(form_id, replace(MINE, client="another"), NOW) is None
+    assert store.form(form_id[:-2] + "xx", MINE, NOW) is None
 
 
 def test_neither_the_id_of_a_form_nor_patient_nor_user_can_be_read_in_the_database(
@@ -157,22 +160,22 @@ def test_neither_the_id_of_a_form_nor_patient_nor_user_can_be_read_in_the_databa
 
 
 def test_a_form_expires(store: Store) -> None:
-    form_id, bound = opened(store), ("Patient/p1", "Practitioner/d1")
+    form_id = opened(store)
     states = [
-        form.state for at in (NOW + DAY - timedelta(seconds=1), NOW + DAY) if (form := store.form(form_id, *bound, at))
+        form.state for at in (NOW + DAY - timedelta(seconds=1), NOW + DAY) if (form := store.form(form_id, MINE, at))
     ]
     assert states == ["open", "expired"]
-    assert not store.close_form(form_id, *bound, "answered", {}, NOW + DAY)
+    assert not store.close_form(form_id, MINE, "answered", {}, NOW + DAY)
 
 
 def test_the_first_answer_to_a_form_stands(store: Store) -> None:
-    form_id, bound = opened(store), ("Patient/p1", "Practitioner/d1")
-    assert store.close_form(form_id, *bound, "answered", {"region": "cervical"}, NOW)
-    assert not store.close_form(form_id, *bound, "declined", {}, NOW)
-    form = store.form(form_id, *bound, NOW)
+    form_id = opened(store)
+    assert store.close_form(form_id, MINE, "answered", {"region": "cervical"}, NOW)
+    assert not store.close_form(form_id, MINE, "declined", {}, NOW)
+    form = store.form(form_id, MINE, NOW)
     assert form is not None
     assert (form.state, form.answer) == ("answered", {"region": "cervical"})
 
 
 def test_another_user_cannot_answer_a_form(store: Store) -> None:
-    assert not store.close_form(opened(store), "Patient/p1", "Practitioner/d2", "answered", {}, NOW)
+    assert not store.close_form(opened(store), replace(MINE, user="Practitioner/d2"), "answered", {}, NOW)
