@@ -199,10 +199,8 @@ def _serve(options: argparse.Namespace) -> int:
         _refuse_unprotected(address, settings)
         _refuse_taken(address)
     server.settings = _with_base_url(settings, server.cfg.address[0])
-    open_store(
-        settings.database_url
-    ).close()  # in the main process too, so that the tables are there before workers start
-    server.assist = open_assist(settings)  # in the main process: wrong knowledge is told before any port is open
+    server.assist = open_assist(settings)  # in the main process: wrong knowledge is told before any port is open,
+    open_store(settings.database_url).close()  # and so is a wrong database; each worker opens it for itself
     gc.collect()
     gc.freeze()
     server.run()

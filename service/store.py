@@ -275,7 +275,7 @@ def _engine(address: sa.URL, *, patient: bool = False) -> sa.Engine:
         return engine
     limit = int(seconds * 1000)
     options = f"-c synchronous_commit=on -c lock_timeout={limit} -c statement_timeout={limit}"
-    arguments = {"connect_timeout": 2, "options": options}
+    arguments = {"connect_timeout": 2, "tcp_user_timeout": 3000, "options": options}
     return sa.create_engine(address, connect_args=arguments, pool_pre_ping=True, pool_timeout=seconds)
 
 
@@ -397,21 +397,24 @@ class Store:
             rows, end = _chained_rows(chain, events)
             connection.execute(audit_record.insert(), rows)
             connection.execute(audit_chain.update().where(place).values(last_number=end.number, last_hash=end.hash))
-            for entry in entries:
-                if entry.decision:
-                    self._add_decision(connection, entry.decision)
+            self._add_decisions(connection, [entry.decision for entry in entries if entry.decision])
         return end
 
-    def _add_decision(self, connection: sa.Connection, made: Decision) -> None:
-        row = {"id": made.id, "recorded": made.recorded, "content": _text(made.content)}
-        connection.execute(decision.insert(), row)
-        for patient in made.patients:
-            connection.execute(subject.insert(), {"decision": made.id, "patient": patient})
-        for uuid, kind in made.cards:  # a retry of the same hookInstance brings the same cards
-            self._add_once(connection, card, {"uuid": uuid, "decision": made.id, "kind": kind})
-        for asked in made.queries:
-            row = {"id": asked.id, "asked": made.recorded, "decision": made.id, "content": _text(asked.content)}
-            self._add_once(connection, query, row)
+    def _add_decisions(self, connection: sa.Connection, made: Sequence[Decision]) -> None:
+        """A retry of the same hookInstance brings the same cards and queries: those stay with the first decision."""
+        rows: dict[sa.Table, list[Json]] = {
+            decision: [{"id": one.id, "recorded": one.recorded, "content": _text(one.content)} for one in made],
+            subject: [{"decision": one.id, "patient": patient} for one in made for patient in one.patients],
+            card: [{"uuid": uuid, "decision": one.id, "kind": kind} for one in made for uuid, kind in one.cards],
+            query: [
+                {"id": asked.id, "asked": one.recorded, "decision": one.id, "content": _text(asked.content)}
+                for one in made
+                for asked in one.queries
+            ],
+        }
+        for table, given in rows.items():
+            if given:
+                connection.execute(self._insert(table).on_conflict_do_nothing(), given)
 
     def decision(self, decision_id: str) -> Json | None:
         """What was kept of one decision, with its id and time."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -341,9 +342,23 @@ def test_readyz_tells_that_the_journal_cannot_write(assist: Assist, store: Store
     app.extensions["journal"].close()
 
 
-def test_requests_at_once_share_flushes_and_lose_none(store: Store) -> None:
-    import threading
+def test_while_a_write_does_not_end_nothing_more_is_taken(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.journal.PATIENCE_SECONDS", 0.2)
+    go_on, hanging = threading.Event(), Failing(store)
+    hanging.append = lambda *given: go_on.wait(5) and store.append(*given)  # type: ignore[method-assign]
+    journal = Journal(hanging, waits=False)  # type: ignore[arg-type]
+    journal.write(entry(0))
+    time.sleep(0.4)
+    with pytest.raises(StoreUnavailable):
+        journal.write(entry(1))
+    go_on.set()
+    assert until(lambda: len(events(store)) == 1)
+    journal.write(entry(2))
+    journal.close()
+    assert [event["number"] for event in events(store)] == [0, 2]
 
+
+def test_requests_at_once_share_flushes_and_lose_none(store: Store) -> None:
     journal = Journal(store, waits=True)
     threads = [threading.Thread(target=journal.write, args=[entry(number)]) for number in range(40)]
     for thread in threads:

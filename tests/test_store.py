@@ -179,3 +179,33 @@ def test_the_first_answer_to_a_form_stands(store: Store) -> None:
 
 def test_another_user_cannot_answer_a_form(store: Store) -> None:
     assert not store.close_form(opened(store), replace(MINE, user="Practitioner/d2"), "answered", {}, NOW)
+
+
+# --- kill -9 ------------------------------------------------------------------------------------------------------
+
+ACKNOWLEDGE = """
+import itertools, sys
+from datetime import UTC, datetime
+from service.store import Feedback, open_store
+store = open_store(sys.argv[1])
+for number in itertools.count():
+    for _ in range(2 if number % 3 == 0 else 1):  # every third is sent twice
+        store.add_feedback("", [Feedback(f"{sys.argv[2]}-{number}", {"outcome": "accepted"})], datetime.now(UTC))
+    print(f"{sys.argv[2]}-{number}", flush=True)
+"""
+
+
+@pytest.mark.proves("reliability: kill -9, nothing acknowledged is lost or kept twice")
+def test_what_was_acknowledged_before_kill_9_is_there_once(database_url: str, store: Store) -> None:
+    acknowledged: list[str] = []
+    for round_ in range(3):
+        program = [sys.executable, "-c", ACKNOWLEDGE, database_url, str(round_)]
+        with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            acknowledged += [process.stdout.readline().strip() for _ in range(40 + round_)]
+            process.kill()
+            acknowledged += process.stdout.read().split("\n")[:-1]
+    kept = [one["card"] for one in store.export_feedback()]
+    assert set(acknowledged) - set(kept) == set()
+    assert len(kept) == len(set(kept))
+    assert len(kept) - len(acknowledged) <= 3  # at most what was under way at each kill
