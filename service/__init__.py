@@ -10,6 +10,7 @@ Four doors share that one line and differ only in how they open the envelope and
 
     cds_hooks     cards while charting            fhir_api      $coding-assist and $check
     batch         NDJSON before a claim           explain       one record for people
+    feedback      what users did with our cards
 
 Beside that line stands what a FHIR R4 server has:
 
@@ -19,7 +20,9 @@ Beside that line stands what a FHIR R4 server has:
                       Condition/$validate: shape, invariants, profile, then the same Assessment
     fhir_http         the format that a client asks for
 
-`assist.Assist` is the line itself. `coding/` is the pure core, what a coder has to trust; it reads in this order:
+`assist.Assist` is the line itself; `store` keeps what must survive it, in SQLite or PostgreSQL:
+`decisions` and `audit` say what is kept of an answer, `journal` writes it, `replay` makes the answer again.
+`coding/` is the pure core, what a coder has to trust; it reads in this order:
 
     model         the nouns, frozen; the patient's words stay out of every repr
     lexicon       the terms of terminology/lexicon, found by word, misspellings forgiven

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-import logging
 import re
+import time
 import uuid
+from datetime import UTC, datetime
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
 from service.assist import Assist, open_assist
+from service.audit import Access
 from service.cds_hooks import cds_hooks
 from service.conformance import publish
 from service.conformance_api import conformance_api
+from service.decisions import Visit
+from service.feedback import feedback
 from service.fhir_api import fhir
 from service.fhir_http import BODY_TYPES, fhir_response, is_search_form, refuse_format, written_as_asked
+from service.fhir_out import Json
+from service.journal import Journal
 from service.json_body import MAX_BYTES, Issue, Refusal, issues_to_operation_outcome
+from service.logs import LOG
+from service.recording import entry_of, log_fields
 from service.rules_pages import rules_pages
 from service.settings import Settings
 from service.shipped import fhir_profiles_dir
+from service.store import Store, StoreUnavailable, instant, open_store
 from service.terminology_api import terminology_api
 
-LOG = logging.getLogger("coding_assist")
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+RETRY_SECONDS = "2"
 _CODES = {
     404: "not-found",
     405: "not-supported",
@@ -39,15 +48,18 @@ _SENTENCES = {
 }
 
 
-def create_app(settings: Settings | None = None, assist: Assist | None = None) -> Flask:
-    """The whole service as a WSGI application; PackError or SettingError when something it rests on is wrong."""
+def create_app(settings: Settings | None = None, assist: Assist | None = None, store: Store | None = None) -> Flask:
+    """The whole service as a WSGI application; PackError, SettingError or StoreError when what it rests on is wrong."""
     settings = settings or Settings()
     app = Flask(__name__, static_folder=None)
     app.config.update(BASE_URL=settings.base_url, HOOK_DOMAIN=settings.hook_domain, MAX_CONTENT_LENGTH=MAX_BYTES)
     assist = assist or open_assist(settings)
     app.extensions["assist"] = assist
     app.extensions["published"] = publish(assist.terminology, assist.reader.concepts, fhir_profiles_dir())
+    app.extensions["store"] = store = store or open_store(settings.database_url)
+    app.extensions["journal"] = Journal(store, waits=settings.audit == "sync")
     app.register_blueprint(cds_hooks)
+    app.register_blueprint(feedback)
     app.register_blueprint(fhir)
     app.register_blueprint(terminology_api)
     app.register_blueprint(conformance_api)
@@ -55,14 +67,16 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None) -
     app.before_request(_begin)
     app.after_request(_finish)
     app.register_error_handler(Refusal, _refused)
+    app.register_error_handler(StoreUnavailable, _unavailable)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _crashed)
     app.add_url_rule("/healthz", "healthz", lambda: {"status": "ok"})
-    app.add_url_rule("/readyz", "readyz", lambda: {"status": "ready"})
+    app.add_url_rule("/readyz", "readyz", _readyz)
     return app
 
 
 def _begin() -> None:
+    g.began = time.perf_counter()
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
     if request.method == "POST" and request.content_encoding not in (None, "", "identity"):
@@ -80,14 +94,73 @@ def _is_fhir() -> bool:
 
 
 def _finish(response: Response) -> Response:
+    response = _recorded(response)
     response.headers["X-Request-ID"] = g.get("request_id", "")
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers["X-Content-Type-Options"] = "nosniff"
     return written_as_asked(response) if _is_fhir() else response
 
 
+def _recorded(response: Response) -> Response:
+    """The answer, once what it did with a patient's data is recorded; 503 where that cannot be."""
+    visit: Visit | None = g.get("visit")
+    fields: Json = {}
+    if visit:
+        try:
+            fields = _record(visit, response)
+        except StoreUnavailable as error:
+            response = _unavailable(error)
+    if request.method == "POST":
+        fields["milliseconds"] = round((time.perf_counter() - g.began) * 1000, 1)
+        LOG.info("answered", request=g.request_id, status=response.status_code, **fields)
+    return response
+
+
+def _record(visit: Visit, response: Response) -> Json:
+    """Write the visit to the journal, and return what the log may say of it."""
+    services, config = current_app.extensions, current_app.config
+    access = _access(visit, response.status_code)
+    settings = {"base_url": config["BASE_URL"], "hook_domain": config["HOOK_DOMAIN"]}
+    entry = entry_of(visit, access, response.get_data(), settings, services["assist"], services["store"])
+    services["journal"].write(entry)
+    return log_fields(visit, access, services["store"])
+
+
+def _access(visit: Visit, status: int) -> Access:
+    return Access(
+        recorded=instant(visit.at),
+        method=request.method,
+        path=request.path,
+        status=status,
+        request_id=g.request_id,
+        client=str(g.get("client", "")),
+        address=request.remote_addr or "unknown",
+        user=visit.user,
+        patient="",
+        decision="",
+        server=str(current_app.config["BASE_URL"]),
+    )
+
+
 def _refused(refusal: Refusal) -> Response:
     return fhir_response(issues_to_operation_outcome(refusal.issues), refusal.status)
+
+
+def _unavailable(_error: StoreUnavailable) -> Response:
+    sentence = "The store cannot be written now, so nothing was kept or answered; send the same again after a while."
+    response = fhir_response(issues_to_operation_outcome([Issue("error", "transient", sentence)]), 503)
+    response.headers["Retry-After"] = RETRY_SECONDS
+    return response
+
+
+def _readyz() -> tuple[Json, int]:
+    """Ready only where the store can be written: a patient's data is not touched without a record of it."""
+    try:
+        current_app.extensions["journal"].refuse_failing()
+        current_app.extensions["store"].probe(datetime.now(UTC))
+    except StoreUnavailable:
+        return {"status": "not ready", "store": "cannot be written"}, 503
+    return {"status": "ready", "store": "ok"}, 200
 
 
 def _http_error(error: HTTPException) -> Response:
@@ -108,7 +181,8 @@ def _crashed(error: Exception) -> Response:
     while trace:
         frames.append(f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}")
         trace = trace.tb_next
-    LOG.error("request %s failed: %s at %s", g.get("request_id", "-"), type(error).__name__, " > ".join(frames[-4:]))
+    told = f"failed: {type(error).__name__} at {' > '.join(frames[-4:])}"
+    LOG.error(told, request=g.get("request_id", "-"))
     issue = Issue(
         "fatal",
         "exception",

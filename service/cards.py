@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -119,6 +119,7 @@ class Cards:
     call: Call
     terminology: Terminology
     base_url: str
+    at: datetime
 
     def of(self, answer: Answer) -> list[Json]:
         judged = [one for one in answer.judged if one.assessment.documentation.condition in self.call.concerned]
@@ -128,6 +129,11 @@ class Cards:
             if one.query and earns_query(one.assessment, one.query, self.terminology):
                 cards.append(self._query_card(one.assessment, one.query))
         return cards
+
+    def conditions(self, answer: Answer) -> dict[str, str]:
+        """The Condition that each uuid of a card stands for, shown or not."""
+        assessments = [one.assessment for one in answer.judged]
+        return {self._uuid(one, kind): one.documentation.condition for one in assessments for kind in TOPICS}
 
     def _card(self, kind: str, assessment: Assessment, rule: str, **content: Any) -> Json:
         topic = {"system": TOPIC_SYSTEM, **TOPICS[kind]}
@@ -295,7 +301,7 @@ class Cards:
             "code": {"coding": [{"system": SDC_TEMP, "code": "complete-questionnaire"}]},
             "description": "Answer the questions on the documentation",
             "for": {"reference": f"Patient/{self.call.patient_id}"},
-            "authoredOn": datetime.now(UTC).isoformat(timespec="seconds"),
+            "authoredOn": self.at.isoformat(timespec="seconds"),
             "requester": {"display": LABEL},
             "reasonCode": {"text": "Documentation query"},
             "input": [{"type": {"text": "questionnaire"}, "valueCanonical": canonical}],

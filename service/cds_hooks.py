@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, current_app, g, request
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from service.assist import Assist
+from service.assist import Answer, Assist
 from service.cards import Call, Cards
+from service.decisions import Shown, Visit
 from service.envelope import reference_of
 from service.fhir_in import Entry, Request
 from service.fhir_out import Json
@@ -143,9 +145,27 @@ def discovery() -> Response:
 def coding_assist() -> Response:
     """The cards that the record earns; none where there is nothing to say."""
     assist: Assist = current_app.extensions["assist"]
-    call = open_call(parse_json(request.get_data()), listed_hooks(current_app.config["HOOK_DOMAIN"]))
-    cards = Cards(call, assist.terminology, current_app.config["BASE_URL"])
-    return _json({"cards": cards.of(assist.answer(call.request)) if call.request.conditions else []})
+    body = parse_json(request.get_data())
+    call = open_call(body, listed_hooks(current_app.config["HOOK_DOMAIN"]))
+    g.visit = visit = open_visit(call, body, datetime.now(UTC))  # recorded from here on, whatever comes
+    g.visit, shown = answer_call(call, visit, assist, current_app.config["BASE_URL"])
+    return _json(shown)
+
+
+def open_visit(call: Call, body: Any, at: datetime) -> Visit:
+    """Whose record a call brings, and who looks at it."""
+    return Visit(call.hook, body, (f"Patient/{call.patient_id}",), at, body["context"]["userId"])
+
+
+def answer_call(call: Call, visit: Visit, assist: Assist, base_url: str) -> tuple[Visit, Json]:
+    """The answer to a call, and the visit with what came of it; the same bytes for the same input at the same time."""
+    if not call.request.conditions:
+        return replace(visit, answer=Answer((), (), ()), cards=()), {"cards": []}
+    answer, cards = assist.answer(call.request), Cards(call, assist.terminology, base_url, visit.at)
+    about, shown = cards.conditions(answer), cards.of(answer)
+    kinds = [(card["uuid"], card["source"]["topic"]["code"]) for card in shown]
+    told = tuple(Shown(uuid, kind, about[uuid]) for uuid, kind in kinds)
+    return replace(visit, answer=answer, cards=told), {"cards": shown}
 
 
 @cds_hooks.post("/<service_id>")

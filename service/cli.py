@@ -7,7 +7,6 @@ import difflib
 import gc
 import ipaddress
 import json
-import logging
 import os
 import signal
 import socket
@@ -17,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -49,10 +49,16 @@ from service.compiling import CannotCompile, compile_core
 from service.envelope import open_envelope
 from service.evaluate import SHORT, Evaluation, LabelError, Miss, evaluate, predict, read_labels, read_texts
 from service.explain import WIDTH, clean, explain, print_block, print_rule, print_rules
+from service.housekeeping import start_housekeeping
+from service.journal import Journal
 from service.json_body import Refusal
+from service.logs import configure_logs
+from service.recording import removal_entry
 from service.releases import AddedRelease, ReleaseRefused, add_release
+from service.replay import ReplayRefused, replay
 from service.settings import PREFIX, SettingError, Settings, read_settings
 from service.shipped import terminology_dir
+from service.store import Store, StoreError, StoreUnavailable, instant, open_store
 
 SEVERITIES = ("error", "warning", "information")
 HOST, PORT = "127.0.0.1", 8080
@@ -70,10 +76,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = options.run(options)
         sys.stdout.flush()
-    except (CommandError, SettingError, PackError, ReleaseRefused, LabelError, CannotCompile) as error:
+    except (
+        CommandError,
+        SettingError,
+        PackError,
+        ReleaseRefused,
+        LabelError,
+        CannotCompile,
+        StoreError,
+        ReplayRefused,
+    ) as error:
         return _fail(str(error))
     except Refusal as refusal:
         return _fail(sentence_of(refusal))
+    except StoreUnavailable:
+        return _fail("The store cannot be used now; check the database and the disk, then run the command again.")
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -121,6 +138,19 @@ def _parser() -> argparse.ArgumentParser:
     scoring.add_argument("--gold", type=Path, required=True, metavar="F", help="JSON lines with id, assertions and doc")
     scoring.add_argument("--predictions", type=Path, metavar="F", help="file for what was read, in the gold's format")
     command("compile", _compile, "Compile the core to C; the answers stay, and come sooner.")
+    exporting = command("export", _export, "Write what the store holds as NDJSON, oldest first.")
+    exporting.add_argument("what", choices=["audit", "feedback", "queries"])
+    verifying = command("verify-audit", _verify_audit, "Find audit records that were changed, removed or reordered.")
+    verifying.add_argument("--against", type=Path, metavar="F", help="ends of the chains that were noted before")
+    verifying.add_argument(
+        "--note", type=Path, metavar="F", help="file for the ends of the chains, to be kept elsewhere"
+    )
+    replaying = command("replay", _replay, "Make a past answer again, byte for byte, from its input.")
+    replaying.add_argument("decision", metavar="DECISION", help="its id, as the audit record names it")
+    replaying.add_argument("file", metavar="FILE", help="the body that was sent; - is stdin")
+    removing = command("remove-patient", _remove_patient, "Remove what is kept of one patient but for audit records.")
+    removing.add_argument("patient", metavar="PATIENT", help="the reference, such as Patient/123")
+    removing.add_argument("--client", default="", metavar="ID", help="the client that sent it (none)")
     adding = command("add-release", _add_release, "Add an official ICD-10-CM release to the terminology.")
     adding.add_argument("file", type=Path, metavar="FILE", help="order file, code list or tabular XML, unzipped")
     adding.add_argument("--fiscal-year", required=True, metavar="YEAR")
@@ -163,13 +193,14 @@ def _show(print_on: Callable[[Console], None], console: Console | None = None) -
 
 def _serve(options: argparse.Namespace) -> int:
     settings = read_settings(os.environ)
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s")
+    configure_logs(settings.log_level)
     server = _configured(options)
     for address in server.cfg.address:
         _refuse_unprotected(address, settings)
         _refuse_taken(address)
     server.settings = _with_base_url(settings, server.cfg.address[0])
-    server.assist = open_assist(settings)  # in the main process: wrong knowledge is told before any port is open
+    server.assist = open_assist(settings)  # in the main process: wrong knowledge is told before any port is open,
+    open_store(settings.database_url).close()  # and so is a wrong database; each worker opens it for itself
     gc.collect()
     gc.freeze()
     server.run()
@@ -205,7 +236,9 @@ class Server(Application):
 
     def load(self) -> Any:  # a Flask application, which gunicorn's types do not see as one
         """The application of one worker: what it opens is its own, the knowledge it shares."""
-        return create_app(self.settings, self.assist)
+        store = open_store(self.settings.database_url)
+        start_housekeeping(store, self.settings.retention_days)
+        return create_app(self.settings, self.assist, store)
 
 
 def _server_defaults() -> dict[str, Any]:
@@ -486,6 +519,79 @@ def _print_added(added: AddedRelease, folder: Path, console: Console) -> None:
         more = f" and {len(codes) - CODES_SHOWN} more" if len(codes) > CODES_SHOWN else ""
         told = Text(", ".join(codes[:CODES_SHOWN]) + more if codes else "none")
         print_block(console, f"{named} codes: {len(codes)}", [told])
+
+
+# --- what the store holds -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _store() -> Iterator[Store]:
+    store = open_store(read_settings(os.environ).database_url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _export(options: argparse.Namespace) -> int:
+    with _store() as store:
+        held = {"feedback": store.export_feedback, "queries": store.export_queries}
+        lines = store.export_audit() if options.what == "audit" else map(json.dumps, held[options.what]())
+        for line in lines:
+            print(line)
+    return 0
+
+
+def _verify_audit(options: argparse.Namespace) -> int:
+    """Status 1 where something was tampered with. Ends noted elsewhere show also what a chain alone cannot."""
+    known = _noted_ends(options.against) if options.against else {}
+    with _store() as store:
+        faults, ends = list(store.chain_faults(known)), store.chain_ends()
+    for fault in faults:
+        print(fault)
+    if faults:
+        return 1
+    if options.note:
+        with written_whole(options.note) as stream:
+            stream.write(json.dumps(ends, indent=1).encode())
+    print(
+        f"{sum(end['number'] for end in ends.values())} audit records in {len(ends)} chains are as they were written."
+    )
+    return 0
+
+
+def _noted_ends(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        noted = json.loads(path.read_text("utf-8"))
+        return {writer: {"number": int(end["number"]), "hash": str(end["hash"])} for writer, end in noted.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise CommandError(f"{path} does not hold ends of chains; give a file that --note has written.") from None
+
+
+def _replay(options: argparse.Namespace) -> int:
+    with _store() as store:
+        decision = store.decision(options.decision)
+    if decision is None:
+        raise CommandError("There is no decision with this id; the audit records name those that are kept.")
+    with open_input(options.file) as stream:
+        made = replay(decision, stream.read(), open_assist(read_settings(os.environ)))
+    sys.stdout.buffer.write(made.answer)  # nothing added: it is the same bytes
+    if made.differs:
+        print(made.differs, file=sys.stderr)
+    return 1 if made.differs else 0
+
+
+def _remove_patient(options: argparse.Namespace) -> int:
+    """The audit records stay, as the law asks, and say that it was done."""
+    settings, now = read_settings(os.environ), datetime.now(UTC)
+    with _store() as store:
+        patient = store.hashed(options.client, options.patient)
+        counts = store.remove_patient(patient)
+        journal = Journal(store, waits=True)
+        journal.write(removal_entry(instant(now), patient, settings.base_url, counts))
+        journal.close()
+    print(", ".join(f"{count} {name}" for name, count in sorted(counts.items())) + " removed.")
+    return 0
 
 
 if __name__ == "__main__":

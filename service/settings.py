@@ -19,10 +19,14 @@ KNOWN: dict[str, str] = {
     "HOOK_DOMAIN": "reverse domain under which the hooks of our own are listed, such as org.example",
     "LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR",
     "DATABASE_URL": "sqlite:///... or postgresql+psycopg://...",
+    "AUDIT": "group or sync",
+    "RETENTION": "days to keep audit records, feedback, decisions and queries",
     "AUTH": "none or jwt",
     "ALLOW_INSECURE": "1 to serve without authentication on an address that is not this machine's own",
 }
 _REVERSE_DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]++)++")
+AUDIT_MODES = ("group", "sync")
+STORE = "sqlite:///var/coding-assist.db"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -43,6 +47,9 @@ class Settings:
     log_level: str = "INFO"
     allow_insecure: bool = False
     hook_domain: str = ""
+    database_url: str = "sqlite://"  # goes with the process; what read_settings gives stays
+    audit: str = "group"
+    retention_days: int | None = None
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -65,6 +72,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     hook_domain = given.get("HOOK_DOMAIN", "")
     if hook_domain and not _REVERSE_DOMAIN.fullmatch(hook_domain):
         raise SettingError(f"{PREFIX}HOOK_DOMAIN is a reverse domain that you own, in lower case, such as org.example.")
+    audit = given.get("AUDIT", "group")
+    if audit not in AUDIT_MODES:
+        raise SettingError(f"{PREFIX}AUDIT is one of {', '.join(AUDIT_MODES)}.")
     policies, codes, wants_care = (
         _policies(_path("PAYER_POLICIES", given)) if "PAYER_POLICIES" in given else ((), frozenset[str](), False)
     )
@@ -78,7 +88,18 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         level,
         given.get("ALLOW_INSECURE") == "1",
         hook_domain,
+        given.get("DATABASE_URL", STORE),
+        audit,
+        _days(given.get("RETENTION")),
     )
+
+
+def _days(written: str | None) -> int | None:
+    if written is None:
+        return None
+    if not (written.isascii() and written.isdigit() and 1 <= int(written[:6]) <= 36500):
+        raise SettingError(f"{PREFIX}RETENTION is a number of days from 1 to 36500; without it all is kept.")
+    return int(written)
 
 
 def _path(name: str, given: Mapping[str, str]) -> Path | None:

@@ -15,6 +15,7 @@ CORE = "service.coding"
 # The doors by number, the pages last; two modules of one door may know each other.
 DOORS = {
     "service.cds_hooks": 1,
+    "service.feedback": 1,
     "service.fhir_api": 2,
     "service.terminology_api": 2,
     "service.conformance_api": 2,
@@ -24,14 +25,16 @@ DOORS = {
     "service.spark": 4,
     "service.rules_pages": 5,
 }
-OPENS_DOORS = frozenset({"service.app", "service.cli"})
+OPENS_DOORS = frozenset({"service.app", "service.cli", "service.replay"})
 LOADERS = frozenset({f"{CORE}.yaml_strict", f"{CORE}.releases"})  # read terminology/; all other files come through them
+STORE = frozenset({"service.store", "service.migrations.env", "service.migrations.versions.v0001_first_tables"})
 KEPT_TO = {  # a library and the only modules that may know it
     "flask": OPENS_DOORS | set(DOORS),
     "werkzeug": OPENS_DOORS | set(DOORS),
     "marshmallow": OPENS_DOORS | set(DOORS),
     "requests": frozenset({"service.ehr", "service.clients"}),
-    "sqlalchemy": frozenset({"service.store"}),
+    "sqlalchemy": STORE,
+    "alembic": STORE,
 }
 CLOCK = frozenset({"now", "today", "utcnow", "time_ns", "monotonic", "localtime", "gmtime"})
 ENVIRONMENT = frozenset({"environ", "getenv"})

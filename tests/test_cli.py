@@ -25,6 +25,7 @@ from service.envelope import open_envelope
 from service.explain import explain
 from service.releases import read_merged, table_of
 from service.shipped import terminology_dir
+from service.store import open_store
 
 TEXT = "Biomechanical lesion: ligamentum flavum hypertrophy narrows the neural canal at L4-L5"
 COMMAND = [sys.executable, "-m", "service.cli"]
@@ -385,6 +386,7 @@ def test_serve_tells_a_wrong_gunicorn_cmd_args(
 def server(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", int]]:
     """A running service and its port."""
     environment = {**os.environ, "HOME": str(tmp_path), "GUNICORN_CMD_ARGS": "--workers 1 --access-logfile -"}
+    environment["CODING_ASSIST_DATABASE_URL"] = f"sqlite:///{tmp_path}-kept/store.db"
     environment.pop("XDG_RUNTIME_DIR", None)
     with subprocess.Popen(
         [*COMMAND, "serve", "--port", "0"],
@@ -416,3 +418,7 @@ def test_serve_answers_and_stops_cleanly_on_sigterm(
     assert " POST 200 " in out  # GUNICORN_CMD_ARGS asked for an access log,
     assert "Smith" not in out + err  # which still names no address
     assert list(tmp_path.iterdir()) == []  # no control socket in the home folder
+    store = open_store(f"sqlite:///{tmp_path}-kept/store.db")
+    assert len(list(store.export_audit())) == 1  # AUDIT=group: what still waited was written at the stop
+    assert "answered" in err  # the log, one JSON object a line
+    store.close()
