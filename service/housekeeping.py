@@ -1,4 +1,4 @@
-"""Lets go of what need not be kept: expired tokens, and what is older than the operator's RETENTION."""
+"""Lets go of expired tokens and forms that nobody answered, and of what is older than the operator's RETENTION."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ EVERY_SECONDS = 3600.0
 
 
 def keep_house(store: Store, retention_days: int | None, now: datetime) -> dict[str, int]:
-    """Remove what has had its time; how many rows of each table. Without a retention only tokens go."""
+    """Remove what has had its time; how many rows of each table. Without a retention only the expired go."""
     if retention_days is None:
-        return {"seen_token": store.forget_tokens(now)}
+        return store.forget_expired(now)
     return store.retire(now - timedelta(days=retention_days), now)
 
 

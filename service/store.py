@@ -18,7 +18,7 @@ import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -123,13 +123,15 @@ form = sa.Table(
     "form",
     tables,
     sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("key", sa.String(64), nullable=False, unique=True),
     sa.Column("patient", sa.String(64), nullable=False, index=True),
     sa.Column("user", sa.String(64), nullable=False),
+    sa.Column("encounter", sa.String(64), nullable=False),
     sa.Column("opened", sa.String(24), nullable=False),
     sa.Column("expires", sa.String(24), nullable=False, index=True),
+    sa.Column("closed", sa.String(24), nullable=False),
     sa.Column("state", sa.String(10), nullable=False),
-    sa.Column("payload", sa.Text, nullable=False),
-    sa.Column("answer", sa.Text, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
 )
 seen_token = sa.Table(
     "seen_token",
@@ -195,22 +197,27 @@ class Feedback:
 
 @dataclass(frozen=True)
 class Binding:
-    """Whom a form is for: `patient` and `user` are references as the client names them."""
+    """Whom a form is for: references as the client names them; `encounter` is empty where there is none."""
 
     client: str
     patient: str
     user: str
+    encounter: str = ""
 
 
 @dataclass(frozen=True)
 class Form:
-    """A query as a form, open until answered, declined or expired."""
+    """A query as a form, open until answered, declined or expired; `content` is the door's own, and quotes the record.
 
+    `closed` is empty while it is open.
+    """
+
+    id: str
     state: FormState
     opened: str
     expires: str
-    payload: Json
-    answer: Json
+    closed: str
+    content: Json = field(repr=False)
 
 
 def instant(at: datetime) -> str:
@@ -438,44 +445,55 @@ class Store:
 
     # -- open forms
 
-    def open_form(self, bound: Binding, payload: Json, at: datetime, lifetime: timedelta) -> str:
-        """Keep a form and return its id, which cannot be guessed; only its hash is kept."""
-        form_id = secrets.token_urlsafe(32)
+    def open_form(
+        self, form_id: str, key: str, bound: Binding, content: Json, at: datetime, lifetime: timedelta
+    ) -> Form:
+        """Keep a form; where one was opened under the same key (a retry of the same call), that one comes back."""
         row = {
-            "id": _sha256(form_id),
-            "patient": self.hashed(bound.client, bound.patient),
-            "user": self.hashed(bound.client, bound.user),
+            "id": form_id,
+            "key": _sha256(bound.client, key),
+            **self._hashed(bound),
             "opened": instant(at),
             "expires": instant(at + lifetime),
+            "closed": "",
             "state": "open",
-            "payload": _text(payload),
-            "answer": "{}",
+            "content": _text(content),
         }
         with self._transaction() as connection:
-            connection.execute(form.insert(), row)
-        return form_id
+            self._add_once(connection, form, row)
+            held = connection.execute(sa.select(form).where(form.c.key == row["key"])).one()
+        return _form(held, at)
 
     def form(self, form_id: str, bound: Binding, at: datetime) -> Form | None:
-        """The form, or None where there is none for this patient and user."""
+        """The form as it stands; None where there is none for this patient, user and encounter."""
         with self._transaction(writes=False) as connection:
-            row = connection.execute(sa.select(form).where(self._bound(form_id, bound))).first()
-        if row is None:
-            return None
-        state: FormState = "expired" if row.state == "open" and row.expires <= instant(at) else row.state
-        return Form(state, row.opened, row.expires, json.loads(row.payload), json.loads(row.answer))
+            row = connection.execute(sa.select(form).where(self._is(form_id, bound))).first()
+        return _form(row, at) if row else None
 
     def close_form(
-        self, form_id: str, bound: Binding, state: Literal["answered", "declined"], given: Json, at: datetime
+        self, form_id: str, bound: Binding, state: Literal["answered", "declined"], content: Json, at: datetime
     ) -> bool:
         """Answer or decline an open form; False where it is not open any more, so that the first answer stands."""
-        is_open = self._bound(form_id, bound) & (form.c.state == "open") & (form.c.expires > instant(at))
+        is_open = self._is(form_id, bound) & (form.c.state == "open") & (form.c.expires > instant(at))
+        closed = {"state": state, "content": _text(content), "closed": instant(at)}
         with self._transaction() as connection:
-            closing = form.update().where(is_open).values(state=state, answer=_text(given))
-            return connection.execute(closing).rowcount == 1
+            return connection.execute(form.update().where(is_open).values(closed)).rowcount == 1
 
-    def _bound(self, form_id: str, bound: Binding) -> sa.ColumnElement[bool]:
-        patient, user = self.hashed(bound.client, bound.patient), self.hashed(bound.client, bound.user)
-        return (form.c.id == _sha256(form_id)) & (form.c.patient == patient) & (form.c.user == user)
+    def closed_forms(self, client: str, patient: str, encounter: str, since: datetime) -> list[Form]:
+        """The answered and declined forms of one patient in one encounter, whoever closed them, oldest first."""
+        hashed = self._hashed(Binding(client, patient, "", encounter))
+        theirs = (form.c.patient == hashed["patient"]) & (form.c.encounter == hashed["encounter"])
+        done = theirs & (form.c.closed > instant(since))
+        rows = self._read(sa.select(form).where(done).order_by(form.c.closed, form.c.id))
+        return [_form(row, since) for row in rows]
+
+    def _hashed(self, bound: Binding) -> dict[str, str]:
+        named = {"patient": bound.patient, "user": bound.user, "encounter": bound.encounter}
+        return {role: self.hashed(bound.client, reference) for role, reference in named.items()}
+
+    def _is(self, form_id: str, bound: Binding) -> sa.ColumnElement[bool]:
+        wanted = {"id": form_id, **self._hashed(bound)}
+        return sa.and_(*(form.c[name] == value for name, value in wanted.items()))
 
     # -- seen tokens
 
@@ -601,21 +619,28 @@ class Store:
         with self._transaction() as connection:
             counts = _delete_decisions(connection, old)
             counts["feedback"] += connection.execute(feedback.delete().where(feedback.c.received < oldest)).rowcount
-            counts["form"] = connection.execute(form.delete().where(form.c.expires < oldest)).rowcount
+            counts |= _forget_expired(connection, now)
+            counts["form"] += connection.execute(form.delete().where(form.c.expires < oldest)).rowcount
             counts["audit_record"] = _cut_chains(connection, oldest)
-            counts["seen_token"] = _forget_tokens(connection, now)
         return counts
 
-    def forget_tokens(self, now: datetime) -> int:
-        """Remove the tokens that have expired, which are refused by their time alone."""
+    def forget_expired(self, now: datetime) -> dict[str, int]:
+        """Remove tokens that have expired, which are refused by their time alone, and forms that nobody answered."""
         with self._transaction() as connection:
-            return _forget_tokens(connection, now)
+            return _forget_expired(connection, now)
 
 
 def _close(engine: sa.Engine, transient: str | None) -> None:
     engine.dispose()
     if transient:
         shutil.rmtree(transient, ignore_errors=True)
+
+
+def _form(row: Any, at: datetime) -> Form:
+    """An expired form keeps its state alone: what it quotes is nobody's business any more."""
+    if row.state == "open" and row.expires <= instant(at):
+        return Form(row.id, "expired", row.opened, row.expires, "", {})
+    return Form(row.id, row.state, row.opened, row.expires, row.closed, json.loads(row.content))
 
 
 def _chained_rows(chain: Chain, events: Iterable[tuple[str, str]]) -> tuple[list[Json], Chain]:
@@ -659,5 +684,9 @@ def _cut_chains(connection: sa.Connection, oldest: str) -> int:
     return removed
 
 
-def _forget_tokens(connection: sa.Connection, now: datetime) -> int:
-    return connection.execute(seen_token.delete().where(seen_token.c.expires < instant(now))).rowcount
+def _forget_expired(connection: sa.Connection, now: datetime) -> dict[str, int]:
+    unanswered = (form.c.state == "open") & (form.c.expires < instant(now))
+    return {
+        "seen_token": connection.execute(seen_token.delete().where(seen_token.c.expires < instant(now))).rowcount,
+        "form": connection.execute(form.delete().where(unanswered)).rowcount,
+    }

@@ -122,8 +122,8 @@ def test_the_same_token_id_of_two_issuers_is_two_tokens(store: Store) -> None:
 
 def test_a_token_is_remembered_until_it_expires(store: Store) -> None:
     store.see_token("one", "jti-1", NOW + timedelta(minutes=5))
-    assert store.forget_tokens(NOW + timedelta(minutes=5)) == 0
-    assert store.forget_tokens(NOW + timedelta(minutes=6)) == 1
+    assert store.forget_expired(NOW + timedelta(minutes=5))["seen_token"] == 0
+    assert store.forget_expired(NOW + timedelta(minutes=6))["seen_token"] == 1
 
 
 # --- forms --------------------------------------------------------------------------------------------------------
@@ -132,39 +132,53 @@ DAY = timedelta(hours=24)
 MINE = Binding("ehr", "Patient/p1", "Practitioner/d1")
 
 
-def opened(store: Store) -> str:
-    return store.open_form(MINE, {"questionnaire": {"item": []}}, NOW, DAY)
+def opened(store: Store, form_id: str = "form-1", key: str = "call-1") -> str:
+    return store.open_form(form_id, key, MINE, {"questionnaire": {"item": []}}, NOW, DAY).id
 
 
-def test_a_form_is_given_back_to_its_patient_and_user_alone(store: Store) -> None:
-    form_id = opened(store)
-    form = store.form(form_id, MINE, NOW)
+ANOTHERS = {
+    "patient": replace(MINE, patient="Patient/p2"),
+    "user": replace(MINE, user="Practitioner/d2"),
+    "encounter": replace(MINE, encounter="Encounter/e1"),
+    "client": replace(MINE, client="another"),
+}
+
+
+def test_a_form_is_given_back_as_it_was_kept(store: Store) -> None:
+    form = store.form(opened(store), MINE, NOW)
     assert form is not None
-    assert (form.state, form.payload) == ("open", {"questionnaire": {"item": []}})
-    assert store.form(form_id, replace(MINE, patient="Patient/p2"), NOW) is None
-    assert store.form(form_id, replace(MINE, user="Practitioner/d2"), NOW) is None
-    assert store.form(form_id, replace(MINE, client="another"), NOW) is None
-    assert store.form(form_id[:-2] + "xx", MINE, NOW) is None
+    assert (form.state, form.content) == ("open", {"questionnaire": {"item": []}})
 
 
-def test_neither_the_id_of_a_form_nor_patient_nor_user_can_be_read_in_the_database(
-    database_url: str, store: Store
-) -> None:
+@pytest.mark.parametrize("another", ANOTHERS)
+def test_a_form_is_neither_shown_to_another_nor_answered_by_them(store: Store, another: str) -> None:
     form_id = opened(store)
+    assert store.form(form_id, ANOTHERS[another], NOW) is None
+    assert not store.close_form(form_id, ANOTHERS[another], "answered", {}, NOW)
+
+
+def test_a_retry_of_the_same_call_finds_the_form_that_it_opened(store: Store) -> None:
+    assert [opened(store, "form-1"), opened(store, "form-2"), opened(store, "form-3", "call-2")] == [
+        "form-1",
+        "form-1",
+        "form-3",
+    ]
+
+
+def test_neither_patient_nor_user_of_a_form_can_be_read_in_the_database(database_url: str, store: Store) -> None:
+    opened(store)
     engine = sa.create_engine(database_url)
     with engine.connect() as connection:
         row = " ".join(map(str, connection.execute(sa.text("SELECT * FROM form")).one()))
     engine.dispose()
-    assert len(form_id) >= 43
-    assert not any(word in row for word in (form_id, "Patient", "Practitioner"))
+    assert not any(word in row for word in ("Patient", "Practitioner"))
 
 
-def test_a_form_expires(store: Store) -> None:
+def test_a_form_expires_and_says_nothing_more(store: Store) -> None:
     form_id = opened(store)
-    states = [
-        form.state for at in (NOW + DAY - timedelta(seconds=1), NOW + DAY) if (form := store.form(form_id, MINE, at))
-    ]
-    assert states == ["open", "expired"]
+    before, after = (store.form(form_id, MINE, at) for at in (NOW + DAY - timedelta(seconds=1), NOW + DAY))
+    assert before is not None and after is not None
+    assert (before.state, after.state, after.content) == ("open", "expired", {})
     assert not store.close_form(form_id, MINE, "answered", {}, NOW + DAY)
 
 
@@ -172,13 +186,29 @@ def test_the_first_answer_to_a_form_stands(store: Store) -> None:
     form_id = opened(store)
     assert store.close_form(form_id, MINE, "answered", {"region": "cervical"}, NOW)
     assert not store.close_form(form_id, MINE, "declined", {}, NOW)
-    form = store.form(form_id, MINE, NOW)
+    form = store.form(form_id, MINE, NOW + 2 * DAY)
     assert form is not None
-    assert (form.state, form.answer) == ("answered", {"region": "cervical"})
+    assert (form.state, form.content) == ("answered", {"region": "cervical"})
 
 
-def test_another_user_cannot_answer_a_form(store: Store) -> None:
-    assert not store.close_form(opened(store), replace(MINE, user="Practitioner/d2"), "answered", {}, NOW)
+def test_the_closed_forms_of_an_encounter_are_found_whoever_closed_them(store: Store) -> None:
+    for number, user in enumerate(("Practitioner/d1", "Practitioner/d2")):
+        bound = replace(MINE, user=user)
+        store.open_form(f"form-{number}", f"call-{number}", bound, {}, NOW, DAY)
+        store.close_form(f"form-{number}", bound, "answered", {"number": number}, NOW + timedelta(hours=number))
+    opened(store, "form-open", "call-open")
+    found = store.closed_forms("ehr", "Patient/p1", "", NOW - DAY)
+    assert [form.content for form in found] == [{"number": 0}, {"number": 1}]
+    assert [form.id for form in store.closed_forms("ehr", "Patient/p1", "", NOW)] == ["form-1"]
+    assert store.closed_forms("ehr", "Patient/p2", "", NOW - DAY) == []
+
+
+def test_a_form_that_nobody_answered_is_let_go_when_it_has_expired(store: Store) -> None:
+    opened(store, "form-1", "call-1")
+    assert store.close_form(opened(store, "form-2", "call-2"), MINE, "declined", {}, NOW)
+    assert store.forget_expired(NOW + 2 * DAY)["form"] == 1
+    assert store.form("form-1", MINE, NOW) is None
+    assert store.form("form-2", MINE, NOW) is not None
 
 
 # --- kill -9 ------------------------------------------------------------------------------------------------------

@@ -186,12 +186,12 @@ def test_one_patients_data_is_removed_and_the_others_stay(
     client.post(ASSIST, json=condition(BARE, patient="p2", condition_id="c2"))
     store.add_feedback("", [Feedback(card["uuid"], {"outcome": "overridden", "userComment": CANARY})], NOW)
     store.add_answer(card["uuid"], "answered", {"note": CANARY}, NOW)
-    form = store.open_form(MINE, {"quote": CANARY}, NOW, timedelta(hours=24))
+    store.open_form("form-1", "call-1", MINE, {"quote": CANARY}, NOW, timedelta(hours=24))
     status, out, _ = run(capfd, "remove-patient", "Patient/p1")
     assert (status, out) == (0, "1 answer, 1 card, 1 decision, 1 feedback, 1 form, 1 query removed.\n")
     assert lines(capfd, "feedback") == []
     assert [one["condition"] for one in lines(capfd, "queries")] == ["Condition/c2"]
-    assert store.form(form, MINE, NOW) is None
+    assert store.form("form-1", MINE, NOW) is None
     removal = lines(capfd, "audit")[-1]
     assert (removal["action"], "p1" in json.dumps(removal["entity"][0]["what"])) == ("D", False)
     assert run(capfd, "verify-audit")[0] == 0
@@ -204,14 +204,14 @@ def test_without_a_retention_nothing_but_tokens_is_let_go(client: FlaskClient, s
     client.post(ASSIST, json=condition(BARE))
     store.see_token("ehr", "jti", datetime.now(UTC))
     later = datetime.now(UTC) + timedelta(days=4000)
-    assert keep_house(store, None, later) == {"seen_token": 1}
+    assert keep_house(store, None, later) == {"seen_token": 1, "form": 0}
     assert len(list(store.export_queries())) == 1
 
 
 def test_what_is_older_than_the_retention_is_let_go(client: FlaskClient, store: Store) -> None:
     client.post(ASSIST, json=condition(BARE))
     store.add_feedback("", [Feedback("c", {"outcome": "accepted"})], datetime.now(UTC))
-    store.open_form(MINE, {}, datetime.now(UTC), timedelta(hours=24))
+    store.open_form("form-1", "call-1", MINE, {}, datetime.now(UTC), timedelta(days=31))
     soon, late = (datetime.now(UTC) + timedelta(days=days) for days in (29, 32))
     assert sum(keep_house(store, 30, soon).values()) == 0
     counts = keep_house(store, 30, late)

@@ -76,14 +76,17 @@ def upgrade() -> None:
     op.create_table(
         "form",
         sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("key", sa.String(length=64), nullable=False),
         sa.Column("patient", sa.String(length=64), nullable=False),
         sa.Column("user", sa.String(length=64), nullable=False),
+        sa.Column("encounter", sa.String(length=64), nullable=False),
         sa.Column("opened", sa.String(length=24), nullable=False),
         sa.Column("expires", sa.String(length=24), nullable=False),
+        sa.Column("closed", sa.String(length=24), nullable=False),
         sa.Column("state", sa.String(length=10), nullable=False),
-        sa.Column("payload", sa.Text(), nullable=False),
-        sa.Column("answer", sa.Text(), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("key"),
     )
     op.create_index(op.f("ix_form_expires"), "form", ["expires"], unique=False)
     op.create_index(op.f("ix_form_patient"), "form", ["patient"], unique=False)
