@@ -19,6 +19,9 @@ DOORS = {
     "service.terminology_api": 2,
     "service.forms": 3,
     "service.batch": 4,
+    "service.bulk": 4,
+    "service.bulk_output": 4,
+    "service.bulk_summary": 4,
     "service.spark": 4,
     "service.rules_pages": 5,
 }
@@ -30,6 +33,8 @@ KEPT_TO = {  # a library and the only modules that may know it
     "marshmallow": OPENS_DOORS | set(DOORS),
     "requests": frozenset({"service.ehr", "service.clients"}),
     "sqlalchemy": frozenset({"service.store"}),
+    "pyarrow": frozenset({"service.bulk_output"}),
+    "msgspec": frozenset({"service.gate", "service.batch", "service.bulk_export"}),
 }
 CLOCK = frozenset({"now", "today", "utcnow", "time_ns", "monotonic", "localtime", "gmtime"})
 ENVIRONMENT = frozenset({"environ", "getenv"})
