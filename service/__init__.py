@@ -9,7 +9,7 @@ The whole in one minute:
 Four doors share that one line and differ only in how they open the envelope and phrase the answer:
 
     cds_hooks     cards while charting            fhir_api      $coding-assist and $check
-    batch         NDJSON before a claim           explain       one record for people
+    batch, bulk   NDJSON before a claim           explain       one record for people
 
 `assist.Assist` is the line itself. `coding/` is the pure core, what a coder has to trust; it reads in this order:
 

@@ -27,6 +27,8 @@ from service.coding.yaml_strict import load_yaml
 from service.concepts import system_of
 from service.fhir_in import COUNTED_REPORTS, code_of
 
+_Codings = tuple[tuple[str, str, str], ...]  # system, code and display of each coding
+_Days = tuple[tuple[int, str], ...]  # stretches of time, each with a day of it
 ABSENT = msgspec.Raw(b"")
 # What a statement on narrowing cannot be without; all other kinds of term only complete one.
 _TELLING_KINDS = frozenset({"narrowing", "mass-effect", "adequate"})
@@ -84,10 +86,12 @@ class Gate:
         self._assist = assist
         self._telling = words | {f"{word}s" for word in words}
         self.days = tuple(_days_on_which_rules_change(assist))
-        self._today = 1 << self.day_of(assist.terminology.icd10cm.newest.in_force_from)
+        self._newest = ((self.day_of(newest := assist.terminology.icd10cm.newest.in_force_from), newest),)
+        self._every_day = tuple(enumerate(("0001-01-01", *self.days)))
         self._quiet: set[bytes] = set()
+        self._loud: set[bytes] = set()
         self._plain: set[str] = set()
-        self._codings: dict[tuple[tuple[str, str, str], ...], int] = {}
+        self._codings: dict[tuple[_Days, _Codings], int] = {}
         self._statuses: set[bytes] = {b""}
 
     def day_of(self, on: str) -> int:
@@ -100,9 +104,12 @@ class Gate:
             row = read_row(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return True
+        code = bytes(row.code)
+        if code in self._loud:
+            return True
         return (
             row.resource_type != "Condition"
-            or bytes(row.code) not in self._quiet
+            or code not in self._quiet
             or bytes(row.verification_status) not in self._statuses
             or row.note is not ABSENT
             or row.evidence is not ABSENT
@@ -114,11 +121,12 @@ class Gate:
         if row.resource_type != "Condition" or row.subject is ABSENT:
             return True
         try:
-            quiet = self.quiet_days(row) & self._today
+            quiet = self._quiet_on(row, self._newest)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, AttributeError, TypeError):
             return True  # not the shape of FHIR: the core tells what is wrong
-        if quiet and len(self._quiet) < _REMEMBERED:
-            self._quiet.add(bytes(row.code))
+        learned = self._quiet if quiet else self._loud
+        if len(learned) < _REMEMBERED:
+            learned.add(bytes(row.code))
         return not quiet or self.speaks_beside(row)
 
     def speaks_beside(self, row: Row) -> bool:
@@ -136,6 +144,9 @@ class Gate:
 
     def quiet_days(self, row: Row) -> int:
         """By bit: in which stretches of time nothing is to be said about the code element of a Condition."""
+        return self._quiet_on(row, self._every_day)
+
+    def _quiet_on(self, row: Row, days: _Days) -> int:
         element = _read_json(row.code) if row.code is not ABSENT else None
         if not element or not (element.get("coding") or element.get("text")):
             return 0
@@ -145,11 +156,11 @@ class Gate:
             (system_of(coding), str(coding.get("code") or ""), str(coding.get("display") or ""))
             for coding in element.get("coding") or ()
         )
-        found = self._codings.get(codings)
+        found = self._codings.get((days, codings))
         if found is None:
-            found = self._quiet_days_of(codings)
+            found = self._unquestioned(codings, days)
             if len(self._codings) < _REMEMBERED:
-                self._codings[codings] = found
+                self._codings[days, codings] = found
         return found
 
     def speaks(self, text: str) -> bool:
@@ -167,7 +178,7 @@ class Gate:
         reading = read(Passage(text, "", ""), lexicon)
         return bool(reading.statements or reading.of("set-aside"))
 
-    def _quiet_days_of(self, codings: tuple[tuple[str, str, str], ...]) -> int:
+    def _unquestioned(self, codings: _Codings, days: _Days) -> int:
         terminology, findings = self._assist.terminology, self._assist.reader.concepts.findings
         for system, code, _ in codings:
             if system == "snomed" and code in findings:
@@ -180,7 +191,6 @@ class Gate:
         if any(_is_ours(code, self._assist) for code in recorded):
             return 0
         documentation = Documentation("", "claim", None, codes=recorded)
-        days = enumerate(("0001-01-01", *self.days))
         return sum(1 << n for n, on in days if not any(recorded_code_hits(documentation, terminology, on)))
 
 

@@ -129,7 +129,7 @@ def test_a_record_that_is_too_large_is_told_with_its_size(assist: Assist, monkey
 def test_a_crash_on_one_record_is_told_without_the_patients_words(
     assist: Assist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def crash(*_: object) -> None:
+    def crash(*_: object, **__: object) -> None:
         raise KeyError("Mrs Smith")
 
     monkeypatch.setattr(Assist, "answer", crash)
