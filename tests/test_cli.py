@@ -4,6 +4,7 @@ import http.client
 import io
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -12,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +249,25 @@ def test_a_check_that_was_killed_goes_on_with_the_same_command(tmp_path: Path) -
     lines = [json.loads(line)["line"] for line in (tmp_path / "out").read_text().splitlines()]
     assert lines == list(range(1, 1001))
     assert "1000 records, 1000 conditions" in finished.stderr
+
+
+def test_check_shows_on_a_terminal_how_fast_it_is_and_how_long_it_will_take(tmp_path: Path) -> None:
+    rows = [json.dumps(condition(f"{number} canal stenosis at L4-5", id=f"c{number}")) for number in range(200)]
+    for name in ("a.ndjson", "b.ndjson", "c.ndjson"):
+        (tmp_path / name).write_text("\n".join(rows))
+    command = [*COMMAND, "check", *sorted(tmp_path.glob("*.ndjson")), "--output", tmp_path / "out"]
+    terminal, slave = pty.openpty()
+    with subprocess.Popen(command, stderr=slave, cwd=REPO, env={**os.environ, "COLUMNS": "120"}) as process:
+        os.close(slave)
+        shown = b""
+        with suppress(OSError):  # so a terminal ends on Linux
+            while piece := os.read(terminal, 65536):
+                shown += piece
+    os.close(terminal)
+    assert process.returncode == 1
+    assert re.search(
+        rb"\d\d% +\d:\d\d:\d\d [^\r\n]*\d+ records, [\d,]+ a second", re.sub(rb"\x1b\[[\d;?]*\w", b"", shown)
+    )
 
 
 # --- explain
