@@ -37,7 +37,6 @@ TEXTS = [json.loads(line)["text"] for line in (DATA / "statements.jsonl").read_t
 REPORTS = [json.loads(line)["text"] for line in (DATA / "reports.jsonl").read_text("utf-8").splitlines()]
 TERMS = "http://terminology.hl7.org/CodeSystem"
 RELEVANT = 0.005
-ROUNDS = 5
 
 
 def titles() -> list[tuple[str, str]]:
@@ -224,13 +223,13 @@ def started(folder: Path, workers: int) -> float:
     return check([file], folder / "out", workers)[0]
 
 
-def measure_stream(folder: Path, megabytes: int, *, anew: bool) -> None:
+def measure_stream(folder: Path, megabytes: int, rounds: int, *, anew: bool) -> None:
     """The gate and the whole command, its start taken off, against orjson.loads on the same lines."""
     file, sink = folder / "stream.ndjson", folder / "out"
     rows = written(file, stream(megabytes, random.Random(1), anew=anew))
     gate = Gate(open_assist(Settings()), telling_words(terminology_dir()))
     found: dict[str, list[float]] = {"loads": [], "gate": [], "one": [], "two": []}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         found["loads"].append(seconds(lambda: [None for line in lines_in(file) if orjson.loads(line) is None]))
         found["gate"].append(seconds(lambda: [None for line in lines_in(file) if gate.passes(line) is None]))
         found["one"].append(check([file], sink)[0] - started(folder, 1))
@@ -238,7 +237,7 @@ def measure_stream(folder: Path, megabytes: int, *, anew: bool) -> None:
     took = {name: statistics.median(each) for name, each in found.items()}
     spread = f"{min(found['one']):.1f} to {max(found['one']):.1f} s"
     wordings = "each in words of its own" if anew else "of 500 wordings"
-    print(f"{rows} Conditions, {megabytes} MB, {RELEVANT:.1%} relevant, {wordings}; medians of {ROUNDS}")
+    print(f"{rows} Conditions, {megabytes} MB, {RELEVANT:.1%} relevant, {wordings}; medians of {rounds}")
     told("orjson.loads alone", f"{rows / took['loads']:,.0f} rows/s")
     told("gate alone", f"{rows / took['gate']:,.0f} rows/s", f"{took['loads'] / took['gate']:.2f} x orjson.loads")
     told("coding-assist check, 1 process", f"{rows / took['one']:,.0f} rows/s", spread)
@@ -285,13 +284,14 @@ def measure_memory(folder: Path, sizes: tuple[int, int]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=int, default=1000, help="of the stream of Conditions")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=50_000, help="relevant short rows")
     parser.add_argument("--visits", type=int, default=20_000)
     parser.add_argument("--memory", type=int, nargs=2, default=(100, 1000), help="sizes of file in MB")
     options = parser.parse_args()
     with TemporaryDirectory() as name:
-        measure_stream(Path(name), options.megabytes, anew=False)
-        measure_stream(Path(name), options.megabytes, anew=True)
+        measure_stream(Path(name), options.megabytes, options.rounds, anew=False)
+        measure_stream(Path(name), options.megabytes, options.rounds, anew=True)
         measure_relevant(Path(name), options.rows)
         measure_join(Path(name), options.visits)
         measure_memory(Path(name), tuple(options.memory))
