@@ -9,7 +9,7 @@ The whole in one minute:
 Four doors share that one line and differ only in how they open the envelope and phrase the answer:
 
     cds_hooks     cards while charting            fhir_api      $coding-assist and $check
-    batch         NDJSON before a claim           explain       one record for people
+    batch, bulk   NDJSON before a claim           explain       one record for people
     feedback      what users did with our cards
 
 Beside that line stands what a FHIR R4 server has:

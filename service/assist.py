@@ -64,13 +64,21 @@ class Assist:
     knowledge: str = ""  # a hash of all that an answer rests on but the input
     withheld_forms: int = field(default=0)
 
-    def answer(self, request: Request) -> Answer:
-        """Assess every Condition of a request and the claim around them."""
+    def answer(self, request: Request, *, sends_forms: bool = True) -> Answer:
+        """Assess every Condition of a request and the claim around them.
+
+        A form is checked before it is sent; who only lists what is asked (`sends_forms` False) need not pay for that.
+        """
         request = replace(with_inline_diagnoses(request), wants_care=self.wants_care)
         assessments = _asked_once(
             [assess(documentation, self.terminology) for documentation in self.reader.documentations(request)]
         )
-        judged = tuple(self._with_query(assessment) for assessment in assessments)
+        judged = tuple(
+            self._with_query(assessment)
+            if sends_forms
+            else Judged(assessment, build_query(assessment, self.terminology))
+            for assessment in assessments
+        )
         newest = self.terminology.icd10cm.newest.in_force_from
         dates = [a.documentation.date_of_service or newest for a in assessments] or [
             date_of_service(request, {}) or newest

@@ -14,12 +14,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from gunicorn.app.base import Application
 from gunicorn.errors import ConfigError
@@ -32,17 +34,10 @@ from rich.text import Text
 from service import __version__
 from service.app import create_app
 from service.assist import Assist, open_assist
-from service.batch import (
-    Record,
-    Tally,
-    check_files,
-    open_input,
-    parse_record,
-    place_of,
-    read_records,
-    sentence_of,
-    written_whole,
-)
+from service.batch import Record, Tally, parse_record, place_of, sentence_of
+from service.bulk import check_files, records_of
+from service.bulk_output import unfinished, written_whole
+from service.bulk_summary import write_summary
 from service.coding.errors import PackError
 from service.coding.model import Setting
 from service.compiling import CannotCompile, compile_core
@@ -125,9 +120,14 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument("--workers", type=_positive, help="processes (2, or 1 on a single core)")
     checking = command("check", _check, "Judge the records of files as before a claim; findings as NDJSON.")
     checking.add_argument("inputs", nargs="+", metavar="INPUT", help="NDJSON, Bundle or resource file; - is stdin")
-    checking.add_argument("--output", type=Path, metavar="F", help="file for the findings (standard output)")
+    checking.add_argument(
+        "--output", type=Path, metavar="F", help="file for the findings, NDJSON or F.parquet (stdout)"
+    )
+    checking.add_argument("--summary", type=Path, metavar="F", help="HTML page with the figures in charts")
     checking.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes (1)")
-    checking.add_argument("--all", action="store_true", dest="every", help="a line for each Condition")
+    checking.add_argument(
+        "--all", action="store_true", dest="every", help="a line for each Condition, each read in full"
+    )
     explaining = command("explain", _explain, "Show one record with its evidence, elements, rules and questions.")
     explaining.add_argument("file", metavar="FILE", help="a Condition, Bundle or Parameters; - is stdin")
     explaining.add_argument("--claim", action="store_true", help="judge as before a claim")
@@ -328,12 +328,29 @@ def _freeze(_worker: object) -> None:
 def _check(options: argparse.Namespace) -> int:
     for path in options.inputs:
         _refuse_missing(path)
+    if options.output and options.output.suffix == ".parquet" and not find_spec("pyarrow"):
+        raise CommandError("Parquet needs pyarrow: install fhir-coding-assist[parquet], or give a name in .ndjson.")
     settings, begun = read_settings(os.environ), time.perf_counter()
-    with _stopped_once(), _output(options.output) as output, _progress(options) as progress:
+    with (
+        _stopped_once(),
+        unfinished(options.output, options.inputs, settings, every=options.every) as work,
+        _progress(options) as progress,
+    ):
+        if work.journal.done:
+            print(f"Going on after {work.journal.tally.records} records of the run before.", file=sys.stderr)
         tally = check_files(
-            options.inputs, output, settings, workers=options.workers, every=options.every, progress=progress
+            options.inputs,
+            work.findings,
+            settings,
+            folder=work.folder,
+            workers=options.workers,
+            every=options.every,
+            progress=progress,
+            journal=work.journal,
         )
-        output.flush()
+    if options.summary:
+        with written_whole(options.summary) as stream:
+            write_summary(stream, tally, options.inputs, open_assist(settings).terminology)
     _summarise(tally, time.perf_counter() - begun)
     return tally.exit_status
 
@@ -365,30 +382,21 @@ def _stopped_once() -> Iterator[None]:
 
 
 @contextmanager
-def _output(path: Path | None) -> Iterator[BinaryIO]:
-    with nullcontext(sys.stdout.buffer) if path is None else written_whole(path) as stream:
-        yield stream
-
-
-@contextmanager
-def _progress(options: argparse.Namespace) -> Iterator[Callable[[int], object]]:
+def _progress(options: argparse.Namespace) -> Iterator[Callable[[float, int], object]]:
     """A bar on a terminal that the findings do not go to as well; else nothing is shown."""
     console = _console(stderr=True)
     if not console.is_terminal or (options.output is None and sys.stdout.isatty()):
-        yield lambda size: None
+        yield lambda share, records: None
         return
     columns = TextColumn("checking"), BarColumn(), TaskProgressColumn(show_speed=False), TimeRemainingColumn()
-    with Progress(*columns, TextColumn("{task.fields[records]} records"), console=console, transient=True) as bar:
-        task = bar.add_task("", total=_bytes_of(options.inputs), records=0)
-        records = iter(range(1, sys.maxsize))
-        yield lambda size: bar.update(task, advance=size, records=next(records))
+    with Progress(*columns, TextColumn("{task.fields[told]}"), console=console, transient=True) as bar:
+        task, begun = bar.add_task("", total=1.0, told=""), time.perf_counter()
 
+        def show(share: float, records: int) -> None:
+            rate = records / (time.perf_counter() - begun)
+            bar.update(task, completed=share, told=f"{records:,} records, {rate:,.0f} a second")
 
-def _bytes_of(paths: Sequence[str]) -> int | None:
-    """How much there is to read; None where a pipe does not say."""
-    if all(Path(path).is_file() for path in paths):
-        return sum(Path(path).stat().st_size for path in paths)
-    return None
+        yield show
 
 
 def _summarise(tally: Tally, seconds: float) -> None:
@@ -402,6 +410,8 @@ def _summarise(tally: Tally, seconds: float) -> None:
     rate = tally.records / seconds if seconds else 0.0
     unreadable = Text(f"{tally.unreadable} unreadable", style="bold red" if tally.unreadable else "")
     told = Text.assemble(f"{tally.records} records, {tally.conditions} conditions, ", unreadable)
+    if tally.passed_over:
+        told.append(f", {tally.passed_over} conditions out of scope")
     told.append(f", {seconds:.1f} s, {rate:.0f} rows/s")
     shown = Group(Padding(tables, (0, 0, 1, 0)), told) if tally.conditions else told
     _show(lambda console: console.print(shown), _console(stderr=True))
@@ -438,8 +448,8 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _only_record(path: str) -> Record:
-    with open_input(path) as stream:
-        records = list(islice(read_records(path, stream), 2))
+    with TemporaryDirectory() as folder:
+        records = list(islice(records_of([path], Path(folder)), 2))
     if len(records) != 1:
         held = "several records" if records else "nothing"
         raise CommandError(f"{path} holds {held}. Give a file with one Condition, Bundle or Parameters.")
@@ -573,8 +583,8 @@ def _replay(options: argparse.Namespace) -> int:
         decision = store.decision(options.decision)
     if decision is None:
         raise CommandError("There is no decision with this id; the audit records name those that are kept.")
-    with open_input(options.file) as stream:
-        made = replay(decision, stream.read(), open_assist(read_settings(os.environ)))
+    sent = sys.stdin.buffer.read() if options.file == "-" else Path(options.file).read_bytes()
+    made = replay(decision, sent, open_assist(read_settings(os.environ)))
     sys.stdout.buffer.write(made.answer)  # nothing added: it is the same bytes
     if made.differs:
         print(made.differs, file=sys.stderr)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from service.coding.model import Setting
@@ -42,6 +42,11 @@ def open_envelope(body: Any, setting: Setting) -> Request:
     else:
         roles, date = _by_type([Entry(body, reference_of(body, None, "#0"))]), None
     return _request(roles, date, setting)
+
+
+def request_of(entries: Iterable[Entry], setting: Setting) -> Request:
+    """The Request of resources that were validated already, as if they had come in one Bundle."""
+    return _request(_by_type(entries), None, setting)
 
 
 def reference_of(resource: Json, full_url: Any, position: str) -> str:

@@ -22,6 +22,9 @@ DOORS = {
     "service.fhir_http": 2,
     "service.forms": 3,
     "service.batch": 4,
+    "service.bulk": 4,
+    "service.bulk_output": 4,
+    "service.bulk_summary": 4,
     "service.spark": 4,
     "service.rules_pages": 5,
 }
@@ -35,6 +38,8 @@ KEPT_TO = {  # a library and the only modules that may know it
     "requests": frozenset({"service.ehr", "service.clients"}),
     "sqlalchemy": STORE,
     "alembic": STORE,
+    "pyarrow": frozenset({"service.bulk_output"}),
+    "msgspec": frozenset({"service.gate", "service.batch", "service.bulk_export"}),
 }
 CLOCK = frozenset({"now", "today", "utcnow", "time_ns", "monotonic", "localtime", "gmtime"})
 ENVIRONMENT = frozenset({"environ", "getenv"})
