@@ -111,8 +111,8 @@ def _recorded(response: Response) -> Response:
         except StoreUnavailable as error:
             response = _unavailable(error)
     if request.method == "POST":
-        fields["milliseconds"] = round((time.perf_counter() - g.began) * 1000, 1)
-        LOG.info("answered", request=g.request_id, status=response.status_code, **fields)
+        fields["milliseconds"] = round((time.perf_counter() - g.get("began", time.perf_counter())) * 1000, 1)
+        LOG.info("answered", request=g.get("request_id", "-"), status=response.status_code, **fields)
     return response
 
 

@@ -608,9 +608,15 @@ class Store:
             counts = _delete_decisions(connection, mine)
             counts["form"] = connection.execute(form.delete().where(form.c.patient == patient)).rowcount
         if self._engine.dialect.name == "sqlite":  # else the log of changes would still hold it
+            self._empty_log()
+        return counts
+
+    def _empty_log(self) -> None:
+        try:
             with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        return counts
+        except DBAPIError as error:
+            raise StoreUnavailable(f"The store cannot be used now ({_kind(error)}).") from None
 
     def retire(self, before: datetime, now: datetime) -> dict[str, int]:
         """Remove what is older than the operator keeps, and forms and tokens that have expired by then."""
