@@ -269,7 +269,7 @@ def _without_name(key: str, raw: bytes) -> bytes:
 
 
 _SOMEBODY = re.compile(
-    rb'\{ ?"reference": ?"(Practitioner|PractitionerRole|Patient|RelatedPerson)/[A-Za-z0-9.-]*[0-9.-][A-Za-z0-9.-]*" ?\}'
+    rb'\{"reference": ?"(Practitioner|PractitionerRole|Patient|RelatedPerson)/[A-Za-z0-9.-]*[0-9.-][A-Za-z0-9.-]*"\}'
 )
 _DATES = frozenset({"recordedDate", "onsetDateTime"})
 
