@@ -252,7 +252,7 @@ def wording_of(line: bytes) -> tuple[str, tuple[tuple[str, bytes], ...]] | None:
                 return None
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, RecursionError, ValueError):
         return None
-    return given[1:-1].decode(), tuple([(key, bytes(raw)) for key, raw in members.items()])
+    return given[1:-1].decode(), tuple([(key, _without_name(key, bytes(raw))) for key, raw in members.items()])
 
 
 def _hides_a_key(line: bytes, members: Mapping[str, msgspec.Raw], given: bytes) -> bool:
@@ -262,6 +262,15 @@ def _hides_a_key(line: bytes, members: Mapping[str, msgspec.Raw], given: bytes) 
     return len(line.strip()) != written + 2 + (2 if blank else 1) * (2 * len(members) + 1)
 
 
+def _without_name(key: str, raw: bytes) -> bytes:
+    """Of who asserted or recorded a Condition the answer depends on what they are, not on who."""
+    found = _SOMEBODY.fullmatch(raw) if key in ("asserter", "recorder") else None
+    return found[1] if found else raw
+
+
+_SOMEBODY = re.compile(
+    rb'\{"reference": ?"(Practitioner|PractitionerRole|Patient|RelatedPerson)/[A-Za-z0-9.-]*[0-9.-][A-Za-z0-9.-]*"\}'
+)
 _DATES = frozenset({"recordedDate", "onsetDateTime"})
 
 

@@ -166,6 +166,13 @@ def test_conditions_that_differ_in_whose_they_are_and_when_they_were_recorded_ha
     one = condition(STENOSIS, id="a", recordedDate="2026-11-16", encounter={"reference": "Encounter/1"})
     other = one | {"id": "b", "recordedDate": "2020-01-01T08:00:00Z", "subject": {"reference": "Patient/q"}}
     assert worded(one) == worded(other) is not None
+    assert (
+        worded(one | by("Practitioner/d1")) == worded(other | by("Practitioner/d2")) != worded(one | by("Patient/p1"))
+    )
+
+
+def by(reference: str) -> dict[str, Any]:
+    return {"asserter": {"reference": reference}}
 
 
 @pytest.mark.parametrize(

@@ -216,33 +216,46 @@ def told(name: str, figure: str, goal: str = "") -> None:
     print(f"{name:<64} {figure:>18}   {goal}", flush=True)
 
 
-def started(folder: Path, workers: int) -> float:
-    """What the command takes on a single row: its start."""
+def started(folder: Path, workers: int) -> tuple[float, float]:
+    """Wall and CPU seconds of the command on a single row: its start."""
     file = folder / "one.ndjson"
     written(file, relevant(1, 1, random.Random(0)))
-    return check([file], folder / "out", workers)[0]
+    return check([file], folder / "out", workers)[:2]
+
+
+def worked(files: list[Path], folder: Path, workers: int = 1) -> tuple[float, float]:
+    """Wall and CPU seconds of the command without its start."""
+    begun = started(folder, workers)
+    wall, cpu, _ = check(files, folder / "out", workers)
+    return wall - begun[0], cpu - begun[1]
 
 
 def measure_stream(folder: Path, megabytes: int, rounds: int, *, anew: bool) -> None:
     """The gate and the whole command, its start taken off, against orjson.loads on the same lines."""
-    file, sink = folder / "stream.ndjson", folder / "out"
+    file = folder / "stream.ndjson"
     rows = written(file, stream(megabytes, random.Random(1), anew=anew))
     gate = Gate(open_assist(Settings()), telling_words(terminology_dir()))
-    found: dict[str, list[float]] = {"loads": [], "gate": [], "one": [], "two": []}
+    found: dict[str, list[float]] = {"loads": [], "gate": [], "one": [], "wall": [], "two": []}
     for _ in range(rounds):
         found["loads"].append(seconds(lambda: [None for line in lines_in(file) if orjson.loads(line) is None]))
         found["gate"].append(seconds(lambda: [None for line in lines_in(file) if gate.passes(line) is None]))
-        found["one"].append(check([file], sink)[0] - started(folder, 1))
-        found["two"].append(check([file], sink, 2)[0] - started(folder, 2))
+        wall, cpu = worked([file], folder)
+        found["wall"].append(wall)
+        found["one"].append(cpu)
+        found["two"].append(worked([file], folder, 2)[0])
     took = {name: statistics.median(each) for name, each in found.items()}
     spread = f"{min(found['one']):.1f} to {max(found['one']):.1f} s"
     wordings = "each in words of its own" if anew else "of 500 wordings"
     print(f"{rows} Conditions, {megabytes} MB, {RELEVANT:.1%} relevant, {wordings}; medians of {rounds}")
     told("orjson.loads alone", f"{rows / took['loads']:,.0f} rows/s")
     told("gate alone", f"{rows / took['gate']:,.0f} rows/s", f"{took['loads'] / took['gate']:.2f} x orjson.loads")
-    told("coding-assist check, 1 process", f"{rows / took['one']:,.0f} rows/s", spread)
+    told("coding-assist check, 1 process, CPU time too", f"{rows / took['one']:,.0f} rows/s", spread)
     told("  against orjson.loads alone", f"{took['loads'] / took['one']:.2f} x", "goal >= 0.8, stretch 1.1")
-    told("coding-assist check, 2 processes, against 1", f"{took['one'] / took['two']:.2f} x", "goal >= 1.7")
+    told(
+        "coding-assist check, 2 processes, against 1, by the clock",
+        f"{took['wall'] / took['two']:.2f} x",
+        "goal >= 1.7",
+    )
 
 
 def measure_relevant(folder: Path, rows: int) -> None:
@@ -250,9 +263,9 @@ def measure_relevant(folder: Path, rows: int) -> None:
     for distinct in (500, rows):
         file = folder / f"relevant-{distinct}.ndjson"
         written(file, relevant(rows, distinct, random.Random(2)))
-        took = statistics.median(check([file], folder / "out")[0] - started(folder, 1) for _ in range(3))
+        took = statistics.median(worked([file], folder)[1] for _ in range(3))
         told(
-            f"relevant short rows, {rows} of {distinct} wordings, 1 process",
+            f"relevant short rows, {rows} of {distinct} wordings, CPU time",
             f"{rows / took:,.0f} rows/s",
             "goal >= 5,000",
         )
