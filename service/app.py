@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import re
 import uuid
+from urllib.parse import quote
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
 from service.assist import Assist, open_assist
 from service.cds_hooks import cds_hooks
+from service.clients import Callers, NotAdmitted, SeenHere
 from service.conformance import publish
 from service.conformance_api import conformance_api
+from service.fetching import Fetcher
 from service.fhir_api import fhir
 from service.fhir_http import BODY_TYPES, fhir_response, is_search_form, refuse_format, written_as_asked
 from service.json_body import MAX_BYTES, Issue, Refusal, issues_to_operation_outcome
@@ -22,6 +25,8 @@ from service.shipped import fhir_profiles_dir
 from service.terminology_api import terminology_api
 
 LOG = logging.getLogger("coding_assist")
+KEY_FETCHES = 4  # at once; each client's keys are fetched by one thread at a time
+OPEN_TO_ALL = frozenset({"healthz", "readyz", "rules"})  # browsers follow a card's link to its rule, tokenless
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CODES = {
     404: "not-found",
@@ -52,8 +57,12 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None) -
     app.register_blueprint(terminology_api)
     app.register_blueprint(conformance_api)
     app.register_blueprint(rules_pages)
+    if settings.auth == "jwt":
+        app.extensions["callers"] = Callers(settings.clients, Fetcher(KEY_FETCHES), SeenHere())
+        app.config["OPEN_TO_ALL"] = OPEN_TO_ALL | ({"cds_hooks.discovery"} if settings.open_discovery else set())
     app.before_request(_begin)
     app.after_request(_finish)
+    app.register_error_handler(NotAdmitted, _not_admitted)
     app.register_error_handler(Refusal, _refused)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _crashed)
@@ -65,6 +74,7 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None) -
 def _begin() -> None:
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
+    _admit()
     if request.method == "POST" and request.content_encoding not in (None, "", "identity"):
         raise Refusal(
             415, [Issue("error", "not-supported", "The body is compressed; send it without Content-Encoding.")]
@@ -73,6 +83,21 @@ def _begin() -> None:
         raise Refusal(415, [Issue("error", "not-supported", _SENTENCES[415])])
     if _is_fhir():
         refuse_format(request)
+
+
+def _admit() -> None:
+    """Before anything of the request is looked at; NotAdmitted where no trusted client calls."""
+    callers: Callers | None = current_app.extensions.get("callers")
+    if callers is None or {request.endpoint, request.blueprint} & current_app.config["OPEN_TO_ALL"]:
+        return
+    g.client = callers.admit(request.headers.get("Authorization", ""), _audiences())
+
+
+def _audiences() -> list[str]:
+    """The address called as the outside names it; any call to /fhir may also be named by the base of the server."""
+    base = str(current_app.config["BASE_URL"])
+    called = [base + request.path, base + quote(request.path)]
+    return [*called, f"{base}/fhir"] if _is_fhir() else called
 
 
 def _is_fhir() -> bool:
@@ -84,6 +109,10 @@ def _finish(response: Response) -> Response:
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers["X-Content-Type-Options"] = "nosniff"
     return written_as_asked(response) if _is_fhir() else response
+
+
+def _not_admitted(_: NotAdmitted) -> Response:
+    return Response(status=401, headers={"WWW-Authenticate": "Bearer"})
 
 
 def _refused(refusal: Refusal) -> Response:

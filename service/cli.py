@@ -57,6 +57,7 @@ from service.shipped import terminology_dir
 SEVERITIES = ("error", "warning", "information")
 HOST, PORT = "127.0.0.1", 8080
 CODES_SHOWN = 12
+LOG = logging.getLogger("coding_assist")
 RULES_WIDTH = 140  # a rule id is never cut where a program may read it
 
 
@@ -168,6 +169,7 @@ def _serve(options: argparse.Namespace) -> int:
     for address in server.cfg.address:
         _refuse_unprotected(address, settings)
         _refuse_taken(address)
+    _refuse_several_memories(server.cfg.workers, settings)
     server.settings = _with_base_url(settings, server.cfg.address[0])
     server.assist = open_assist(settings)  # in the main process: wrong knowledge is told before any port is open
     gc.collect()
@@ -240,12 +242,22 @@ def _authority(host: str, port: int) -> str:
 
 
 def _refuse_unprotected(address: object, settings: Settings) -> None:
-    if not settings.allow_insecure and not _is_own_machine(address):
-        shown = address[0] if isinstance(address, tuple) else address
+    if settings.auth == "jwt" or _is_own_machine(address):
+        return
+    shown = address[0] if isinstance(address, tuple) else address
+    if settings.allow_insecure:
+        LOG.warning("Without authentication on %s: whoever reaches it may call (%sALLOW_INSECURE=1).", shown, PREFIX)
+    else:
         raise CommandError(
             f"Without authentication ({PREFIX}AUTH=none) the service does not listen on {shown}, where others reach it."
             f" Listen on {HOST}, or set {PREFIX}ALLOW_INSECURE=1 where something in front of it decides who may call."
         )
+
+
+def _refuse_several_memories(workers: int, settings: Settings) -> None:
+    """Each process remembers the tokens that it has seen: with two of them a token could be used twice."""
+    if settings.auth == "jwt" and workers > 1:
+        raise CommandError(f"With {PREFIX}AUTH=jwt one process sees to it that a token is used once: add --workers 1.")
 
 
 def _is_own_machine(address: object) -> bool:

@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from service.clients import ClientError, TrustedClient, read_clients
 from service.coding.claim import PayerPolicy
 
 PREFIX = "CODING_ASSIST_"
@@ -20,6 +22,8 @@ KNOWN: dict[str, str] = {
     "LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR",
     "DATABASE_URL": "sqlite:///... or postgresql+psycopg://...",
     "AUTH": "none or jwt",
+    "TRUSTED_CLIENTS": "JSON file with the clients whose tokens are accepted",
+    "OPEN_DISCOVERY": "1 to answer GET /cds-services without a token",
     "ALLOW_INSECURE": "1 to serve without authentication on an address that is not this machine's own",
 }
 _REVERSE_DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]++)++")
@@ -43,6 +47,9 @@ class Settings:
     log_level: str = "INFO"
     allow_insecure: bool = False
     hook_domain: str = ""
+    auth: Literal["none", "jwt"] = "none"
+    clients: tuple[TrustedClient, ...] = ()
+    open_discovery: bool = False
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -54,8 +61,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
                 f"{PREFIX}{name} is no setting of this service. "
                 f"Known: {', '.join(PREFIX + known for known in sorted(KNOWN))}."
             )
-    if given.get("AUTH", "none") != "none":
-        raise SettingError(f"{PREFIX}AUTH: only none is available in this version.")
+    auth = given.get("AUTH", "none")
+    if auth not in ("none", "jwt"):
+        raise SettingError(f"{PREFIX}AUTH is none or jwt.")
+    clients = _clients(_path("TRUSTED_CLIENTS", given))
+    if (auth == "jwt") != bool(clients):
+        raise SettingError(f"{PREFIX}AUTH=jwt and {PREFIX}TRUSTED_CLIENTS go together; set both or neither.")
     level = given.get("LOG_LEVEL", "INFO").upper()
     if level not in LEVELS:
         raise SettingError(f"{PREFIX}LOG_LEVEL is one of {', '.join(LEVELS)}.")
@@ -78,7 +89,17 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         level,
         given.get("ALLOW_INSECURE") == "1",
         hook_domain,
+        "jwt" if auth == "jwt" else "none",
+        clients,
+        given.get("OPEN_DISCOVERY") == "1",
     )
+
+
+def _clients(path: Path | None) -> tuple[TrustedClient, ...]:
+    try:
+        return read_clients(path) if path else ()
+    except ClientError as wrong:
+        raise SettingError(f"{PREFIX}TRUSTED_CLIENTS: {wrong}.") from None
 
 
 def _path(name: str, given: Mapping[str, str]) -> Path | None:

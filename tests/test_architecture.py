@@ -30,7 +30,9 @@ KEPT_TO = {  # a library and the only modules that may know it
     "flask": OPENS_DOORS | set(DOORS),
     "werkzeug": OPENS_DOORS | set(DOORS),
     "marshmallow": OPENS_DOORS | set(DOORS),
-    "requests": frozenset({"service.ehr", "service.clients"}),
+    "requests": frozenset({"service.fetching"}),
+    "urllib3": frozenset({"service.fetching"}),
+    "jwt": frozenset({"service.clients"}),
     "sqlalchemy": frozenset({"service.store"}),
 }
 CLOCK = frozenset({"now", "today", "utcnow", "time_ns", "monotonic", "localtime", "gmtime"})
