@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
@@ -13,10 +15,12 @@ from werkzeug.exceptions import HTTPException
 from service.assist import Assist, open_assist
 from service.audit import Access
 from service.cds_hooks import cds_hooks
+from service.clients import Callers, NotAdmitted
 from service.conformance import publish
 from service.conformance_api import conformance_api
 from service.decisions import Visit
 from service.feedback import feedback
+from service.fetching import Fetcher
 from service.fhir_api import fhir
 from service.fhir_http import BODY_TYPES, fhir_response, is_search_form, refuse_format, written_as_asked
 from service.fhir_out import Json
@@ -30,6 +34,8 @@ from service.shipped import fhir_profiles_dir
 from service.store import Store, StoreUnavailable, instant, open_store
 from service.terminology_api import terminology_api
 
+KEY_FETCHES = 4  # at once; each client's keys are fetched by one thread at a time
+OPEN_TO_ALL = frozenset({"healthz", "readyz", "rules"})  # browsers follow a card's link to its rule, tokenless
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 RETRY_SECONDS = "2"
 _CODES = {
@@ -64,8 +70,12 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None, s
     app.register_blueprint(terminology_api)
     app.register_blueprint(conformance_api)
     app.register_blueprint(rules_pages)
+    if settings.auth == "jwt":
+        app.extensions["callers"] = Callers(settings.clients, Fetcher(KEY_FETCHES), SeenByAll(store))
+        app.config["OPEN_TO_ALL"] = OPEN_TO_ALL | ({"cds_hooks.discovery"} if settings.open_discovery else set())
     app.before_request(_begin)
     app.after_request(_finish)
+    app.register_error_handler(NotAdmitted, _not_admitted)
     app.register_error_handler(Refusal, _refused)
     app.register_error_handler(StoreUnavailable, _unavailable)
     app.register_error_handler(HTTPException, _http_error)
@@ -75,10 +85,21 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None, s
     return app
 
 
+@dataclass(frozen=True)
+class SeenByAll:
+    """The tokens that were used with any worker: a unique key of the store lets each in once."""
+
+    store: Store
+
+    def first_use(self, iss: str, jti: str, expires: float) -> bool:
+        return self.store.see_token(iss, jti, datetime.fromtimestamp(expires, UTC))
+
+
 def _begin() -> None:
     g.began = time.perf_counter()
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
+    _admit()
     if request.method == "POST" and request.content_encoding not in (None, "", "identity"):
         raise Refusal(
             415, [Issue("error", "not-supported", "The body is compressed; send it without Content-Encoding.")]
@@ -87,6 +108,21 @@ def _begin() -> None:
         raise Refusal(415, [Issue("error", "not-supported", _SENTENCES[415])])
     if _is_fhir():
         refuse_format(request)
+
+
+def _admit() -> None:
+    """Before anything of the request is looked at; NotAdmitted where no trusted client calls."""
+    callers: Callers | None = current_app.extensions.get("callers")
+    if callers is None or {request.endpoint, request.blueprint} & current_app.config["OPEN_TO_ALL"]:
+        return
+    g.client = callers.admit(request.headers.get("Authorization", ""), _audiences()).iss
+
+
+def _audiences() -> list[str]:
+    """The address called as the outside names it; any call to /fhir may also be named by the base of the server."""
+    base = str(current_app.config["BASE_URL"])
+    called = [base + request.path, base + quote(request.path)]
+    return [*called, f"{base}/fhir"] if _is_fhir() else called
 
 
 def _is_fhir() -> bool:
@@ -140,6 +176,10 @@ def _access(visit: Visit, status: int) -> Access:
         decision="",
         server=str(current_app.config["BASE_URL"]),
     )
+
+
+def _not_admitted(_: NotAdmitted) -> Response:
+    return Response(status=401, headers={"WWW-Authenticate": "Bearer"})
 
 
 def _refused(refusal: Refusal) -> Response:

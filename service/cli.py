@@ -47,7 +47,7 @@ from service.explain import WIDTH, clean, explain, print_block, print_rule, prin
 from service.housekeeping import start_housekeeping
 from service.journal import Journal
 from service.json_body import Refusal
-from service.logs import configure_logs
+from service.logs import LOG, configure_logs
 from service.recording import removal_entry
 from service.releases import AddedRelease, ReleaseRefused, add_release
 from service.replay import ReplayRefused, replay
@@ -198,6 +198,7 @@ def _serve(options: argparse.Namespace) -> int:
     for address in server.cfg.address:
         _refuse_unprotected(address, settings)
         _refuse_taken(address)
+    _refuse_several_memories(server.cfg.workers, settings)
     server.settings = _with_base_url(settings, server.cfg.address[0])
     server.assist = open_assist(settings)  # in the main process: wrong knowledge is told before any port is open,
     open_store(settings.database_url).close()  # and so is a wrong database; each worker opens it for itself
@@ -273,12 +274,22 @@ def _authority(host: str, port: int) -> str:
 
 
 def _refuse_unprotected(address: object, settings: Settings) -> None:
-    if not settings.allow_insecure and not _is_own_machine(address):
-        shown = address[0] if isinstance(address, tuple) else address
+    if settings.auth == "jwt" or _is_own_machine(address):
+        return
+    shown = address[0] if isinstance(address, tuple) else address
+    if settings.allow_insecure:
+        LOG.warning(f"Without authentication on {shown}: whoever reaches it may call ({PREFIX}ALLOW_INSECURE=1).")
+    else:
         raise CommandError(
             f"Without authentication ({PREFIX}AUTH=none) the service does not listen on {shown}, where others reach it."
             f" Listen on {HOST}, or set {PREFIX}ALLOW_INSECURE=1 where something in front of it decides who may call."
         )
+
+
+def _refuse_several_memories(workers: int, settings: Settings) -> None:
+    """Each process remembers the tokens that it has seen: with two of them a token could be used twice."""
+    if settings.auth == "jwt" and workers > 1:
+        raise CommandError(f"With {PREFIX}AUTH=jwt one process sees to it that a token is used once: add --workers 1.")
 
 
 def _is_own_machine(address: object) -> bool:

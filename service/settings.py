@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from service.clients import ClientError, TrustedClient, read_clients
 from service.coding.claim import PayerPolicy
 
 PREFIX = "CODING_ASSIST_"
@@ -22,6 +24,8 @@ KNOWN: dict[str, str] = {
     "AUDIT": "group or sync",
     "RETENTION": "days to keep audit records, feedback, decisions and queries",
     "AUTH": "none or jwt",
+    "TRUSTED_CLIENTS": "JSON file with the clients whose tokens are accepted",
+    "OPEN_DISCOVERY": "1 to answer GET /cds-services without a token",
     "ALLOW_INSECURE": "1 to serve without authentication on an address that is not this machine's own",
 }
 _REVERSE_DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]++)++")
@@ -50,6 +54,9 @@ class Settings:
     database_url: str = "sqlite://"  # goes with the process; what read_settings gives stays
     audit: str = "group"
     retention_days: int | None = None
+    auth: Literal["none", "jwt"] = "none"
+    clients: tuple[TrustedClient, ...] = ()
+    open_discovery: bool = False
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -61,8 +68,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
                 f"{PREFIX}{name} is no setting of this service. "
                 f"Known: {', '.join(PREFIX + known for known in sorted(KNOWN))}."
             )
-    if given.get("AUTH", "none") != "none":
-        raise SettingError(f"{PREFIX}AUTH: only none is available in this version.")
+    auth = given.get("AUTH", "none")
+    if auth not in ("none", "jwt"):
+        raise SettingError(f"{PREFIX}AUTH is none or jwt.")
+    clients = _clients(_path("TRUSTED_CLIENTS", given))
+    if (auth == "jwt") != bool(clients):
+        raise SettingError(f"{PREFIX}AUTH=jwt and {PREFIX}TRUSTED_CLIENTS go together; set both or neither.")
     level = given.get("LOG_LEVEL", "INFO").upper()
     if level not in LEVELS:
         raise SettingError(f"{PREFIX}LOG_LEVEL is one of {', '.join(LEVELS)}.")
@@ -91,6 +102,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         given.get("DATABASE_URL", STORE),
         audit,
         _days(given.get("RETENTION")),
+        "jwt" if auth == "jwt" else "none",
+        clients,
+        given.get("OPEN_DISCOVERY") == "1",
     )
 
 
@@ -100,6 +114,13 @@ def _days(written: str | None) -> int | None:
     if not (written.isascii() and written.isdigit() and 1 <= int(written[:6]) <= 36500):
         raise SettingError(f"{PREFIX}RETENTION is a number of days from 1 to 36500; without it all is kept.")
     return int(written)
+
+
+def _clients(path: Path | None) -> tuple[TrustedClient, ...]:
+    try:
+        return read_clients(path) if path else ()
+    except ClientError as wrong:
+        raise SettingError(f"{PREFIX}TRUSTED_CLIENTS: {wrong}.") from None
 
 
 def _path(name: str, given: Mapping[str, str]) -> Path | None:

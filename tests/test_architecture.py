@@ -35,11 +35,13 @@ KEPT_TO = {  # a library and the only modules that may know it
     "flask": OPENS_DOORS | set(DOORS),
     "werkzeug": OPENS_DOORS | set(DOORS),
     "marshmallow": OPENS_DOORS | set(DOORS),
-    "requests": frozenset({"service.ehr", "service.clients"}),
     "sqlalchemy": STORE,
     "alembic": STORE,
     "pyarrow": frozenset({"service.bulk_output"}),
     "msgspec": frozenset({"service.gate", "service.batch", "service.bulk_export"}),
+    "requests": frozenset({"service.fetching"}),
+    "urllib3": frozenset({"service.fetching"}),
+    "jwt": frozenset({"service.clients"}),
 }
 CLOCK = frozenset({"now", "today", "utcnow", "time_ns", "monotonic", "localtime", "gmtime"})
 ENVIRONMENT = frozenset({"environ", "getenv"})
