@@ -62,7 +62,13 @@ def settings(tmp_path: Path) -> Callable[..., Settings]:
     def made(clients: object = CLIENTS, **more: str) -> Settings:
         file = tmp_path / "clients.json"
         file.write_text(json.dumps(clients))
-        given = {"AUTH": "jwt", "TRUSTED_CLIENTS": str(file), "BASE_URL": BASE, **more}
+        given = {
+            "AUTH": "jwt",
+            "TRUSTED_CLIENTS": str(file),
+            "BASE_URL": BASE,
+            "DATABASE_URL": f"sqlite:///{tmp_path}/store.db",
+            **more,
+        }
         return read_settings({f"CODING_ASSIST_{name}": value for name, value in given.items()})
 
     return made
