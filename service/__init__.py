@@ -19,8 +19,8 @@ Beside that line stands what a FHIR R4 server has:
                       Condition/$validate: shape, invariants, profile, then the same Assessment
     fhir_http         the format that a client asks for
 
-Before the doors, where AUTH=jwt, stands `clients`: who may call, by token and key. `fetching` is all that ever calls
-out, and `servers` says what an address must look like.
+Before the doors stand `clients`, where AUTH=jwt: who may call, by token and key; and `ehr`, which gets what a hook did
+not prefetch. `fetching` is all that ever calls out, and `servers` says what an address must look like.
 
 `assist.Assist` is the line itself. `coding/` is the pure core, what a coder has to trust; it reads in this order:
 

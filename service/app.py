@@ -15,6 +15,7 @@ from service.cds_hooks import cds_hooks
 from service.clients import Callers, NotAdmitted, SeenHere
 from service.conformance import publish
 from service.conformance_api import conformance_api
+from service.ehr import Ehr
 from service.fetching import Fetcher
 from service.fhir_api import fhir
 from service.fhir_http import BODY_TYPES, fhir_response, is_search_form, refuse_format, written_as_asked
@@ -49,6 +50,8 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None) -
     settings = settings or Settings()
     app = Flask(__name__, static_folder=None)
     app.config.update(BASE_URL=settings.base_url, HOOK_DOMAIN=settings.hook_domain, MAX_CONTENT_LENGTH=MAX_BYTES)
+    app.config["FHIR_SERVERS"] = settings.fhir_servers
+    app.extensions["ehr"] = Ehr()
     assist = assist or open_assist(settings)
     app.extensions["assist"] = assist
     app.extensions["published"] = publish(assist.terminology, assist.reader.concepts, fhir_profiles_dir())

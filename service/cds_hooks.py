@@ -8,15 +8,16 @@ Written to CDS Hooks 2.0.1, with what the 3.0 ballot adds and 2.0 clients ignore
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, current_app, g, request
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from service.assist import Assist
 from service.cards import Call, Cards
+from service.ehr import Ehr
 from service.envelope import reference_of
 from service.fhir_in import Entry, Request
 from service.fhir_out import Json
@@ -129,6 +130,15 @@ def listed_hooks(domain: str) -> dict[str, Hook]:
     return HOOKS | ({f"{domain}.{name}": hook for name, hook in OWN_HOOKS.items()} if domain else {})
 
 
+PREFETCH = {
+    "patient": "Patient/{{context.patientId}}",
+    "conditions": "Condition?patient={{context.patientId}}",
+    "reports": "DiagnosticReport?patient={{context.patientId}}&_sort=-date&_count=20",
+    "encounter": "Encounter/{{context.encounterId}}",
+}
+Fetching = Callable[[str, str, Mapping[str, str]], Mapping[str, Json]]  # server, token, queries: answers by key
+
+
 # --- the routes ---------------------------------------------------------------------------------------------------
 
 
@@ -143,9 +153,16 @@ def discovery() -> Response:
 def coding_assist() -> Response:
     """The cards that the record earns; none where there is nothing to say."""
     assist: Assist = current_app.extensions["assist"]
-    call = open_call(parse_json(request.get_data()), listed_hooks(current_app.config["HOOK_DOMAIN"]))
+    call = open_call(parse_json(request.get_data()), listed_hooks(current_app.config["HOOK_DOMAIN"]), _fetch)
     cards = Cards(call, assist.terminology, current_app.config["BASE_URL"])
     return _json({"cards": cards.of(assist.answer(call.request)) if call.request.conditions else []})
+
+
+def _fetch(server: str, token: str, queries: Mapping[str, str]) -> Mapping[str, Json]:
+    """From a server that the operator allows to this client, or to all where none has to show who it is."""
+    ehr: Ehr = current_app.extensions["ehr"]
+    allowed = g.client.fhir_servers if "client" in g else current_app.config["FHIR_SERVERS"]
+    return ehr.fetch(server, allowed, token, queries)
 
 
 @cds_hooks.post("/<service_id>")
@@ -154,13 +171,8 @@ def unknown_service(service_id: str) -> NoReturn:
 
 
 def _service(name: str, hook: Hook) -> Json:
-    prefetch = {
-        "patient": "Patient/{{context.patientId}}",
-        "conditions": "Condition?patient={{context.patientId}}",
-        "reports": "DiagnosticReport?patient={{context.patientId}}&_sort=-date&_count=20",
-    }
-    if hook.has_encounter:  # elsewhere encounterId is optional, and a token without value cannot be resolved
-        prefetch["encounter"] = "Encounter/{{context.encounterId}}"
+    # Where encounterId is optional its token could be without value, and then cannot be resolved.
+    prefetch = {key: query for key, query in PREFETCH.items() if key != "encounter" or hook.has_encounter}
     return {
         "hook": name,
         "id": SERVICE_ID,
@@ -179,7 +191,7 @@ def _json(content: Json) -> Response:
 # --- opening a call -----------------------------------------------------------------------------------------------
 
 
-def open_call(body: object, hooks: Mapping[str, Hook]) -> Call:
+def open_call(body: object, hooks: Mapping[str, Hook], fetch: Fetching) -> Call:
     """The call in a body; Refusal 400 or 422 where it is wrong, 412 where the Conditions cannot be had."""
     if not isinstance(body, dict):
         _refuse_structure("", "The body is not a JSON object; send a CDS Hooks request.")
@@ -188,8 +200,47 @@ def open_call(body: object, hooks: Mapping[str, Hook]) -> Call:
         _refuse("hook", "not-supported")
     context = _load(hooks[envelope["hook"]].context, envelope["context"], "context.")
     patient_id = _bare_id(context["patientId"])
-    record, concerned = _record(envelope["hook"], patient_id, context, envelope.get("prefetch") or {})
+    prefetch = envelope.get("prefetch") or {}
+    prefetch = {**prefetch, **_missing(envelope, patient_id, context, prefetch, fetch)}
+    record, concerned = _record(envelope["hook"], patient_id, context, prefetch)
     return Call(envelope["hook"], envelope["hookInstance"], patient_id, record, concerned)
+
+
+def _missing(envelope: Json, patient_id: str, context: Json, prefetch: Json, fetch: Fetching) -> Json:
+    """What was not prefetched, from the client's FHIR server; only what is sound and about the patient in context."""
+    server, authorization = envelope.get("fhirServer"), envelope.get("fhirAuthorization") or {}
+    queries = {key: query for key, query in _queries(patient_id, context) if _came_not(key, prefetch)}
+    if not server or not queries:
+        return {}
+    brought = fetch(server, authorization.get("access_token", ""), queries)
+    return {key: answer for key, answer in brought.items() if _is_theirs(key, answer, patient_id)}
+
+
+def _queries(patient_id: str, context: Json) -> Iterator[tuple[str, str]]:
+    """The templates of discovery with their tokens resolved; none for an id that would climb the server's paths."""
+    values = {"patientId": patient_id, "encounterId": _bare_id(context.get("encounterId") or "")}
+    for key, template in PREFETCH.items():
+        [name] = re.findall(r"\{\{context\.(\w+)\}\}", template)
+        if values[name].strip("."):
+            yield key, template.replace(f"{{{{context.{name}}}}}", values[name])
+
+
+def _came_not(key: str, prefetch: Json) -> bool:
+    """null says that the client has no data; an OperationOutcome, that it could not fetch them."""
+    value = prefetch.get(key, {"resourceType": "OperationOutcome"})
+    return isinstance(value, dict) and value.get("resourceType") == "OperationOutcome"
+
+
+def _is_theirs(key: str, answer: Json, patient_id: str) -> bool:
+    """An answer with another person's record in it is not used at all: who mixed them up once may have more."""
+    kind = re.split(r"\W", PREFETCH[key])[0]
+    try:
+        sent = _given({key: answer}, f"prefetch.{key}", kind) or []
+    except Refusal:
+        return False
+    if kind == "Patient":
+        return [one.get("id") for one, _ in sent] == [patient_id]
+    return len(_about(patient_id, sent)) == len(sent)
 
 
 def _record(hook: str, patient_id: str, context: Json, prefetch: Json) -> tuple[Request, frozenset[str]]:
@@ -334,7 +385,10 @@ def _refuse_without_conditions(
 ) -> None:
     """412 only where the Conditions cannot be had; that there are none is an answer (CDS Hooks, "Prefetch")."""
     if fresh is None and known is None:
-        sentence = "The Conditions of the patient did not come; send them under prefetch `conditions`."
+        sentence = (
+            "The Conditions of the patient did not come; send them under prefetch `conditions`, or name a fhirServer "
+            "that this service may ask."
+        )
     elif (fresh or known) and not about_patient:
         sentence = "No Condition sent is about context.patientId; send those of this patient."
     else:
