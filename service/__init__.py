@@ -20,8 +20,8 @@ Beside that line stands what a FHIR R4 server has:
                       Condition/$validate: shape, invariants, profile, then the same Assessment
     fhir_http         the format that a client asks for
 
-Before the doors, where AUTH=jwt, stands `clients`: who may call, by token and key. `fetching` is all that ever calls
-out, and `servers` says what an address must look like.
+Before the doors stand `clients`, where AUTH=jwt: who may call, by token and key; and `ehr`, which gets what a hook did
+not prefetch. `fetching` is all that ever calls out, and `servers` says what an address must look like.
 
 `assist.Assist` is the line itself; `store` keeps what must survive it, in SQLite or PostgreSQL:
 `decisions` and `audit` say what is kept of an answer, `journal` writes it, `replay` makes the answer again.

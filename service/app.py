@@ -19,6 +19,7 @@ from service.clients import Callers, NotAdmitted
 from service.conformance import publish
 from service.conformance_api import conformance_api
 from service.decisions import Visit
+from service.ehr import Ehr
 from service.feedback import feedback
 from service.fetching import Fetcher
 from service.fhir_api import fhir
@@ -59,6 +60,8 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None, s
     settings = settings or Settings()
     app = Flask(__name__, static_folder=None)
     app.config.update(BASE_URL=settings.base_url, HOOK_DOMAIN=settings.hook_domain, MAX_CONTENT_LENGTH=MAX_BYTES)
+    app.config["FHIR_SERVERS"] = settings.fhir_servers
+    app.extensions["ehr"] = Ehr()
     assist = assist or open_assist(settings)
     app.extensions["assist"] = assist
     app.extensions["published"] = publish(assist.terminology, assist.reader.concepts, fhir_profiles_dir())
@@ -115,7 +118,8 @@ def _admit() -> None:
     callers: Callers | None = current_app.extensions.get("callers")
     if callers is None or {request.endpoint, request.blueprint} & current_app.config["OPEN_TO_ALL"]:
         return
-    g.client = callers.admit(request.headers.get("Authorization", ""), _audiences()).iss
+    g.caller = callers.admit(request.headers.get("Authorization", ""), _audiences())
+    g.client = g.caller.iss
 
 
 def _audiences() -> list[str]:

@@ -8,7 +8,7 @@ Written to CDS Hooks 2.0.1, with what the 3.0 ballot adds and 2.0 clients ignore
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NoReturn
@@ -19,6 +19,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 from service.assist import Answer, Assist
 from service.cards import Call, Cards
 from service.decisions import Shown, Visit
+from service.ehr import Ehr
 from service.envelope import reference_of
 from service.fhir_in import Entry, Request
 from service.fhir_out import Json
@@ -131,6 +132,15 @@ def listed_hooks(domain: str) -> dict[str, Hook]:
     return HOOKS | ({f"{domain}.{name}": hook for name, hook in OWN_HOOKS.items()} if domain else {})
 
 
+PREFETCH = {
+    "patient": "Patient/{{context.patientId}}",
+    "conditions": "Condition?patient={{context.patientId}}",
+    "reports": "DiagnosticReport?patient={{context.patientId}}&_sort=-date&_count=20",
+    "encounter": "Encounter/{{context.encounterId}}",
+}
+Fetching = Callable[[str, str, Mapping[str, str]], Mapping[str, Json]]  # server, token, queries: answers by key
+
+
 # --- the routes ---------------------------------------------------------------------------------------------------
 
 
@@ -146,7 +156,9 @@ def coding_assist() -> Response:
     """The cards that the record earns; none where there is nothing to say."""
     assist: Assist = current_app.extensions["assist"]
     body = parse_json(request.get_data())
-    call = open_call(body, listed_hooks(current_app.config["HOOK_DOMAIN"]))
+    hooks = listed_hooks(current_app.config["HOOK_DOMAIN"])
+    body = with_fetched(body, hooks, _fetch)
+    call = open_call(body, hooks)
     g.visit = visit = open_visit(call, body, datetime.now(UTC))  # recorded from here on, whatever comes
     g.visit, shown = answer_call(call, visit, assist, current_app.config["BASE_URL"])
     return _json(shown)
@@ -168,19 +180,21 @@ def answer_call(call: Call, visit: Visit, assist: Assist, base_url: str) -> tupl
     return replace(visit, answer=answer, cards=told), {"cards": shown}
 
 
+def _fetch(server: str, token: str, queries: Mapping[str, str]) -> Mapping[str, Json]:
+    """From a server that the operator allows to this client, or to all where none has to show who it is."""
+    ehr: Ehr = current_app.extensions["ehr"]
+    allowed = g.caller.fhir_servers if "caller" in g else current_app.config["FHIR_SERVERS"]
+    return ehr.fetch(server, allowed, token, queries)
+
+
 @cds_hooks.post("/<service_id>")
 def unknown_service(service_id: str) -> NoReturn:
     raise Refusal(404, [Issue("error", "not-found", "There is no service with this id; GET /cds-services lists them.")])
 
 
 def _service(name: str, hook: Hook) -> Json:
-    prefetch = {
-        "patient": "Patient/{{context.patientId}}",
-        "conditions": "Condition?patient={{context.patientId}}",
-        "reports": "DiagnosticReport?patient={{context.patientId}}&_sort=-date&_count=20",
-    }
-    if hook.has_encounter:  # elsewhere encounterId is optional, and a token without value cannot be resolved
-        prefetch["encounter"] = "Encounter/{{context.encounterId}}"
+    # Where encounterId is optional its token could be without value, and then cannot be resolved.
+    prefetch = {key: query for key, query in PREFETCH.items() if key != "encounter" or hook.has_encounter}
     return {
         "hook": name,
         "id": SERVICE_ID,
@@ -201,15 +215,65 @@ def _json(content: Json) -> Response:
 
 def open_call(body: object, hooks: Mapping[str, Hook]) -> Call:
     """The call in a body; Refusal 400 or 422 where it is wrong, 412 where the Conditions cannot be had."""
+    envelope, context, patient_id = _opened(body, hooks)
+    record, concerned = _record(envelope["hook"], patient_id, context, envelope.get("prefetch") or {})
+    return Call(envelope["hook"], envelope["hookInstance"], patient_id, record, concerned)
+
+
+def with_fetched(body: Any, hooks: Mapping[str, Hook], fetch: Fetching) -> Any:
+    """The body with what was not prefetched and could be had, so that all of an answer's input stands in one place."""
+    envelope, context, patient_id = _opened(body, hooks)
+    prefetch = envelope.get("prefetch") or {}
+    brought = _missing(envelope, patient_id, context, prefetch, fetch)
+    return {**body, "prefetch": {**prefetch, **brought}} if brought else body
+
+
+def _opened(body: object, hooks: Mapping[str, Hook]) -> tuple[Json, Json, str]:
+    """The envelope of a call, its context and the patient's id, each as CDS Hooks asks for it."""
     if not isinstance(body, dict):
         _refuse_structure("", "The body is not a JSON object; send a CDS Hooks request.")
     envelope = _load(ENVELOPE, body)
     if envelope["hook"] not in hooks:
         _refuse("hook", "not-supported")
     context = _load(hooks[envelope["hook"]].context, envelope["context"], "context.")
-    patient_id = _bare_id(context["patientId"])
-    record, concerned = _record(envelope["hook"], patient_id, context, envelope.get("prefetch") or {})
-    return Call(envelope["hook"], envelope["hookInstance"], patient_id, record, concerned)
+    return envelope, context, _bare_id(context["patientId"])
+
+
+def _missing(envelope: Json, patient_id: str, context: Json, prefetch: Json, fetch: Fetching) -> Json:
+    """What was not prefetched, from the client's FHIR server; only what is sound and about the patient in context."""
+    server, authorization = envelope.get("fhirServer"), envelope.get("fhirAuthorization") or {}
+    queries = {key: query for key, query in _queries(patient_id, context) if _came_not(key, prefetch)}
+    if not server or not queries:
+        return {}
+    brought = fetch(server, authorization.get("access_token", ""), queries)
+    return {key: answer for key, answer in brought.items() if _is_theirs(key, answer, patient_id)}
+
+
+def _queries(patient_id: str, context: Json) -> Iterator[tuple[str, str]]:
+    """The templates of discovery with their tokens resolved; none for an id that would climb the server's paths."""
+    values = {"patientId": patient_id, "encounterId": _bare_id(context.get("encounterId") or "")}
+    for key, template in PREFETCH.items():
+        [name] = re.findall(r"\{\{context\.(\w+)\}\}", template)
+        if values[name].strip("."):
+            yield key, template.replace(f"{{{{context.{name}}}}}", values[name])
+
+
+def _came_not(key: str, prefetch: Json) -> bool:
+    """null says that the client has no data; an OperationOutcome, that it could not fetch them."""
+    value = prefetch.get(key, {"resourceType": "OperationOutcome"})
+    return isinstance(value, dict) and value.get("resourceType") == "OperationOutcome"
+
+
+def _is_theirs(key: str, answer: Json, patient_id: str) -> bool:
+    """An answer with another person's record in it is not used at all: who mixed them up once may have more."""
+    kind = re.split(r"\W", PREFETCH[key])[0]
+    try:
+        sent = _given({key: answer}, f"prefetch.{key}", kind) or []
+    except Refusal:
+        return False
+    if kind == "Patient":
+        return [one.get("id") for one, _ in sent] == [patient_id]
+    return len(_about(patient_id, sent)) == len(sent)
 
 
 def _record(hook: str, patient_id: str, context: Json, prefetch: Json) -> tuple[Request, frozenset[str]]:
@@ -354,7 +418,10 @@ def _refuse_without_conditions(
 ) -> None:
     """412 only where the Conditions cannot be had; that there are none is an answer (CDS Hooks, "Prefetch")."""
     if fresh is None and known is None:
-        sentence = "The Conditions of the patient did not come; send them under prefetch `conditions`."
+        sentence = (
+            "The Conditions of the patient did not come; send them under prefetch `conditions`, or name a fhirServer "
+            "that this service may ask."
+        )
     elif (fresh or known) and not about_patient:
         sentence = "No Condition sent is about context.patientId; send those of this patient."
     else:

@@ -1,4 +1,4 @@
-"""Gets one document over HTTP within bounds: all that ever calls out, for the keys of clients.
+"""Gets one document over HTTP within bounds: all that ever calls out, for keys (clients) and records (ehr).
 
 No redirect is followed, no proxy, cookie or .netrc of the machine is used, no compressed answer is read.
 """
@@ -30,6 +30,15 @@ class FetchFailed(Exception):
         super().__init__("The answer could not be had; see that the server is up and that it may be asked.")
         self.status = status
         self.retry_after = retry_after
+
+    @property
+    def is_outage(self) -> bool:
+        """Is the server down or overburdened? 401, 404 and the like are answers."""
+        return self.status in (0, 429) or self.status >= 500
+
+
+class NoFreeSlot(FetchFailed):
+    """As many calls as may be are under way; the server asked has nothing to do with it."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +73,9 @@ class Fetcher:
         self._free = BoundedSemaphore(slots)
 
     def start(self, url: str, deadline: float, headers: Mapping[str, str], limit: int = MAX_BYTES) -> Fetch:
-        """Begin a GET that may take until the deadline and bring `limit` bytes; FetchFailed where no slot is free."""
+        """Begin a GET that may take until the deadline and bring `limit` bytes; NoFreeSlot where all are taken."""
         if not self._free.acquire(blocking=False):
-            raise FetchFailed
+            raise NoFreeSlot
         adapter = _Watched()
         future = self._threads.submit(_get, url, deadline, headers, limit, adapter)
         future.add_done_callback(lambda _: self._free.release())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 _WRITTEN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~/-]*)?", re.ASCII)
+_QUERY = re.compile(r"[!-~]*", re.ASCII)
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -27,6 +28,17 @@ class ServerAddress:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}{self.path}"
+
+    def holds(self, url: str) -> bool:
+        """Does a URL lie on this server, at or below its path?"""
+        address, _, query = url.partition("?")
+        try:
+            other = server_address(address)
+        except WrongAddress:
+            return False
+        same = (other.scheme, other.host, other.port) == (self.scheme, self.host, self.port)
+        below = other.path == self.path or other.path.startswith(f"{self.path}/")
+        return same and below and _QUERY.fullmatch(query) is not None
 
 
 def server_address(written: str) -> ServerAddress:

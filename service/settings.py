@@ -11,6 +11,7 @@ from typing import Literal
 
 from service.clients import ClientError, TrustedClient, read_clients
 from service.coding.claim import PayerPolicy
+from service.servers import ServerAddress, WrongAddress, server_address
 
 PREFIX = "CODING_ASSIST_"
 KNOWN: dict[str, str] = {
@@ -25,6 +26,7 @@ KNOWN: dict[str, str] = {
     "RETENTION": "days to keep audit records, feedback, decisions and queries",
     "AUTH": "none or jwt",
     "TRUSTED_CLIENTS": "JSON file with the clients whose tokens are accepted",
+    "FHIR_SERVERS": "addresses of the FHIR servers that may be asked with AUTH=none, divided by commas",
     "OPEN_DISCOVERY": "1 to answer GET /cds-services without a token",
     "ALLOW_INSECURE": "1 to serve without authentication on an address that is not this machine's own",
 }
@@ -57,6 +59,7 @@ class Settings:
     auth: Literal["none", "jwt"] = "none"
     clients: tuple[TrustedClient, ...] = ()
     open_discovery: bool = False
+    fhir_servers: tuple[ServerAddress, ...] = ()
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -105,6 +108,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         "jwt" if auth == "jwt" else "none",
         clients,
         given.get("OPEN_DISCOVERY") == "1",
+        _fhir_servers(given.get("FHIR_SERVERS", ""), auth),
     )
 
 
@@ -114,6 +118,15 @@ def _days(written: str | None) -> int | None:
     if not (written.isascii() and written.isdigit() and 1 <= int(written[:6]) <= 36500):
         raise SettingError(f"{PREFIX}RETENTION is a number of days from 1 to 36500; without it all is kept.")
     return int(written)
+
+
+def _fhir_servers(written: str, auth: str) -> tuple[ServerAddress, ...]:
+    if written and auth == "jwt":
+        raise SettingError(f"{PREFIX}FHIR_SERVERS is for {PREFIX}AUTH=none; list the fhir_servers of each client.")
+    try:
+        return tuple(server_address(one.strip()) for one in written.split(",") if one.strip())
+    except WrongAddress as wrong:
+        raise SettingError(f"{PREFIX}FHIR_SERVERS: {wrong}.") from None
 
 
 def _clients(path: Path | None) -> tuple[TrustedClient, ...]:

@@ -26,6 +26,7 @@ from service.assist import Assist
 from service.cli import main
 from service.clients import FetchedKeys, keys_of, max_age
 from service.fetching import Fetcher
+from service.servers import server_address
 from service.settings import SettingError, Settings, read_settings
 
 Json = dict[str, Any]
@@ -355,6 +356,24 @@ def test_no_header_decides_what_the_audience_is(guarded: FlaskClient) -> None:
     assert guarded.post(SERVICE, json=CALL, headers={**moved, **bearer(signed(claims()))}).status_code == 200
 
 
+@pytest.mark.proves("security: fhirServer in the allow-list of that iss")
+def test_each_client_may_name_its_own_fhir_servers_only(assist: Assist, settings: Callable[..., Settings]) -> None:
+    class Recording:
+        allowed: list[object] = []
+
+        def fetch(self, _server: str, allowed: object, *_: object) -> Json:
+            self.allowed.append(allowed)
+            return {}
+
+    own = ISS + "/fhir"
+    app = create_app(settings([CLIENTS[0] | {"fhir_servers": [own]}, CLIENTS[1]]), assist)
+    app.extensions["ehr"] = Recording()
+    other = claims(iss="https://other.example.org", tenant="north")
+    for token in (signed(claims()), signed(other, STRANGER)):
+        app.test_client().post(SERVICE, json={**CALL, "fhirServer": own}, headers=bearer(token))
+    assert Recording.allowed == [(server_address(own),), ()]
+
+
 # --- keys behind an address ---------------------------------------------------------------------------------------
 
 
@@ -476,7 +495,7 @@ def test_keys_are_kept_no_longer_than_their_answer_allows(said: str, seconds: fl
 WEAK = rsa.generate_private_key(public_exponent=65537, key_size=1024)
 UNFIT: dict[str, Json] = {
     "symmetric": {"kty": "oct", "k": "c2VjcmV0", "kid": "a"},
-    "private": {**jwk(EC_KEY, "a"), "d": "AA"},
+    "private": {**jwt.algorithms.ECAlgorithm.to_jwk(EC_KEY, as_dict=True), "kid": "a"},
     "weak": jwk(WEAK, "a"),
     "for encryption": jwk(EC_KEY, "a", use="enc"),
     "for RS256": jwk(RSA_KEY, "a", alg="RS256"),
