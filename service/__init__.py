@@ -20,7 +20,8 @@ Beside that line stands what a FHIR R4 server has:
     fhir_http         the format that a client asks for
 
 Before the doors stand `clients`, where AUTH=jwt: who may call, by token and key; and `ehr`, which gets what a hook did
-not prefetch. `fetching` is all that ever calls out, and `servers` says what an address must look like.
+not prefetch. `fetching` is all that ever calls out, `servers` says what an address must look like,
+`limits` how often one may call.
 
 `assist.Assist` is the line itself. `coding/` is the pure core, what a coder has to trust; it reads in this order:
 
