@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 
 from flask import Flask, Response, current_app, g, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, TooManyRequests
 
 from service.assist import Assist, open_assist
 from service.audit import Access
@@ -27,6 +27,7 @@ from service.fhir_http import BODY_TYPES, fhir_response, is_search_form, refuse_
 from service.fhir_out import Json
 from service.journal import Journal
 from service.json_body import MAX_BYTES, Issue, Refusal, issues_to_operation_outcome
+from service.limits import RateLimit, caller_address
 from service.logs import LOG
 from service.recording import entry_of, log_fields
 from service.rules_pages import rules_pages
@@ -37,6 +38,14 @@ from service.terminology_api import terminology_api
 
 KEY_FETCHES = 4  # at once; each client's keys are fetched by one thread at a time
 OPEN_TO_ALL = frozenset({"healthz", "readyz", "rules"})  # browsers follow a card's link to its rule, tokenless
+# Pages bring their own style and nothing else; none may be framed (OWASP HTTP headers).
+_CONTENT_POLICY = "default-src 'none'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
+_CORS = {
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Accept, Prefer, If-None-Match, X-Request-ID",
+    "Access-Control-Expose-Headers": "ETag, Retry-After, X-Request-ID",
+    "Access-Control-Max-Age": "600",
+}
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 RETRY_SECONDS = "2"
 _CODES = {
@@ -51,6 +60,7 @@ _SENTENCES = {
     404: "Nothing is served at this address; see GET /cds-services and the README for what is.",
     405: "This address does not take that method; see the Allow header.",
     413: "The body is larger than 1 MiB; send less at once.",
+    429: "More calls came than one client may make; wait for the seconds of the Retry-After header.",
     415: "The body is not JSON; send application/fhir+json or application/json.",
 }
 
@@ -76,6 +86,10 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None, s
     if settings.auth == "jwt":
         app.extensions["callers"] = Callers(settings.clients, Fetcher(KEY_FETCHES), SeenByAll(store))
         app.config["OPEN_TO_ALL"] = OPEN_TO_ALL | ({"cds_hooks.discovery"} if settings.open_discovery else set())
+    app.config.update(CORS_ORIGINS=settings.cors_origins, TRUSTED_PROXIES=settings.trusted_proxies)
+    if settings.rate_limit:
+        app.extensions["rate_limit"] = RateLimit(settings.rate_limit)
+    app.before_request(_answer_preflight)
     app.before_request(_begin)
     app.after_request(_finish)
     app.register_error_handler(NotAdmitted, _not_admitted)
@@ -103,6 +117,7 @@ def _begin() -> None:
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
     _admit()
+    _count()
     if request.method == "POST" and request.content_encoding not in (None, "", "identity"):
         raise Refusal(
             415, [Issue("error", "not-supported", "The body is compressed; send it without Content-Encoding.")]
@@ -111,6 +126,27 @@ def _begin() -> None:
         raise Refusal(415, [Issue("error", "not-supported", _SENTENCES[415])])
     if _is_fhir():
         refuse_format(request)
+
+
+def _answer_preflight() -> Response | None:
+    """A browser asks without a token whether it may call; `_finish` says so to the origins that are listed."""
+    is_asked = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+    return Response(status=204) if is_asked and _may_read() else None
+
+
+def _may_read() -> bool:
+    return request.headers.get("Origin") in current_app.config["CORS_ORIGINS"]
+
+
+def _count() -> None:
+    """429 for a client that calls too often; without authentication an address is a client."""
+    limit: RateLimit | None = current_app.extensions.get("rate_limit")
+    if limit is None or request.endpoint in ("healthz", "readyz"):
+        return
+    forwarded_for = request.headers.get("X-Forwarded-For", "")
+    address = caller_address(request.remote_addr or "", forwarded_for, current_app.config["TRUSTED_PROXIES"])
+    if seconds := limit.wait(g.client if "client" in g else address):
+        raise TooManyRequests(retry_after=seconds)
 
 
 def _admit() -> None:
@@ -138,6 +174,14 @@ def _finish(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.get("request_id", "")
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers.setdefault("Content-Security-Policy", _CONTENT_POLICY)
+    if current_app.config["BASE_URL"].startswith("https://"):
+        response.headers["Strict-Transport-Security"] = "max-age=31536000"
+    if current_app.config["CORS_ORIGINS"]:
+        response.vary.add("Origin")
+        if _may_read():
+            response.headers.update(_CORS | {"Access-Control-Allow-Origin": request.headers["Origin"]})
     return written_as_asked(response) if _is_fhir() else response
 
 
@@ -213,9 +257,9 @@ def _http_error(error: HTTPException) -> Response:
     response = fhir_response(
         issues_to_operation_outcome([Issue("error", _CODES.get(status, "processing"), sentence)]), status
     )
-    allow = error.get_response().headers.get("Allow")
-    if allow:
-        response.headers["Allow"] = allow
+    for name in ("Allow", "Retry-After"):
+        if value := error.get_response().headers.get(name):
+            response.headers[name] = value
     return response
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Literal
 
 from service.clients import ClientError, TrustedClient, read_clients
 from service.coding.claim import PayerPolicy
+from service.limits import Network
 from service.servers import ServerAddress, WrongAddress, server_address
 
 PREFIX = "CODING_ASSIST_"
@@ -27,12 +29,16 @@ KNOWN: dict[str, str] = {
     "AUTH": "none or jwt",
     "TRUSTED_CLIENTS": "JSON file with the clients whose tokens are accepted",
     "FHIR_SERVERS": "addresses of the FHIR servers that may be asked with AUTH=none, divided by commas",
+    "CORS_ORIGINS": "origins of the browser applications that may call, divided by commas",
+    "RATE_LIMIT": "calls a minute that one client may make, in each process",
+    "TRUSTED_PROXIES": "addresses or networks of the proxies whose X-Forwarded-For is believed, divided by commas",
     "OPEN_DISCOVERY": "1 to answer GET /cds-services without a token",
     "ALLOW_INSECURE": "1 to serve without authentication on an address that is not this machine's own",
 }
 _REVERSE_DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]++)++")
 AUDIT_MODES = ("group", "sync")
 STORE = "sqlite:///var/coding-assist.db"
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", re.ASCII)
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -60,6 +66,9 @@ class Settings:
     clients: tuple[TrustedClient, ...] = ()
     open_discovery: bool = False
     fhir_servers: tuple[ServerAddress, ...] = ()
+    cors_origins: frozenset[str] = frozenset()
+    rate_limit: int = 0
+    trusted_proxies: tuple[Network, ...] = ()
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -109,6 +118,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         clients,
         given.get("OPEN_DISCOVERY") == "1",
         _fhir_servers(given.get("FHIR_SERVERS", ""), auth),
+        _origins(given.get("CORS_ORIGINS", "")),
+        _rate_limit(given.get("RATE_LIMIT", "")),
+        _proxies(given.get("TRUSTED_PROXIES", "")),
     )
 
 
@@ -118,6 +130,26 @@ def _days(written: str | None) -> int | None:
     if not (written.isascii() and written.isdigit() and 1 <= int(written[:6]) <= 36500):
         raise SettingError(f"{PREFIX}RETENTION is a number of days from 1 to 36500; without it all is kept.")
     return int(written)
+
+
+def _origins(written: str) -> frozenset[str]:
+    origins = frozenset(one.strip() for one in written.split(",") if one.strip())
+    if not all(_ORIGIN.fullmatch(origin) for origin in origins):
+        raise SettingError(f"{PREFIX}CORS_ORIGINS lists origins such as https://ehr.example.org; * is not taken.")
+    return origins
+
+
+def _rate_limit(written: str) -> int:
+    if written and not (written.isascii() and written.isdigit() and 1 <= int(written[:9]) <= 1_000_000):
+        raise SettingError(f"{PREFIX}RATE_LIMIT is a number of calls a minute, 1 to 1000000; leave it out for none.")
+    return int(written or 0)
+
+
+def _proxies(written: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(one.strip()) for one in written.split(",") if one.strip())
+    except ValueError:
+        raise SettingError(f"{PREFIX}TRUSTED_PROXIES lists addresses or networks such as 10.0.0.0/8.") from None
 
 
 def _fhir_servers(written: str, auth: str) -> tuple[ServerAddress, ...]:

@@ -50,7 +50,7 @@ def bundle(*resources: Json, following: str = "") -> Json:
 def send(asked: BaseHTTPRequestHandler, body: bytes | Json, status: int = 200, **headers: str) -> None:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     asked.send_response(status)
-    for name, value in {"Content-Length": str(len(raw)), **headers}.items():
+    for name, value in {"Content_Length": str(len(raw)), **headers}.items():
         asked.send_header(name.replace("_", "-"), value)
     asked.end_headers()
     asked.wfile.write(raw)
