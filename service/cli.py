@@ -198,7 +198,6 @@ def _serve(options: argparse.Namespace) -> int:
     for address in server.cfg.address:
         _refuse_unprotected(address, settings)
         _refuse_taken(address)
-    _refuse_several_memories(server.cfg.workers, settings)
     server.settings = _with_base_url(settings, server.cfg.address[0])
     server.assist = open_assist(settings)  # in the main process: wrong knowledge is told before any port is open,
     open_store(settings.database_url).close()  # and so is a wrong database; each worker opens it for itself
@@ -284,12 +283,6 @@ def _refuse_unprotected(address: object, settings: Settings) -> None:
             f"Without authentication ({PREFIX}AUTH=none) the service does not listen on {shown}, where others reach it."
             f" Listen on {HOST}, or set {PREFIX}ALLOW_INSECURE=1 where something in front of it decides who may call."
         )
-
-
-def _refuse_several_memories(workers: int, settings: Settings) -> None:
-    """Each process remembers the tokens that it has seen: with two of them a token could be used twice."""
-    if settings.auth == "jwt" and workers > 1:
-        raise CommandError(f"With {PREFIX}AUTH=jwt one process sees to it that a token is used once: add --workers 1.")
 
 
 def _is_own_machine(address: object) -> bool:

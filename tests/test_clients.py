@@ -23,7 +23,6 @@ from flask.testing import FlaskClient
 
 from service.app import create_app
 from service.assist import Assist
-from service.cli import main
 from service.clients import FetchedKeys, keys_of, max_age
 from service.fetching import Fetcher
 from service.servers import server_address
@@ -278,6 +277,12 @@ def test_a_token_is_good_for_one_call_however_many_try_at_once(guarded: FlaskCli
     with ThreadPoolExecutor(8) as threads:
         told = list(threads.map(lambda _: ask(guarded.application.test_client(), token), range(24)))
     assert sorted(told) == [200, *[401] * 23]
+
+
+def test_a_token_that_one_worker_took_is_refused_by_the_next(assist: Assist, settings: Callable[..., Settings]) -> None:
+    token, one = signed(claims()), settings()
+    workers = [create_app(one, assist).test_client() for _ in range(2)]
+    assert [ask(worker, token) for worker in workers] == [200, 401]
 
 
 def test_two_clients_may_choose_the_same_jti(guarded: FlaskClient) -> None:
@@ -548,16 +553,3 @@ def test_a_wrong_file_of_clients_is_refused_with_a_sentence(settings: Callable[.
 def test_authentication_without_clients_is_refused(given: dict[str, str]) -> None:
     with pytest.raises(SettingError, match="CODING_ASSIST_AUTH"):
         read_settings({f"CODING_ASSIST_{name}": value for name, value in given.items()})
-
-
-def test_serve_refuses_two_processes_that_could_each_take_the_same_token(
-    settings: Callable[..., Settings],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-) -> None:
-    settings()
-    monkeypatch.setenv("CODING_ASSIST_AUTH", "jwt")
-    monkeypatch.setenv("CODING_ASSIST_TRUSTED_CLIENTS", str(tmp_path / "clients.json"))
-    assert main(["serve", "--port", "0", "--workers", "2"]) == 2
-    assert "add --workers 1" in capsys.readouterr().err
