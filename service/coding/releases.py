@@ -184,14 +184,21 @@ class Icd10Cm:
         return next((title for _, title, years in rows if release in years), rows[-1][1])
 
     def is_title_of_another(self, title: str, code: str) -> bool:
-        """Whether this is the title of a code, in any release, and was never that of this code."""
+        """Whether this is the title of a code, in any release, and was never that of this code or of one above it."""
         asked = _plain(title)
-        own = {_plain(row[1]) for row in self._rows(normalise(code))}
-        if asked in own:
+        if asked in self._own_titles(normalise(code)):
             return False
         self._titles = self._titles or self._hashes_of_titles()
         place = bisect_left(self._titles, hash(asked))
         return place < len(self._titles) and self._titles[place] == hash(asked)
+
+    def _own_titles(self, code: str) -> set[str]:
+        """Of a code and of the headers above it: 'Asthma' is true of J45.909."""
+        found, at = set[str](), code if code in self._lines else None
+        while at:
+            found.update(_plain(row[1]) for row in self._rows(at))
+            at = self._parent(at)
+        return found
 
     def _hashes_of_titles(self) -> array[int]:
         """Of all titles, sorted: 0.8 MB, where the titles themselves would be 15."""
