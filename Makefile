@@ -1,9 +1,10 @@
 # make run       set up what is missing and start the service; HOST=, PORT= and PYTHON= may be given
 # make test      set up what the tests need, then lint and run them all
 # make install   only set up; afterwards .venv/bin/coding-assist is the command
-# make compile   only compile the reader of reports (run, test and install do it too where a C compiler is found)
+# make compile   only compile the core (run, test and install do it too where a C compiler is found)
 # make lint      ruff and mypy
 # make scorecard write docs/SCORECARD.md: accuracy on the labelled texts
+# make profiles  compile fhir_profiles/fsh into fhir_profiles/*.json; it needs npm
 # make wheel     sdist and wheel into dist/
 # make lock      rebuild the lock files from pyproject.toml; LOCK_FLAGS=--upgrade takes newer releases
 # make clean     remove what these commands made; the data under var/ stays
@@ -23,7 +24,7 @@ PIP_INSTALL_LOCKED = $(PIP_INSTALL) --require-hashes --only-binary=:all:
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --custom-compile-command "make lock" $(LOCK_FLAGS)
 
 .DELETE_ON_ERROR:
-.PHONY: help run test install compile lint scorecard wheel lock clean
+.PHONY: help run test install compile lint scorecard profiles wheel lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -47,6 +48,9 @@ lint: $(VENV)/.installed-dev
 scorecard: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m tests.scorecard
 
+profiles: $(VENV)/.installed
+	$(VENV)/bin/python scripts/build_profiles.py .sushi
+
 wheel: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m build --no-isolation --outdir dist
 
@@ -57,7 +61,7 @@ lock: $(VENV)/.installed-dev
 	$(COMPILE) --output-file requirements-dev.lock --group dev --constraints requirements.lock --constraints requirements-build.lock
 
 clean:
-	rm -rf service/coding/compiled .venv dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf service/coding/compiled .venv .sushi dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find service tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps below are touched last, so that an interrupted step is done again and a finished one is not.
@@ -77,8 +81,8 @@ $(VENV)/.installed: $(VENV)/.made requirements.lock requirements-build.lock pypr
 
 # Without a compiler the service runs all the same; the sentence says what is missing.
 $(VENV)/.compiled: $(VENV)/.installed $(wildcard service/coding/*.py)
-	@echo "Compiling the reader of reports (about a minute)"
-	@$(VENV)/bin/coding-assist compile || echo "Going on without: the reader takes about 1.5 times as long." >&2
+	@echo "Compiling the core (one to two minutes)"
+	@$(VENV)/bin/coding-assist compile || echo "Going on without: it takes about 1.5 times as long." >&2
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock

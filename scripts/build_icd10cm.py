@@ -58,6 +58,7 @@ SOURCES = [
 
 _CODE = r"[A-Z]\d[0-9A-Z](?:\.[0-9A-Z]{1,4})?"
 _RANGE = re.compile(rf"\b({_CODE})(?:\.?-(?:({_CODE})(?:\.?-)?)?)?(?: with (?:\.(\d+)|fifth character (\d)))?")
+_NARROWED = re.compile(rf"{_CODE}-?,? with (?!\.|fifth character \d)")
 _MANIFESTATION = re.compile(r"\bin (?:\S+ )*?(?:diseases?|conditions?) classified elsewhere", re.IGNORECASE)
 
 
@@ -145,11 +146,21 @@ def excludes1(root: ET.Element) -> Iterator[tuple[str, str, str]]:
         at, opening = place_of(holder), ""
         for note in holder.iterfind("excludes1/note"):
             text = " ".join((note.text or "").split())
-            patterns = [pattern for match in _RANGE.finditer(text) for pattern in patterns_of(match, known)]
+            patterns = [pattern for match in _RANGE.finditer(codes_in(text)) for pattern in patterns_of(match, known)]
             if patterns:
                 yield at, " ".join(patterns), f"{opening}{text}"
             elif text.endswith(":"):
                 opening = f"{text} "  # "myelopathy in:" goes with each of the lines beneath it
+
+
+def codes_in(note: str) -> str:
+    """The part of a note that names codes; nothing where a condition in words narrows them, as no pattern says that.
+
+    'any type in A15 (J65)' excludes J65; 'S06.1- to S06.6-' is a range; 'E11 with ketoacidosis' is not all of E11.
+    """
+    codes = " ".join(re.findall(r"\(([^()]*[A-Z]\d[^()]*)\)", note)) or note
+    codes = re.sub(r"-? to (?=[A-Z]\d)", "-", codes)
+    return "" if _NARROWED.search(codes) else codes
 
 
 def place_of(holder: ET.Element) -> str:

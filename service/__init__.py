@@ -9,9 +9,24 @@ The whole in one minute:
 Four doors share that one line and differ only in how they open the envelope and phrase the answer:
 
     cds_hooks     cards while charting            fhir_api      $coding-assist and $check
-    batch         NDJSON before a claim           explain       one record for people
+    batch, bulk   NDJSON before a claim           explain       one record for people
+    feedback      what users did with our cards
 
-`assist.Assist` is the line itself. `coding/` is the pure core, what a coder has to trust; it reads in this order:
+Beside that line stands what a FHIR R4 server has:
+
+    conformance_api   reads, searches and metadata of what conformance builds from terminology/ and fhir_profiles/
+    terminology_api   $lookup, $validate-code, $expand, $translate over code_systems, value_sets and concept_maps
+    condition_validation
+                      Condition/$validate: shape, invariants, profile, then the same Assessment
+    fhir_http         the format that a client asks for
+
+Before the doors stand `clients`, where AUTH=jwt: who may call, by token and key; and `ehr`, which gets what a hook did
+not prefetch. `fetching` is all that ever calls out, `servers` says what an address must look like,
+`limits` how often one may call.
+
+`assist.Assist` is the line itself; `store` keeps what must survive it, in SQLite or PostgreSQL:
+`decisions` and `audit` say what is kept of an answer, `journal` writes it, `replay` makes the answer again.
+`coding/` is the pure core, what a coder has to trust; it reads in this order:
 
     model         the nouns, frozen; the patient's words stay out of every repr
     lexicon       the terms of terminology/lexicon, found by word, misspellings forgiven
@@ -26,7 +41,7 @@ Four doors share that one line and differ only in how they open the envelope and
     query         what to ask, in which order, with which options; query_check refuses a form that leads
 
 What the rules say lies in terminology/ as data. Start with coding/model.py, then terminology/packs/m99.4/pack.yaml,
-then coding/assessment.py. `compiling` makes C of the grammar, `compiled` prefers it to the source where it is current.
+then coding/assessment.py. `compiling` makes C of the core, `compiled` prefers it to the source where it is current.
 """
 
 from service import compiled

@@ -2,25 +2,57 @@
 
 from __future__ import annotations
 
-import logging
 import re
+import time
 import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from urllib.parse import quote
 
-from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException
+from flask import Flask, Response, current_app, g, request
+from werkzeug.exceptions import HTTPException, TooManyRequests
 
 from service.assist import Assist, open_assist
+from service.audit import Access
 from service.cds_hooks import cds_hooks
-from service.fhir_api import fhir, fhir_response
+from service.clients import Callers, NotAdmitted
+from service.conformance import publish
+from service.conformance_api import conformance_api
+from service.decisions import Visit
+from service.ehr import Ehr
+from service.feedback import feedback
+from service.fetching import Fetcher
+from service.fhir_api import fhir
+from service.fhir_http import BODY_TYPES, fhir_response, is_search_form, refuse_format, written_as_asked
+from service.fhir_out import Json
 from service.forms import forms, sdc
+from service.journal import Journal
 from service.json_body import MAX_BYTES, Issue, Refusal, issues_to_operation_outcome
-from service.open_forms import FormsInMemory
+from service.limits import RateLimit, caller_address
+from service.logs import LOG
+from service.open_forms import Forms
+from service.recording import entry_of, log_fields
 from service.rules_pages import rules_pages
 from service.settings import Settings
+from service.shipped import fhir_profiles_dir
+from service.store import Store, StoreUnavailable, instant, open_store
+from service.terminology_api import terminology_api
 from service.try_it import try_it
 
-LOG = logging.getLogger("coding_assist")
+KEY_FETCHES = 4  # at once; each client's keys are fetched by one thread at a time
+# Browsers follow a card's link to its rule or its form without a token; the address of a form is its key.
+OPEN_TO_ALL = frozenset({"healthz", "readyz", "rules", "forms"})
+# Pages bring their own style and nothing else; none may be framed (OWASP HTTP headers).
+_CONTENT_POLICY = "default-src 'none'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
+_CORS = {
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Accept, Prefer, If-None-Match, X-Request-ID",
+    "Access-Control-Expose-Headers": "ETag, Retry-After, X-Request-ID",
+    "Access-Control-Max-Age": "600",
+}
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+RETRY_SECONDS = "2"
 _CODES = {
     404: "not-found",
     405: "not-supported",
@@ -33,53 +65,213 @@ _SENTENCES = {
     404: "Nothing is served at this address; see GET /cds-services and the README for what is.",
     405: "This address does not take that method; see the Allow header.",
     413: "The body is larger than 1 MiB; send less at once.",
+    429: "More calls came than one client may make; wait for the seconds of the Retry-After header.",
     415: "The body is not JSON; send application/fhir+json or application/json.",
 }
 
 
-def create_app(settings: Settings | None = None, assist: Assist | None = None) -> Flask:
-    """The whole service as a WSGI application; PackError or SettingError when something it rests on is wrong."""
+def create_app(settings: Settings | None = None, assist: Assist | None = None, store: Store | None = None) -> Flask:
+    """The whole service as a WSGI application; PackError, SettingError or StoreError when what it rests on is wrong."""
     settings = settings or Settings()
     app = Flask(__name__, static_folder=None)
     app.config.update(BASE_URL=settings.base_url, HOOK_DOMAIN=settings.hook_domain, MAX_CONTENT_LENGTH=MAX_BYTES)
-    app.extensions["assist"] = assist or open_assist(settings)
+    app.config["FHIR_SERVERS"] = settings.fhir_servers
+    app.extensions["ehr"] = Ehr()
+    assist = assist or open_assist(settings)
+    app.extensions["assist"] = assist
+    app.extensions["published"] = publish(assist.terminology, assist.reader.concepts, fhir_profiles_dir())
+    app.extensions["store"] = store = store or open_store(settings.database_url)
+    app.extensions["journal"] = Journal(store, waits=settings.audit == "sync")
     app.register_blueprint(cds_hooks)
+    app.register_blueprint(feedback)
     app.register_blueprint(fhir)
-    app.extensions["forms"] = FormsInMemory(settings.form_hours)
-    for door in (rules_pages, forms, sdc, try_it):
-        app.register_blueprint(door)
+    app.extensions["clock"] = lambda: datetime.now(UTC)
+    app.extensions["forms"] = partial(Forms, store, timedelta(hours=settings.form_hours))
+    app.register_blueprint(forms)
+    app.register_blueprint(sdc)
+    app.register_blueprint(terminology_api)
+    app.register_blueprint(conformance_api)
+    app.register_blueprint(rules_pages)
+    if settings.auth == "jwt":
+        app.extensions["callers"] = Callers(settings.clients, Fetcher(KEY_FETCHES), SeenByAll(store))
+        app.config["OPEN_TO_ALL"] = OPEN_TO_ALL | ({"cds_hooks.discovery"} if settings.open_discovery else set())
+    else:
+        app.register_blueprint(try_it)  # a page for people, who bring no token
+    app.config.update(CORS_ORIGINS=settings.cors_origins, TRUSTED_PROXIES=settings.trusted_proxies)
+    if settings.rate_limit:
+        app.extensions["rate_limit"] = RateLimit(settings.rate_limit)
+    app.before_request(_answer_preflight)
     app.before_request(_begin)
     app.after_request(_finish)
+    app.register_error_handler(NotAdmitted, _not_admitted)
     app.register_error_handler(Refusal, _refused)
+    app.register_error_handler(StoreUnavailable, _unavailable)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _crashed)
     app.add_url_rule("/healthz", "healthz", lambda: {"status": "ok"})
-    app.add_url_rule("/readyz", "readyz", lambda: {"status": "ready"})
+    app.add_url_rule("/readyz", "readyz", _readyz)
     return app
 
 
+@dataclass(frozen=True)
+class SeenByAll:
+    """The tokens that were used with any worker: a unique key of the store lets each in once."""
+
+    store: Store
+
+    def first_use(self, iss: str, jti: str, expires: float) -> bool:
+        return self.store.see_token(iss, jti, datetime.fromtimestamp(expires, UTC))
+
+
 def _begin() -> None:
+    g.began = time.perf_counter()
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
+    _admit()
+    _count()
     if request.method == "POST" and request.content_encoding not in (None, "", "identity"):
         raise Refusal(
             415, [Issue("error", "not-supported", "The body is compressed; send it without Content-Encoding.")]
         )
-    wanted = ("", "application/json", "application/fhir+json")
-    if request.method == "POST" and request.mimetype not in wanted and request.endpoint != "try_it.tried":
+    if request.method == "POST" and request.mimetype not in BODY_TYPES and not _is_html_form():
         raise Refusal(415, [Issue("error", "not-supported", _SENTENCES[415])])
+    if _is_fhir():
+        refuse_format(request)
+
+
+def _is_html_form() -> bool:
+    """A search by POST, and the page that people paste into."""
+    return is_search_form(request) or request.endpoint == "try_it.tried"
+
+
+def _answer_preflight() -> Response | None:
+    """A browser asks without a token whether it may call; `_finish` says so to the origins that are listed."""
+    is_asked = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+    return Response(status=204) if is_asked and _may_read() else None
+
+
+def _may_read() -> bool:
+    return request.headers.get("Origin") in current_app.config["CORS_ORIGINS"]
+
+
+def _count() -> None:
+    """429 for a client that calls too often; without authentication an address is a client."""
+    limit: RateLimit | None = current_app.extensions.get("rate_limit")
+    if limit is None or request.endpoint in ("healthz", "readyz"):
+        return
+    forwarded_for = request.headers.get("X-Forwarded-For", "")
+    address = caller_address(request.remote_addr or "", forwarded_for, current_app.config["TRUSTED_PROXIES"])
+    if seconds := limit.wait(g.client if "client" in g else address):
+        raise TooManyRequests(retry_after=seconds)
+
+
+def _admit() -> None:
+    """Before anything of the request is looked at; NotAdmitted where no trusted client calls."""
+    callers: Callers | None = current_app.extensions.get("callers")
+    if callers is None or {request.endpoint, request.blueprint} & current_app.config["OPEN_TO_ALL"]:
+        return
+    g.caller = callers.admit(request.headers.get("Authorization", ""), _audiences())
+    g.client = g.caller.iss
+
+
+def _audiences() -> list[str]:
+    """The address called as the outside names it; any call to /fhir may also be named by the base of the server."""
+    base = str(current_app.config["BASE_URL"])
+    called = [base + request.path, base + quote(request.path)]
+    return [*called, f"{base}/fhir"] if _is_fhir() else called
+
+
+def _is_fhir() -> bool:
+    return request.path.startswith("/fhir/")
 
 
 def _finish(response: Response) -> Response:
+    response = _recorded(response)
     response.headers["X-Request-ID"] = g.get("request_id", "")
-    if request.endpoint != "forms.static":
-        response.headers["Cache-Control"] = "no-store"
+    response.headers.setdefault("Cache-Control", "no-store")
     response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers.setdefault("Content-Security-Policy", _CONTENT_POLICY)
+    if current_app.config["BASE_URL"].startswith("https://"):
+        response.headers["Strict-Transport-Security"] = "max-age=31536000"
+    if current_app.config["CORS_ORIGINS"]:
+        response.vary.add("Origin")
+        if _may_read():
+            response.headers.update(_CORS | {"Access-Control-Allow-Origin": request.headers["Origin"]})
+    return written_as_asked(response) if _is_fhir() else response
+
+
+def _recorded(response: Response) -> Response:
+    """The answer, once what it did with a patient's data is recorded; 503 where that cannot be."""
+    visit: Visit | None = g.get("visit")
+    fields: Json = {}
+    if visit:
+        try:
+            fields = _record(visit, response)
+        except StoreUnavailable as error:
+            response = _unavailable(error)
+    if request.method == "POST":
+        fields["milliseconds"] = round((time.perf_counter() - g.get("began", time.perf_counter())) * 1000, 1)
+        LOG.info("answered", request=g.get("request_id", "-"), status=response.status_code, **fields)
     return response
+
+
+def _record(visit: Visit, response: Response) -> Json:
+    """Write the visit to the journal, and return what the log may say of it."""
+    services, config = current_app.extensions, current_app.config
+    access = _access(visit, response.status_code)
+    caller = g.get("caller")
+    settings = {"base_url": config["BASE_URL"], "hook_domain": config["HOOK_DOMAIN"], "client": access.client}
+    settings |= {"dialect": caller.dialect if caller else None}
+    entry = entry_of(visit, access, response.get_data(), settings, services["assist"], services["store"])
+    services["journal"].write(entry)
+    return log_fields(visit, access, services["store"])
+
+
+def _access(visit: Visit, status: int) -> Access:
+    return Access(
+        recorded=instant(visit.at),
+        method=request.method,
+        path=_path(),
+        status=status,
+        request_id=g.request_id,
+        client=str(g.get("client", "")),
+        address=request.remote_addr or "unknown",
+        user=visit.user,
+        patient="",
+        decision="",
+        server=str(current_app.config["BASE_URL"]),
+    )
+
+
+def _path() -> str:
+    """The path called; that of a form without its id, which would open the form to whoever reads it here."""
+    return str(request.url_rule) if "form_id" in (request.view_args or {}) else request.path
+
+
+def _not_admitted(_: NotAdmitted) -> Response:
+    return Response(status=401, headers={"WWW-Authenticate": "Bearer"})
 
 
 def _refused(refusal: Refusal) -> Response:
     return fhir_response(issues_to_operation_outcome(refusal.issues), refusal.status)
+
+
+def _unavailable(_error: StoreUnavailable) -> Response:
+    sentence = "The store cannot be written now, so nothing was kept or answered; send the same again after a while."
+    response = fhir_response(issues_to_operation_outcome([Issue("error", "transient", sentence)]), 503)
+    response.headers["Retry-After"] = RETRY_SECONDS
+    return response
+
+
+def _readyz() -> tuple[Json, int]:
+    """Ready only where the store can be written: a patient's data is not touched without a record of it."""
+    try:
+        current_app.extensions["journal"].refuse_failing()
+        current_app.extensions["store"].probe(datetime.now(UTC))
+    except StoreUnavailable:
+        return {"status": "not ready", "store": "cannot be written"}, 503
+    return {"status": "ready", "store": "ok"}, 200
 
 
 def _http_error(error: HTTPException) -> Response:
@@ -88,9 +280,9 @@ def _http_error(error: HTTPException) -> Response:
     response = fhir_response(
         issues_to_operation_outcome([Issue("error", _CODES.get(status, "processing"), sentence)]), status
     )
-    allow = error.get_response().headers.get("Allow")
-    if allow:
-        response.headers["Allow"] = allow
+    for name in ("Allow", "Retry-After"):
+        if value := error.get_response().headers.get(name):
+            response.headers[name] = value
     return response
 
 
@@ -100,7 +292,8 @@ def _crashed(error: Exception) -> Response:
     while trace:
         frames.append(f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}")
         trace = trace.tb_next
-    LOG.error("request %s failed: %s at %s", g.get("request_id", "-"), type(error).__name__, " > ".join(frames[-4:]))
+    told = f"failed: {type(error).__name__} at {' > '.join(frames[-4:])}"
+    LOG.error(told, request=g.get("request_id", "-"))
     issue = Issue(
         "fatal",
         "exception",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -59,15 +61,24 @@ class Assist:
     policies: tuple[PayerPolicy, ...] = ()
     manipulation_codes: frozenset[str] = frozenset()
     wants_care: bool = False
+    knowledge: str = ""  # a hash of all that an answer rests on but the input
     withheld_forms: int = field(default=0)
 
-    def answer(self, request: Request) -> Answer:
-        """Assess every Condition of a request and the claim around them."""
+    def answer(self, request: Request, *, sends_forms: bool = True) -> Answer:
+        """Assess every Condition of a request and the claim around them.
+
+        A form is checked before it is sent; who only lists what is asked (`sends_forms` False) need not pay for that.
+        """
         request = replace(with_inline_diagnoses(request), wants_care=self.wants_care)
         assessments = _asked_once(
             [assess(documentation, self.terminology) for documentation in self.reader.documentations(request)]
         )
-        judged = tuple(self._with_query(assessment) for assessment in assessments)
+        judged = tuple(
+            self._with_query(assessment)
+            if sends_forms
+            else Judged(assessment, build_query(assessment, self.terminology))
+            for assessment in assessments
+        )
         newest = self.terminology.icd10cm.newest.in_force_from
         dates = [a.documentation.date_of_service or newest for a in assessments] or [
             date_of_service(request, {}) or newest
@@ -107,7 +118,20 @@ def load_assist(folder: Path, **options: Any) -> Assist:
     site_lexicon = options.pop("site_lexicon", None)
     terminology = load_terminology(folder, site_lexicon)
     reader = Reader(terminology.lexicon, load_concepts(folder / "concepts"))
-    return Assist(terminology, reader, load_query_rules(folder / QUERY_RULES), **options)
+    assist = Assist(terminology, reader, load_query_rules(folder / QUERY_RULES), **options)
+    assist.knowledge = _hash_of(folder, site_lexicon, assist)
+    return assist
+
+
+def _hash_of(folder: Path, site_lexicon: Path | None, assist: Assist) -> str:
+    """SHA-256 over every file of the terminology, the site's lexicon and the operator's policies."""
+    policies = [str(policy) for policy in assist.policies]
+    told = [policies, sorted(assist.manipulation_codes), assist.wants_care]
+    found = hashlib.sha256(json.dumps(told).encode())
+    files = sorted((str(path.relative_to(folder)), path) for path in folder.rglob("*") if path.is_file())
+    for name, path in [*files, *([("site", site_lexicon)] if site_lexicon else [])]:
+        found.update(f"\n{name}\n".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()
 
 
 def form_faults(query: Query, assessment: Assessment, rules: QueryRules) -> list[QueryFault]:

@@ -2,20 +2,21 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from service.assist import Answer, Judged
 from service.coding.model import Assessment, CodingSuggestion, Evidence, Query, Question, Rule
 from service.coding.model import Issue as Flagged
 from service.coding.packs import Terminology
-from service.fhir_in import Request
+from service.decisions import Shown
+from service.fhir_in import Entry, Request
 from service.fhir_out import CANONICAL, Json, concept, questionnaire_of, source_label
 from service.interrupting import codes_on, danger_signs, earns_query, offered_codes
-from service.open_forms import OpenForm
+from service.open_forms import OpenForm, identity
 from service.write_back import Dialect, action, in_dialect, proposals, replaces_a_code
 
 LABEL = "FHIR Coding Assist"
@@ -64,6 +65,10 @@ class Call:
     dialect: Dialect = "hl7"
 
     @property
+    def patient(self) -> str:
+        return f"Patient/{self.patient_id}"
+
+    @property
     def is_final(self) -> bool:
         """The problem is already on the list: cards recommend, "in lieu of suggesting modifications" to it."""
         return self.hook == "problem-list-item-create"
@@ -86,8 +91,10 @@ def markdown(text: str, limit: int = MAX_QUOTE) -> str:
 
 def _visible(text: str) -> str:
     """Without control, bidi and other invisible characters; a line break or a run of blanks is one blank."""
-    kept = [char for char in " ".join(text.split()) if unicodedata.category(char)[0] != "C"]
-    return " ".join("".join(kept).split())
+    plain = " ".join(text.split())
+    if plain.isascii() and plain.isprintable():
+        return plain
+    return " ".join("".join(char for char in plain if unicodedata.category(char)[0] != "C").split())
 
 
 def _quotes(evidence: Iterable[Evidence]) -> list[str]:
@@ -114,6 +121,16 @@ def _cut(text: str) -> str:
 # --- the cards ----------------------------------------------------------------------------------------------------
 
 
+class _Earned(NamedTuple):
+    """What a Condition has earned: a code to take or a query to answer, and what it is about across calls."""
+
+    kind: str
+    assessment: Assessment
+    matters: tuple[str, ...]
+    offered: tuple[CodingSuggestion, ...] = ()
+    query: Query | None = None
+
+
 @dataclass(frozen=True)
 class Cards:
     """Phrases the answer to one call: per Condition at most one code card, one query card and one safety card."""
@@ -121,22 +138,40 @@ class Cards:
     call: Call
     terminology: Terminology
     base_url: str
+    at: datetime
     open_form: OpenForm | None = None
-    asked_before: frozenset[tuple[str, str]] = frozenset()
+    put_away: Callable[[Iterable[str]], frozenset[str]] = lambda _: frozenset()
 
-    def of(self, answer: Answer) -> list[Json]:
+    def of(self, answer: Answer) -> list[tuple[Json, Shown]]:
+        """The cards, each with what is kept of it.
+
+        What was answered, declined or overridden in the encounter is not said again (QUERIES Q17); what is new is.
+        """
         judged = [one for one in answer.judged if one.assessment.documentation.condition in self.call.concerned]
-        cards = list(self._safety_cards(answer.issues, judged))
-        for one in judged:
-            cards += self._code_card(one.assessment, _codes_beside(one, answer.judged))
-            is_earned = earns_query(one.assessment, one.query, self.terminology)
-            if one.query and is_earned and not self._is_asked_before(one.query, one.assessment):
-                cards.append(self._query_card(one.assessment, one.query))
-        return cards
+        earned = [card for one in judged for card in self._earned(one, answer.judged)]
+        away = self.put_away(matter for card in earned for matter in card.matters) if earned else frozenset()
+        told = [self._told(card) for card in earned if not away.issuperset(card.matters)]
+        return [*self._safety_cards(answer.issues, judged), *told]
 
-    def _is_asked_before(self, query: Query, assessment: Assessment) -> bool:
-        """All of it was answered, left or declined in this encounter (QUERIES Q17); a new question is asked."""
-        return {(assessment.documentation.condition, name) for name in query.ask} <= self.asked_before
+    def _earned(self, one: Judged, judged: Sequence[Judged]) -> Iterator[_Earned]:
+        """What a Condition earns: its codes, and its questions."""
+        assessment, about = one.assessment, self._identity(one.assessment)
+        if offered := offered_codes(assessment, _codes_beside(one, judged)):
+            yield _Earned("code", assessment, tuple(f"code {about} {s.code}" for s in offered), offered)
+        if one.query and earns_query(assessment, one.query, self.terminology):
+            asked = tuple(f"query {about} {name}" for name in one.query.ask)
+            yield _Earned("query", assessment, asked, (), one.query)
+
+    def _told(self, earned: _Earned) -> tuple[Json, Shown]:
+        assessment, query = earned.assessment, earned.query
+        card = self._query_card(assessment, query) if query else self._code_card(assessment, earned.offered)
+        return card, self._shown(card, earned.kind, assessment, earned.matters)
+
+    def _shown(self, card: Json, kind: str, assessment: Assessment, matters: tuple[str, ...] = ()) -> Shown:
+        return Shown(card["uuid"], TOPICS[kind]["code"], assessment.documentation.condition, matters)
+
+    def _identity(self, assessment: Assessment) -> str:
+        return identity(self._entry(assessment))
 
     def _card(self, kind: str, assessment: Assessment, rule: str, **content: Any) -> Json:
         topic = {"system": TOPIC_SYSTEM, **TOPICS[kind]}
@@ -160,10 +195,7 @@ class Cards:
 
     # -- the code card
 
-    def _code_card(self, assessment: Assessment, beside: frozenset[str]) -> list[Json]:
-        offered = offered_codes(assessment, beside)
-        if not offered:
-            return []
+    def _code_card(self, assessment: Assessment, offered: Sequence[CodingSuggestion]) -> Json:
         replaced = replaces_a_code(assessment, offered[0], self.terminology)
         content: Json = {
             "summary": self._code_summary(assessment, offered),
@@ -176,7 +208,7 @@ class Cards:
             content["selectionBehavior"] = "any" if any_number else "at-most-one"
         rules = (self.terminology.rule(rule_id) for rule_id in offered[0].rules)
         names = next((rule.id for rule in rules if rule and rule.kind == "names-code"), offered[0].rules[0])
-        return [self._card("code", assessment, names, **content)]
+        return self._card("code", assessment, names, **content)
 
     def _code_summary(self, assessment: Assessment, offered: Sequence[CodingSuggestion]) -> str:
         if len(offered) == 1:
@@ -208,8 +240,11 @@ class Cards:
         return suggestions
 
     def _condition(self, assessment: Assessment) -> Json:
+        return dict(self._entry(assessment).resource)
+
+    def _entry(self, assessment: Assessment) -> Entry:
         reference = assessment.documentation.condition
-        return dict(next(e.resource for e in self.call.request.conditions if e.reference == reference))
+        return next(entry for entry in self.call.request.conditions if entry.reference == reference)
 
     # -- the query card
 
@@ -266,7 +301,7 @@ class Cards:
             "code": {"coding": [{"system": SDC_TEMP, "code": "complete-questionnaire"}]},
             "description": "Answer the questions on the documentation",
             "for": {"reference": f"Patient/{self.call.patient_id}"},
-            "authoredOn": datetime.now(UTC).isoformat(timespec="seconds"),
+            "authoredOn": self.at.isoformat(timespec="seconds"),
             "requester": {"display": LABEL},
             "reasonCode": {"text": "Documentation query"},
             "input": [{"type": {"text": "questionnaire"}, "valueCanonical": canonical}],
@@ -279,21 +314,22 @@ class Cards:
 
     # -- the safety card
 
-    def _safety_cards(self, issues: Iterable[Flagged], judged: Sequence[Judged]) -> Iterator[Json]:
+    def _safety_cards(self, issues: Iterable[Flagged], judged: Sequence[Judged]) -> Iterator[tuple[Json, Shown]]:
         """A danger that an order and the record make together, on the Condition whose words show it."""
         dangers = [(issue, rule) for issue in issues if (rule := self.terminology.rule(issue.rule))]
         for issue, rule in dangers:
             if rule.kind == "safeguards":
                 yield from self._safety_card(issue, rule, judged)
 
-    def _safety_card(self, issue: Flagged, rule: Rule, judged: Sequence[Judged]) -> Iterator[Json]:
+    def _safety_card(self, issue: Flagged, rule: Rule, judged: Sequence[Judged]) -> Iterator[tuple[Json, Shown]]:
         in_scope = [one.assessment for one in judged if one.assessment.disposition != "out-of-scope"]
         for assessment in in_scope:
             signs = danger_signs(assessment, rule)
             if signs:
                 detail = "\n\n".join([*_section("From the record", _quotes(signs)), markdown(rule.says)])
                 summary = _cut(issue.says)
-                yield self._card("safety", assessment, rule.id, summary=summary, detail=detail, indicator="warning")
+                card = self._card("safety", assessment, rule.id, summary=summary, detail=detail, indicator="warning")
+                yield card, self._shown(card, "safety", assessment)
                 return
 
 

@@ -8,21 +8,24 @@ Written to CDS Hooks 2.0.1, with what the 3.0 ballot adds and 2.0 clients ignore
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, NoReturn
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, current_app, g, request
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from service.assist import Assist
+from service.assist import Answer, Assist
 from service.cards import Call, Cards
+from service.decisions import Visit
+from service.ehr import Ehr
 from service.envelope import reference_of
 from service.fhir_in import Entry, Request
 from service.fhir_out import Json
 from service.json_body import Issue, Refusal, dump_json, parse_json
-from service.open_forms import Forms, asked_in, encounter_of, opener, with_answers_given
-from service.validation import refuse_errors, validate_resource
+from service.open_forms import Form, Forms, asked_in, encounter_of, opener, with_answers_given
+from service.validation import refuse_unsound
 from service.write_back import Dialect
 
 SPEC_VERSION = "2.0.1"
@@ -131,6 +134,15 @@ def listed_hooks(domain: str) -> dict[str, Hook]:
     return HOOKS | ({f"{domain}.{name}": hook for name, hook in OWN_HOOKS.items()} if domain else {})
 
 
+PREFETCH = {
+    "patient": "Patient/{{context.patientId}}",
+    "conditions": "Condition?patient={{context.patientId}}",
+    "reports": "DiagnosticReport?patient={{context.patientId}}&_sort=-date&_count=20",
+    "encounter": "Encounter/{{context.encounterId}}",
+}
+Fetching = Callable[[str, str, Mapping[str, str]], Mapping[str, Json]]  # server, token, queries: answers by key
+
+
 # --- the routes ---------------------------------------------------------------------------------------------------
 
 
@@ -145,16 +157,52 @@ def discovery() -> Response:
 def coding_assist() -> Response:
     """The cards that the record earns; none where there is nothing to say."""
     assist: Assist = current_app.extensions["assist"]
-    call = open_call(parse_json(request.get_data()), listed_hooks(current_app.config["HOOK_DOMAIN"]))
+    body = parse_json(request.get_data())
+    hooks = listed_hooks(current_app.config["HOOK_DOMAIN"])
+    body = with_fetched(body, hooks, _fetch)
+    call = open_call(body, hooks, g.caller.dialect if "caller" in g else None)
+    services = current_app.extensions
+    g.visit = visit = open_visit(call, body, services["clock"]())  # recorded from here on, whatever comes
+    forms = services["forms"](str(g.get("client", "")), visit.at)
+    g.visit, shown = answer_call(call, visit, assist, current_app.config["BASE_URL"], forms)
+    return _json(shown)
+
+
+def open_visit(call: Call, body: Any, at: datetime) -> Visit:
+    """Whose record a call brings, and who looks at it."""
+    return Visit(call.hook, body, (call.patient,), at, call.user_id, encounter_of(call.request))
+
+
+def answer_call(call: Call, visit: Visit, assist: Assist, base_url: str, forms: Forms) -> tuple[Visit, Json]:
+    """The answer to a call, and the visit with what came of it; the same bytes for the same input at the same time."""
     if not call.request.conditions:
-        return _json({"cards": []})
-    kept: Forms = current_app.extensions["forms"]
-    call = replace(call, request=with_answers_given(kept, call.request, call.patient_id))
-    about = {"patient": call.patient_id, "user": call.user_id, "encounter": encounter_of(call.request)}
-    open_form = opener(kept, call.request, assist.terminology.main.version, dialect=call.dialect, **about)
-    before = asked_in(kept, call.patient_id, encounter_of(call.request))
-    cards = Cards(call, assist.terminology, current_app.config["BASE_URL"], open_form, before)
-    return _json({"cards": cards.of(assist.answer(call.request))})
+        return replace(visit, answer=Answer((), (), ()), cards=()), {"cards": []}
+    answer, closed = assist.answer(call.request), list[Form]()
+    if any(one.assessment.disposition != "out-of-scope" for one in answer.judged):
+        closed = list(forms.closed_in(call.patient, visit.encounter))
+        request = with_answers_given(closed, call.request)
+        answer = answer if request is call.request else assist.answer(request)
+    cards = _cards(call, assist, base_url, forms, closed).of(answer)
+    told = tuple(shown for _, shown in cards)
+    return replace(visit, answer=answer, cards=told), {"cards": [card for card, _ in cards]}
+
+
+def _cards(call: Call, assist: Assist, base_url: str, forms: Forms, closed: Sequence[Form]) -> Cards:
+    encounter = encounter_of(call.request)
+    about = {"patient": call.patient, "user": call.user_id, "encounter": encounter, "dialect": call.dialect}
+    open_form = opener(forms, call.request, assist.terminology.main.version, **about)
+
+    def put_away(matters: Iterable[str]) -> frozenset[str]:
+        return asked_in(closed) | forms.put_away(call.patient, encounter, matters)
+
+    return Cards(call, assist.terminology, base_url, forms.at, open_form, put_away)
+
+
+def _fetch(server: str, token: str, queries: Mapping[str, str]) -> Mapping[str, Json]:
+    """From a server that the operator allows to this client, or to all where none has to show who it is."""
+    ehr: Ehr = current_app.extensions["ehr"]
+    allowed = g.caller.fhir_servers if "caller" in g else current_app.config["FHIR_SERVERS"]
+    return ehr.fetch(server, allowed, token, queries)
 
 
 @cds_hooks.post("/<service_id>")
@@ -163,13 +211,8 @@ def unknown_service(service_id: str) -> NoReturn:
 
 
 def _service(name: str, hook: Hook) -> Json:
-    prefetch = {
-        "patient": "Patient/{{context.patientId}}",
-        "conditions": "Condition?patient={{context.patientId}}",
-        "reports": "DiagnosticReport?patient={{context.patientId}}&_sort=-date&_count=20",
-    }
-    if hook.has_encounter:  # elsewhere encounterId is optional, and a token without value cannot be resolved
-        prefetch["encounter"] = "Encounter/{{context.encounterId}}"
+    # Where encounterId is optional its token could be without value, and then cannot be resolved.
+    prefetch = {key: query for key, query in PREFETCH.items() if key != "encounter" or hook.has_encounter}
     return {
         "hook": name,
         "id": SERVICE_ID,
@@ -188,26 +231,78 @@ def _json(content: Json) -> Response:
 # --- opening a call -----------------------------------------------------------------------------------------------
 
 
-def open_call(body: object, hooks: Mapping[str, Hook]) -> Call:
-    """The call in a body; Refusal 400 or 422 where it is wrong, 412 where the Conditions cannot be had."""
+def open_call(body: object, hooks: Mapping[str, Hook], dialect: Dialect | None = None) -> Call:
+    """The call in a body; Refusal 400 or 422 where it is wrong, 412 where the Conditions cannot be had.
+
+    `dialect` is what the operator has registered for the client; without it the call itself shows it.
+    """
+    envelope, context, patient_id = _opened(body, hooks)
+    record, concerned = _record(envelope["hook"], patient_id, context, envelope.get("prefetch") or {})
+    about = {"user_id": context["userId"], "dialect": dialect or _dialect(body)}
+    return Call(envelope["hook"], envelope["hookInstance"], patient_id, record, concerned, **about)
+
+
+def with_fetched(body: Any, hooks: Mapping[str, Hook], fetch: Fetching) -> Any:
+    """The body with what was not prefetched and could be had, so that all of an answer's input stands in one place."""
+    envelope, context, patient_id = _opened(body, hooks)
+    prefetch = envelope.get("prefetch") or {}
+    brought = _missing(envelope, patient_id, context, prefetch, fetch)
+    return {**body, "prefetch": {**prefetch, **brought}} if brought else body
+
+
+def _opened(body: object, hooks: Mapping[str, Hook]) -> tuple[Json, Json, str]:
+    """The envelope of a call, its context and the patient's id, each as CDS Hooks asks for it."""
     if not isinstance(body, dict):
         _refuse_structure("", "The body is not a JSON object; send a CDS Hooks request.")
     envelope = _load(ENVELOPE, body)
     if envelope["hook"] not in hooks:
         _refuse("hook", "not-supported")
     context = _load(hooks[envelope["hook"]].context, envelope["context"], "context.")
-    patient_id = _bare_id(context["patientId"])
-    record, concerned = _record(envelope["hook"], patient_id, context, envelope.get("prefetch") or {})
-    return Call(
-        envelope["hook"], envelope["hookInstance"], patient_id, record, concerned, context["userId"], _dialect(body)
-    )
+    return envelope, context, _bare_id(context["patientId"])
 
 
-def _dialect(body: Json) -> Dialect:
+def _dialect(body: Any) -> Dialect:
     """Epic marks its calls with extensions of its own; it takes other actions than HL7's."""
     extension = body.get("extension")
     is_epic = isinstance(extension, Mapping) and any(str(name).startswith("com.epic.") for name in extension)
     return "epic" if is_epic else "hl7"
+
+
+def _missing(envelope: Json, patient_id: str, context: Json, prefetch: Json, fetch: Fetching) -> Json:
+    """What was not prefetched, from the client's FHIR server; only what is sound and about the patient in context."""
+    server, authorization = envelope.get("fhirServer"), envelope.get("fhirAuthorization") or {}
+    queries = {key: query for key, query in _queries(patient_id, context) if _came_not(key, prefetch)}
+    if not server or not queries:
+        return {}
+    brought = fetch(server, authorization.get("access_token", ""), queries)
+    return {key: answer for key, answer in brought.items() if _is_theirs(key, answer, patient_id)}
+
+
+def _queries(patient_id: str, context: Json) -> Iterator[tuple[str, str]]:
+    """The templates of discovery with their tokens resolved; none for an id that would climb the server's paths."""
+    values = {"patientId": patient_id, "encounterId": _bare_id(context.get("encounterId") or "")}
+    for key, template in PREFETCH.items():
+        [name] = re.findall(r"\{\{context\.(\w+)\}\}", template)
+        if values[name].strip("."):
+            yield key, template.replace(f"{{{{context.{name}}}}}", values[name])
+
+
+def _came_not(key: str, prefetch: Json) -> bool:
+    """null says that the client has no data; an OperationOutcome, that it could not fetch them."""
+    value = prefetch.get(key, {"resourceType": "OperationOutcome"})
+    return isinstance(value, dict) and value.get("resourceType") == "OperationOutcome"
+
+
+def _is_theirs(key: str, answer: Json, patient_id: str) -> bool:
+    """An answer with another person's record in it is not used at all: who mixed them up once may have more."""
+    kind = re.split(r"\W", PREFETCH[key])[0]
+    try:
+        sent = _given({key: answer}, f"prefetch.{key}", kind) or []
+    except Refusal:
+        return False
+    if kind == "Patient":
+        return [one.get("id") for one, _ in sent] == [patient_id]
+    return len(_about(patient_id, sent)) == len(sent)
 
 
 def _record(hook: str, patient_id: str, context: Json, prefetch: Json) -> tuple[Request, frozenset[str]]:
@@ -302,7 +397,7 @@ def _in_bundle(bundle: Json, member: str, wanted: str) -> Iterator[Sent]:
 
 
 def _checked(resource: Json, wanted: str, at: str, full_url: object = None) -> Sent:
-    refuse_errors(validate_resource(resource, allowed=frozenset({wanted}), at=at))
+    refuse_unsound(resource, allowed=frozenset({wanted}), at=at)
     return resource, full_url if isinstance(full_url, str) else ""
 
 
@@ -352,7 +447,10 @@ def _refuse_without_conditions(
 ) -> None:
     """412 only where the Conditions cannot be had; that there are none is an answer (CDS Hooks, "Prefetch")."""
     if fresh is None and known is None:
-        sentence = "The Conditions of the patient did not come; send them under prefetch `conditions`."
+        sentence = (
+            "The Conditions of the patient did not come; send them under prefetch `conditions`, or name a fhirServer "
+            "that this service may ask."
+        )
     elif (fresh or known) and not about_patient:
         sentence = "No Condition sent is about context.patientId; send those of this patient."
     else:

@@ -7,7 +7,6 @@ import difflib
 import gc
 import ipaddress
 import json
-import logging
 import os
 import signal
 import socket
@@ -15,11 +14,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.util import find_spec
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from gunicorn.app.base import Application
 from gunicorn.errors import ConfigError
@@ -32,27 +34,26 @@ from rich.text import Text
 from service import __version__
 from service.app import create_app
 from service.assist import Assist, open_assist
-from service.batch import (
-    Record,
-    Tally,
-    check_files,
-    open_input,
-    parse_record,
-    place_of,
-    read_records,
-    sentence_of,
-    written_whole,
-)
+from service.batch import Record, Tally, parse_record, place_of, sentence_of
+from service.bulk import check_files, records_of
+from service.bulk_output import unfinished, written_whole
+from service.bulk_summary import write_summary
 from service.coding.errors import PackError
 from service.coding.model import Setting
-from service.compiling import CannotCompile, compile_reader
+from service.compiling import CannotCompile, compile_core
 from service.envelope import open_envelope
 from service.evaluate import SHORT, Evaluation, LabelError, Miss, evaluate, predict, read_labels, read_texts
 from service.explain import WIDTH, clean, explain, print_block, print_rule, print_rules
+from service.housekeeping import start_housekeeping
+from service.journal import Journal
 from service.json_body import Refusal
+from service.logs import LOG, configure_logs
+from service.recording import removal_entry
 from service.releases import AddedRelease, ReleaseRefused, add_release
+from service.replay import ReplayRefused, replay
 from service.settings import PREFIX, SettingError, Settings, read_settings
 from service.shipped import terminology_dir
+from service.store import Store, StoreError, StoreUnavailable, instant, open_store
 
 SEVERITIES = ("error", "warning", "information")
 HOST, PORT = "127.0.0.1", 8080
@@ -70,10 +71,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = options.run(options)
         sys.stdout.flush()
-    except (CommandError, SettingError, PackError, ReleaseRefused, LabelError, CannotCompile) as error:
+    except (
+        CommandError,
+        SettingError,
+        PackError,
+        ReleaseRefused,
+        LabelError,
+        CannotCompile,
+        StoreError,
+        ReplayRefused,
+    ) as error:
         return _fail(str(error))
     except Refusal as refusal:
         return _fail(sentence_of(refusal))
+    except StoreUnavailable:
+        return _fail("The store cannot be used now; check the database and the disk, then run the command again.")
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -108,9 +120,14 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument("--workers", type=_positive, help="processes (2, or 1 on a single core)")
     checking = command("check", _check, "Judge the records of files as before a claim; findings as NDJSON.")
     checking.add_argument("inputs", nargs="+", metavar="INPUT", help="NDJSON, Bundle or resource file; - is stdin")
-    checking.add_argument("--output", type=Path, metavar="F", help="file for the findings (standard output)")
+    checking.add_argument(
+        "--output", type=Path, metavar="F", help="file for the findings, NDJSON or F.parquet (stdout)"
+    )
+    checking.add_argument("--summary", type=Path, metavar="F", help="HTML page with the figures in charts")
     checking.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes (1)")
-    checking.add_argument("--all", action="store_true", dest="every", help="a line for each Condition")
+    checking.add_argument(
+        "--all", action="store_true", dest="every", help="a line for each Condition, each read in full"
+    )
     explaining = command("explain", _explain, "Show one record with its evidence, elements, rules and questions.")
     explaining.add_argument("file", metavar="FILE", help="a Condition, Bundle or Parameters; - is stdin")
     explaining.add_argument("--claim", action="store_true", help="judge as before a claim")
@@ -120,7 +137,20 @@ def _parser() -> argparse.ArgumentParser:
     scoring.add_argument("--texts", type=Path, required=True, metavar="F", help="JSON lines with id and text")
     scoring.add_argument("--gold", type=Path, required=True, metavar="F", help="JSON lines with id, assertions and doc")
     scoring.add_argument("--predictions", type=Path, metavar="F", help="file for what was read, in the gold's format")
-    command("compile", _compile, "Compile the reader of reports to C; the answers stay, and come sooner.")
+    command("compile", _compile, "Compile the core to C; the answers stay, and come sooner.")
+    exporting = command("export", _export, "Write what the store holds as NDJSON, oldest first.")
+    exporting.add_argument("what", choices=["audit", "feedback", "queries"])
+    verifying = command("verify-audit", _verify_audit, "Find audit records that were changed, removed or reordered.")
+    verifying.add_argument("--against", type=Path, metavar="F", help="ends of the chains that were noted before")
+    verifying.add_argument(
+        "--note", type=Path, metavar="F", help="file for the ends of the chains, to be kept elsewhere"
+    )
+    replaying = command("replay", _replay, "Make a past answer again, byte for byte, from its input.")
+    replaying.add_argument("decision", metavar="DECISION", help="its id, as the audit record names it")
+    replaying.add_argument("file", metavar="FILE", help="the body that was sent; - is stdin")
+    removing = command("remove-patient", _remove_patient, "Remove what is kept of one patient but for audit records.")
+    removing.add_argument("patient", metavar="PATIENT", help="the reference, such as Patient/123")
+    removing.add_argument("--client", default="", metavar="ID", help="the client that sent it (none)")
     adding = command("add-release", _add_release, "Add an official ICD-10-CM release to the terminology.")
     adding.add_argument("file", type=Path, metavar="FILE", help="order file, code list or tabular XML, unzipped")
     adding.add_argument("--fiscal-year", required=True, metavar="YEAR")
@@ -163,13 +193,14 @@ def _show(print_on: Callable[[Console], None], console: Console | None = None) -
 
 def _serve(options: argparse.Namespace) -> int:
     settings = read_settings(os.environ)
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s")
+    configure_logs(settings.log_level)
     server = _configured(options)
     for address in server.cfg.address:
         _refuse_unprotected(address, settings)
         _refuse_taken(address)
     server.settings = _with_base_url(settings, server.cfg.address[0])
-    server.assist = open_assist(settings)  # in the main process: wrong knowledge is told before any port is open
+    server.assist = open_assist(settings)  # in the main process: wrong knowledge is told before any port is open,
+    open_store(settings.database_url).close()  # and so is a wrong database; each worker opens it for itself
     gc.collect()
     gc.freeze()
     server.run()
@@ -205,7 +236,9 @@ class Server(Application):
 
     def load(self) -> Any:  # a Flask application, which gunicorn's types do not see as one
         """The application of one worker: what it opens is its own, the knowledge it shares."""
-        return create_app(self.settings, self.assist)
+        store = open_store(self.settings.database_url)
+        start_housekeeping(store, self.settings.retention_days)
+        return create_app(self.settings, self.assist, store)
 
 
 def _server_defaults() -> dict[str, Any]:
@@ -240,8 +273,12 @@ def _authority(host: str, port: int) -> str:
 
 
 def _refuse_unprotected(address: object, settings: Settings) -> None:
-    if not settings.allow_insecure and not _is_own_machine(address):
-        shown = address[0] if isinstance(address, tuple) else address
+    if settings.auth == "jwt" or _is_own_machine(address):
+        return
+    shown = address[0] if isinstance(address, tuple) else address
+    if settings.allow_insecure:
+        LOG.warning(f"Without authentication on {shown}: whoever reaches it may call ({PREFIX}ALLOW_INSECURE=1).")
+    else:
         raise CommandError(
             f"Without authentication ({PREFIX}AUTH=none) the service does not listen on {shown}, where others reach it."
             f" Listen on {HOST}, or set {PREFIX}ALLOW_INSECURE=1 where something in front of it decides who may call."
@@ -295,12 +332,29 @@ def _freeze(_worker: object) -> None:
 def _check(options: argparse.Namespace) -> int:
     for path in options.inputs:
         _refuse_missing(path)
+    if options.output and options.output.suffix == ".parquet" and not find_spec("pyarrow"):
+        raise CommandError("Parquet needs pyarrow: install fhir-coding-assist[parquet], or give a name in .ndjson.")
     settings, begun = read_settings(os.environ), time.perf_counter()
-    with _stopped_once(), _output(options.output) as output, _progress(options) as progress:
+    with (
+        _stopped_once(),
+        unfinished(options.output, options.inputs, settings, every=options.every) as work,
+        _progress(options) as progress,
+    ):
+        if work.journal.done:
+            print(f"Going on after {work.journal.tally.records} records of the run before.", file=sys.stderr)
         tally = check_files(
-            options.inputs, output, settings, workers=options.workers, every=options.every, progress=progress
+            options.inputs,
+            work.findings,
+            settings,
+            folder=work.folder,
+            workers=options.workers,
+            every=options.every,
+            progress=progress,
+            journal=work.journal,
         )
-        output.flush()
+    if options.summary:
+        with written_whole(options.summary) as stream:
+            write_summary(stream, tally, options.inputs, open_assist(settings).terminology)
     _summarise(tally, time.perf_counter() - begun)
     return tally.exit_status
 
@@ -332,30 +386,21 @@ def _stopped_once() -> Iterator[None]:
 
 
 @contextmanager
-def _output(path: Path | None) -> Iterator[BinaryIO]:
-    with nullcontext(sys.stdout.buffer) if path is None else written_whole(path) as stream:
-        yield stream
-
-
-@contextmanager
-def _progress(options: argparse.Namespace) -> Iterator[Callable[[int], object]]:
+def _progress(options: argparse.Namespace) -> Iterator[Callable[[float, int], object]]:
     """A bar on a terminal that the findings do not go to as well; else nothing is shown."""
     console = _console(stderr=True)
     if not console.is_terminal or (options.output is None and sys.stdout.isatty()):
-        yield lambda size: None
+        yield lambda share, records: None
         return
     columns = TextColumn("checking"), BarColumn(), TaskProgressColumn(show_speed=False), TimeRemainingColumn()
-    with Progress(*columns, TextColumn("{task.fields[records]} records"), console=console, transient=True) as bar:
-        task = bar.add_task("", total=_bytes_of(options.inputs), records=0)
-        records = iter(range(1, sys.maxsize))
-        yield lambda size: bar.update(task, advance=size, records=next(records))
+    with Progress(*columns, TextColumn("{task.fields[told]}"), console=console, transient=True) as bar:
+        task, begun = bar.add_task("", total=1.0, told=""), time.perf_counter()
 
+        def show(share: float, records: int) -> None:
+            rate = records / (time.perf_counter() - begun)
+            bar.update(task, completed=share, told=f"{records:,} records, {rate:,.0f} a second")
 
-def _bytes_of(paths: Sequence[str]) -> int | None:
-    """How much there is to read; None where a pipe does not say."""
-    if all(Path(path).is_file() for path in paths):
-        return sum(Path(path).stat().st_size for path in paths)
-    return None
+        yield show
 
 
 def _summarise(tally: Tally, seconds: float) -> None:
@@ -369,6 +414,8 @@ def _summarise(tally: Tally, seconds: float) -> None:
     rate = tally.records / seconds if seconds else 0.0
     unreadable = Text(f"{tally.unreadable} unreadable", style="bold red" if tally.unreadable else "")
     told = Text.assemble(f"{tally.records} records, {tally.conditions} conditions, ", unreadable)
+    if tally.passed_over:
+        told.append(f", {tally.passed_over} conditions out of scope")
     told.append(f", {seconds:.1f} s, {rate:.0f} rows/s")
     shown = Group(Padding(tables, (0, 0, 1, 0)), told) if tally.conditions else told
     _show(lambda console: console.print(shown), _console(stderr=True))
@@ -405,8 +452,8 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _only_record(path: str) -> Record:
-    with open_input(path) as stream:
-        records = list(islice(read_records(path, stream), 2))
+    with TemporaryDirectory() as folder:
+        records = list(islice(records_of([path], Path(folder)), 2))
     if len(records) != 1:
         held = "several records" if records else "nothing"
         raise CommandError(f"{path} holds {held}. Give a file with one Condition, Bundle or Parameters.")
@@ -425,7 +472,7 @@ def _rules(options: argparse.Namespace) -> int:
 
 
 def _compile(options: argparse.Namespace) -> int:
-    compile_reader()
+    compile_core()
     return 0
 
 
@@ -486,6 +533,79 @@ def _print_added(added: AddedRelease, folder: Path, console: Console) -> None:
         more = f" and {len(codes) - CODES_SHOWN} more" if len(codes) > CODES_SHOWN else ""
         told = Text(", ".join(codes[:CODES_SHOWN]) + more if codes else "none")
         print_block(console, f"{named} codes: {len(codes)}", [told])
+
+
+# --- what the store holds -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _store() -> Iterator[Store]:
+    store = open_store(read_settings(os.environ).database_url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _export(options: argparse.Namespace) -> int:
+    with _store() as store:
+        held = {"feedback": store.export_feedback, "queries": store.export_queries}
+        lines = store.export_audit() if options.what == "audit" else map(json.dumps, held[options.what]())
+        for line in lines:
+            print(line)
+    return 0
+
+
+def _verify_audit(options: argparse.Namespace) -> int:
+    """Status 1 where something was tampered with. Ends noted elsewhere show also what a chain alone cannot."""
+    known = _noted_ends(options.against) if options.against else {}
+    with _store() as store:
+        faults, ends = list(store.chain_faults(known)), store.chain_ends()
+    for fault in faults:
+        print(fault)
+    if faults:
+        return 1
+    if options.note:
+        with written_whole(options.note) as stream:
+            stream.write(json.dumps(ends, indent=1).encode())
+    print(
+        f"{sum(end['number'] for end in ends.values())} audit records in {len(ends)} chains are as they were written."
+    )
+    return 0
+
+
+def _noted_ends(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        noted = json.loads(path.read_text("utf-8"))
+        return {writer: {"number": int(end["number"]), "hash": str(end["hash"])} for writer, end in noted.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise CommandError(f"{path} does not hold ends of chains; give a file that --note has written.") from None
+
+
+def _replay(options: argparse.Namespace) -> int:
+    with _store() as store:
+        decision = store.decision(options.decision)
+        if decision is None:
+            raise CommandError("There is no decision with this id; the audit records name those that are kept.")
+        sent = sys.stdin.buffer.read() if options.file == "-" else Path(options.file).read_bytes()
+        made = replay(decision, sent, open_assist(read_settings(os.environ)), store)
+    sys.stdout.buffer.write(made.answer)  # nothing added: it is the same bytes
+    if made.differs:
+        print(made.differs, file=sys.stderr)
+    return 1 if made.differs else 0
+
+
+def _remove_patient(options: argparse.Namespace) -> int:
+    """The audit records stay, as the law asks, and say that it was done."""
+    settings, now = read_settings(os.environ), datetime.now(UTC)
+    with _store() as store:
+        patient = store.hashed(options.client, options.patient)
+        counts = store.remove_patient(patient)
+        journal = Journal(store, waits=True)
+        journal.write(removal_entry(instant(now), patient, settings.base_url, counts))
+        journal.close()
+    print(", ".join(f"{count} {name}" for name, count in sorted(counts.items())) + " removed.")
+    return 0
 
 
 if __name__ == "__main__":

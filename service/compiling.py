@@ -1,4 +1,4 @@
-"""Compiles the narrative reader to C with mypyc, once after installing (`coding-assist compile`)."""
+"""Compiles the core to C with mypyc, once after installing (`coding-assist compile`)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _SETUP = f"""
 from mypyc.build import mypycify
 from setuptools import setup
 files = [f"service/coding/{{module}}.py" for module in {MODULES!r}]
-modules = mypycify(["--ignore-missing-imports", *files], debug_level="0", group_name="service.coding.reader")
-setup(name="reader", packages=[], ext_modules=modules, script_args=["build_ext", "--build-lib", "built"])
+modules = mypycify(["--ignore-missing-imports", *files], debug_level="0", group_name="service.coding.core")
+setup(name="core", packages=[], ext_modules=modules, script_args=["build_ext", "--build-lib", "built"])
 """
 
 
 class CannotCompile(Exception):
-    """Why the reader was not compiled, and what to do."""
+    """Why the core was not compiled, and what to do."""
 
 
-def compile_reader() -> None:
+def compile_core() -> None:
     """Compile the modules and put them beside their source; raises CannotCompile with the remedy."""
     if not find_spec("mypyc") or not find_spec("setuptools"):
         raise CannotCompile("mypyc or setuptools is missing. Install them: pip install 'mypy[mypyc]' setuptools")

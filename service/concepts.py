@@ -1,4 +1,4 @@
-"""Codes other than ICD-10-CM that the record may carry: SNOMED CT findings and body sites, LOINC imaging reports."""
+"""Codes other than ICD-10-CM that the record may carry: SNOMED CT, LOINC imaging reports, DICOM modalities."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from service.coding.yaml_strict import load_yaml
 
 SNOMED = "http://snomed.info/sct"
 LOINC = "http://loinc.org"
+DICOM = "http://dicom.nema.org/resources/ontology/DCM"
 _ICD10CM = frozenset(
     {
         "http://hl7.org/fhir/sid/icd-10-cm",
@@ -40,11 +41,13 @@ class Concepts:
     findings: Mapping[str, Mapping[str, Any]]
     body_sites: Mapping[str, Mapping[str, Any]]
     imaging_reports: Mapping[str, Mapping[str, Any]]
+    modalities: Mapping[str, Mapping[str, Any]]
 
 
 def load_concepts(folder: Path) -> Concepts:
     snomed, loinc = load_yaml(folder / "snomed-ct.yaml"), load_yaml(folder / "loinc-imaging.yaml")
-    return Concepts(snomed["findings"], snomed["body_sites"], loinc["reports"])
+    dicom = load_yaml(folder / "dicom-modality.yaml")
+    return Concepts(snomed["findings"], snomed["body_sites"], loinc["reports"], dicom["modalities"])
 
 
 def system_of(coding: Mapping[str, Any]) -> str:

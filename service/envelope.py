@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from service.coding.model import Setting
 from service.fhir_in import Entry, Request
 from service.json_body import Issue, Refusal
-from service.validation import refuse_errors, validate_resource
+from service.validation import refuse_unsound
 
 Json = Mapping[str, Any]
 ROLES = {
@@ -34,7 +34,7 @@ def open_envelope(body: Any, setting: Setting) -> Request:
             400,
             [Issue("error", "structure", "The body is not a JSON object; send Parameters, a Bundle or a Condition.")],
         )
-    refuse_errors(validate_resource(body, allowed=frozenset({"Parameters", "Bundle", *KNOWN})))
+    refuse_unsound(body, allowed=frozenset({"Parameters", "Bundle", *KNOWN}))
     if body["resourceType"] == "Parameters":
         roles, date = _from_parameters(body, setting)
     elif body["resourceType"] == "Bundle":
@@ -42,6 +42,11 @@ def open_envelope(body: Any, setting: Setting) -> Request:
     else:
         roles, date = _by_type([Entry(body, reference_of(body, None, "#0"))]), None
     return _request(roles, date, setting)
+
+
+def request_of(entries: Iterable[Entry], setting: Setting) -> Request:
+    """The Request of resources that were validated already, as if they had come in one Bundle."""
+    return _request(_by_type(entries), None, setting)
 
 
 def reference_of(resource: Json, full_url: Any, position: str) -> str:
@@ -106,7 +111,7 @@ def _entry(parameter: Json, name: str, at: str, number: int) -> Entry:
                 )
             ],
         )
-    refuse_errors(validate_resource(resource, allowed=frozenset({ROLES[name]}), at=f"{at}.resource"))
+    refuse_unsound(resource, allowed=frozenset({ROLES[name]}), at=f"{at}.resource")
     return Entry(resource, reference_of(resource, None, f"#{number}"))
 
 
@@ -121,12 +126,11 @@ def _date_of(parameter: Json, at: str) -> str:
 
 def _bundle_entries(body: Json) -> Iterator[Entry]:
     counts: dict[str, int] = {}
-    for index, entry in enumerate(body.get("entry") or ()):
+    for entry in body.get("entry") or ():
         resource = entry.get("resource")
         if not isinstance(resource, dict) or resource.get("resourceType") not in KNOWN:
             continue
         kind = resource["resourceType"]
-        refuse_errors(validate_resource(resource, allowed=KNOWN, at=f"Bundle.entry[{index}].resource"))
         full_url = str(entry.get("fullUrl") or "")
         reference = reference_of(resource, full_url, f"#{counts.get(kind, 0)}")
         yield Entry(resource, reference, full_url=full_url)

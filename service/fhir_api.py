@@ -1,16 +1,24 @@
-"""Door 2: the FHIR operations Condition/$coding-assist and Claim/$check."""
+"""Door 2: the FHIR operations Condition/$coding-assist, Claim/$check and Condition/$validate."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app, request
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Blueprint, Response, current_app, g, request
 
 from service.assist import SOFTWARE, Answer, Assist
 from service.coding.model import Setting
+from service.condition_validation import read_call, validate_condition
+from service.decisions import Visit, patients_of
 from service.envelope import open_envelope
+from service.fhir_http import fhir_response
+from service.fhir_in import Request
 from service.fhir_out import Json, assessment_part, outcome, part, release_parts
-from service.json_body import dump_json, parse_json
+from service.json_body import parse_json
 
-FHIR_JSON = "application/fhir+json; charset=utf-8"
+DOORS: dict[Setting, str] = {"charting": "/fhir/Condition/$coding-assist", "claim": "/fhir/Claim/$check"}
 fhir = Blueprint("fhir", __name__, url_prefix="/fhir")
 
 
@@ -26,10 +34,27 @@ def check() -> Response:
     return _operation("claim")
 
 
+@fhir.post("/Condition/$validate", defaults={"identifier": ""})
+@fhir.post("/Condition/<identifier>/$validate")
+def validate(identifier: str) -> Response:
+    """What is wrong with a Condition: as FHIR, by profile and by the documentation rules."""
+    assist: Assist = current_app.extensions["assist"]
+    return fhir_response(validate_condition(read_call(parse_json(request.get_data()), identifier), assist))
+
+
 def _operation(setting: Setting) -> Response:
     assist: Assist = current_app.extensions["assist"]
-    answer = assist.answer(open_envelope(parse_json(request.get_data()), setting))
-    return fhir_response(answer_parameters(answer, assist, setting, str(current_app.config["BASE_URL"])))
+    visit, record = open_visit(request.get_data(), setting, datetime.now(UTC))
+    g.visit = visit  # from here on there is an access to a patient's data to be recorded, whatever comes
+    g.visit = replace(visit, answer=assist.answer(record))
+    return fhir_response(answer_parameters(g.visit.answer, assist, setting, str(current_app.config["BASE_URL"])))
+
+
+def open_visit(sent: bytes, setting: Setting, at: datetime) -> tuple[Visit, Request]:
+    """The record that was sent, and whose it is."""
+    body: Any = parse_json(sent)
+    record = open_envelope(body, setting)
+    return Visit(DOORS[setting], body, patients_of(record), at), record
 
 
 def answer_parameters(answer: Answer, assist: Assist, setting: Setting, base_url: str) -> Json:
@@ -41,7 +66,3 @@ def answer_parameters(answer: Answer, assist: Assist, setting: Setting, base_url
     if setting == "claim":
         parts.append(part("result", valueBoolean=not any(issue.severity == "error" for issue in answer.all_issues)))
     return {"resourceType": "Parameters", "parameter": parts}
-
-
-def fhir_response(resource: Json, status: int = 200) -> Response:
-    return Response(dump_json(resource), status, content_type=FHIR_JSON)

@@ -14,7 +14,11 @@ from service.coding.packs import Terminology
 
 ICD10CM = "http://hl7.org/fhir/sid/icd-10-cm"
 CANONICAL = "http://example.org/fhir-coding-assist"
-ELEMENT_SYSTEM = f"{CANONICAL}/CodeSystem/documentation-element-value"
+TISSUE_SYSTEM = f"{CANONICAL}/CodeSystem/tissue"
+REGION_SYSTEM = f"{CANONICAL}/CodeSystem/region"
+SPACE_SYSTEM = f"{CANONICAL}/CodeSystem/space"
+VALUE_SYSTEM = f"{CANONICAL}/CodeSystem/documentation-element-value"
+VALUE_SYSTEMS = {"tissue": TISSUE_SYSTEM, "region": REGION_SYSTEM, "space": SPACE_SYSTEM}
 CITATION = f"{CANONICAL}/StructureDefinition/citation"
 FLAG_SYSTEM = f"{CANONICAL}/CodeSystem/documentation-flag"
 OPTION_SYSTEM = f"{CANONICAL}/CodeSystem/query-option"
@@ -122,7 +126,7 @@ def reason(assessment: Assessment) -> str:
 
 
 def element_part(element: Element, lexicon: Lexicon) -> Json:
-    values = [part("value", valueCoding={"system": ELEMENT_SYSTEM, "code": value}) for value in element.values]
+    values = [part("value", valueCoding=_value_coding(element.name, value)) for value in element.values]
     return part(
         "element",
         part=[
@@ -132,6 +136,13 @@ def element_part(element: Element, lexicon: Lexicon) -> Json:
             *(evidence_part(e, lexicon) for e in element.evidence if e.quote),
         ],
     )
+
+
+def _value_coding(element: str, value: str) -> Json:
+    """A value of an element; a date is of no code system."""
+    if element == "imaging.date":
+        return {"code": value}
+    return {"system": VALUE_SYSTEMS.get(element, VALUE_SYSTEM), "code": value}
 
 
 def _extracted_texts(assessment: Assessment) -> Iterator[Json]:

@@ -11,14 +11,14 @@ SDC 4.0.0 operations; parameter names as there, with `questionnaireRef` (3.0) an
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
-from flask import Blueprint, Response, current_app, render_template, request
+from flask import Blueprint, Response, current_app, g, render_template, request
 
 from service.assist import Assist, Judged, form_faults
+from service.decisions import Visit, patients_of
 from service.envelope import ROLES
 from service.fhir_in import Request
 from service.fhir_out import CANONICAL
@@ -65,8 +65,9 @@ _GONE = {
 }
 
 
-def held_forms() -> Forms:
-    kept: Forms = current_app.extensions["forms"]
+def held_forms(client: str = "") -> Forms:
+    """The forms of a client as of now."""
+    kept: Forms = current_app.extensions["forms"](client, current_app.extensions["clock"]())
     return kept
 
 
@@ -78,7 +79,7 @@ def _assist() -> Assist:
 # --- SDC ----------------------------------------------------------------------------------------------------------
 
 
-@sdc.get("/Questionnaire/<form_id>")
+@sdc.get("/Questionnaire/<string(length=32):form_id>")  # other ids are those of published Questionnaires
 def questionnaire(form_id: str) -> Response:
     """The Questionnaire of a form that is open."""
     return _fhir(_open_form(form_id).questionnaire)
@@ -90,7 +91,7 @@ def populate(form_id: str = "") -> Response:
     """What the record answers of a form: the one sent, one that is open, or the one that we would ask."""
     given = _parameters(parse_json(request.get_data()))
     form, wanted = _wanted_form(given, form_id)
-    record = form.request if form else record_of(_record(given))
+    record = form.request if form else _opened(_record(given))
     one = about(record, form.condition, _assist()) if form else asking(_assist().answer(record))
     asked = form.questionnaire if form else wanted or form_of(one)
     response = populated(asked, one.assessment)
@@ -110,7 +111,10 @@ def populate(form_id: str = "") -> Response:
 def ask_next() -> Response:
     """The response with the next question in its contained form; completed where nothing is left to ask."""
     given = _parameters(parse_json(request.get_data()))
-    return _fhir(next_question(_response(given), _record(given), _assist()))
+    response, record = _response(given), list(_record(given))
+    told = next_question(response, record, _assist())
+    _opened([*_contained(response), *record])
+    return _fhir(told)
 
 
 @sdc.post("/QuestionnaireResponse/$extract")
@@ -128,16 +132,28 @@ def _extracted(given: Mapping[str, list[Json]], response: Json) -> Result:
     contained = [dict(one) for one in response.get("contained") or ()]
     asked = [one for one in contained if one.get("resourceType") == "Questionnaire"]
     asked += [part["resource"] for part in given.get("questionnaire", ()) if "resource" in part]
-    resources = [one for one in contained if one.get("resourceType") != "Questionnaire"] + list(_record(given))
+    resources = [*_contained(response), *_record(given)]
     if not asked:
         sentence = "The form is not known; send it as parameter `questionnaire`, contained, or by its address."
         raise Refusal(422, [Issue("error", "required", sentence, "QuestionnaireResponse.questionnaire")])
-    record = record_of(resources)
+    record = _opened(resources)
     one = asking(_assist().answer(record))
     bare = {key: value for key, value in response.items() if key not in ("contained", "extension")}
     named = {"questionnaire": str(asked[0].get("url") or FORM)}
     auto = auto_of(asked[0], one.assessment)
     return result_of(record, one.assessment.documentation.condition, asked[0], auto, bare, _assist(), **named)
+
+
+def _opened(resources: Iterable[Json]) -> Request:
+    """The record that was sent; that somebody looks at it is recorded from here on."""
+    record = record_of(resources)
+    g.visit = Visit("sdc", {}, patients_of(record), current_app.extensions["clock"]())
+    return record
+
+
+def _contained(response: Json) -> list[Json]:
+    """The record that a response carries along, without its form."""
+    return [one for one in response.get("contained") or () if one.get("resourceType") != "Questionnaire"]
 
 
 def _parameters(body: Any) -> dict[str, list[Json]]:
@@ -225,11 +241,22 @@ def _unknown_form() -> Form:
 
 def _open_form(form_id: str) -> Form:
     """The form, which is open; 404 where there is none, 410 where it is done."""
-    form = held_forms().get(form_id)
+    form = _held(form_id)
     if form is None:
         return _unknown_form()
     if form.status != "open":
         raise Refusal(410, [Issue("error", "deleted", f"{_GONE[form.status]} Nothing of it is shown any more.")])
+    return form
+
+
+def _held(form_id: str) -> Form | None:
+    """The form as it stands, its use recorded; None where there is none, or none of the client that calls."""
+    form = held_forms().get(form_id)
+    if form is None or (form.client and g.get("client", form.client) != form.client):
+        return None
+    if form.status != "expired":  # of which nothing is left to be shown
+        g.client = form.client
+        g.visit = Visit("form", {}, (form.patient,), current_app.extensions["clock"](), form.user)
     return form
 
 
@@ -269,7 +296,7 @@ def _base() -> str:
 @forms.get("/forms/<form_id>")
 def form_page(form_id: str) -> Response:
     """The form; done or expired, a page that says so and nothing of the record."""
-    form = held_forms().get(form_id)
+    form = _held(form_id)
     if form is None or form.status != "open":
         says = _GONE[form.status] if form else "There is no form at this address."
         return page("gone.html", 410 if form else 404, says=says)
@@ -286,10 +313,10 @@ def answer_form(form_id: str) -> Response:
     """The answers: taken once, assessed again by the same rules, and shown with what goes back to the record."""
     form = _open_form(form_id)
     response = _response(_parameters(parse_json(request.get_data())))
-    authored = datetime.now(UTC).isoformat(timespec="seconds")
+    authored = current_app.extensions["clock"]().isoformat(timespec="seconds")
     result = _result(form, response, authored=authored)
     done = replace(form, status="answered", response=result.response)
-    if not held_forms().close(done):
+    if not held_forms(form.client).close(done):
         sentence = "The form was answered or declined in another window; nothing was changed."
         raise Refusal(409, [Issue("error", "conflict", sentence)])
     following = _following(done, form.record, result.after)
@@ -300,13 +327,14 @@ def answer_form(form_id: str) -> Response:
 
 def _following(done: Form, record: Json, after: Judged) -> Form | None:
     """What the answers have opened up, as a further form: none of the questions that were shown, answered or left."""
-    shown = {item["linkId"] for form in (*done.earlier, done.answered) for item in _asked(form["questionnaire"])}
+    forms = [kept["questionnaire"] for kept in (*done.earlier, done.answered)]
+    shown = {item["linkId"] for form in forms for item in form["item"] if not item.get("readOnly")}
     fresh = tuple(q for q in (after.query.questions if after.query else ()) if q.element not in shown)
     query = replace(after.query, questions=fresh) if after.query and fresh else None
     if query is None or form_faults(query, after.assessment, _assist().query_rules):
         return None
     open_form = opener(
-        held_forms(),
+        held_forms(done.client),
         replace(done, record=record).request,
         _assist().terminology.main.version,
         patient=done.patient,
@@ -319,10 +347,6 @@ def _following(done: Form, record: Json, after: Judged) -> Form | None:
     return open_form(after.assessment, query, f"after {done.id}")
 
 
-def _asked(form: Json) -> list[Json]:
-    return [item for item in form["item"] if not item.get("readOnly")]
-
-
 @forms.post("/forms/<form_id>/decline")
 def decline_form(form_id: str) -> Response:
     """Declining closes the form; a reason is kept."""
@@ -331,7 +355,7 @@ def decline_form(form_id: str) -> Response:
     if reason not in DECLINES:
         sentence = f"The reason is missing or unknown; send one of {', '.join(DECLINES)}."
         raise Refusal(422, [Issue("error", "value", sentence, "reason")])
-    if not held_forms().close(replace(form, status="declined", reason=str(reason))):
+    if not held_forms(form.client).close(replace(form, status="declined", reason=str(reason))):
         raise Refusal(409, [Issue("error", "conflict", "The form is open no more; nothing was changed.")])
     return page("declined.html", reason=DECLINES[str(reason)])
 
@@ -399,6 +423,4 @@ def page(template: str, status: int = 200, **shown: Any) -> Response:
         "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:; font-src 'self'; "
         f"style-src 'self' 'nonce-{nonce}'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )
-    response.headers["Referrer-Policy"] = "no-referrer"  # the address of a form is its key
     return response
-

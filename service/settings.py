@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from service.clients import ClientError, TrustedClient, read_clients
 from service.coding.claim import PayerPolicy
+from service.limits import Network
+from service.servers import ServerAddress, WrongAddress, server_address
 
 PREFIX = "CODING_ASSIST_"
 KNOWN: dict[str, str] = {
@@ -20,10 +25,21 @@ KNOWN: dict[str, str] = {
     "FORM_TTL": "hours that a form waits for its answer, 24 where not given",
     "LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR",
     "DATABASE_URL": "sqlite:///... or postgresql+psycopg://...",
+    "AUDIT": "group or sync",
+    "RETENTION": "days to keep audit records, feedback, decisions and queries",
     "AUTH": "none or jwt",
+    "TRUSTED_CLIENTS": "JSON file with the clients whose tokens are accepted",
+    "FHIR_SERVERS": "addresses of the FHIR servers that may be asked with AUTH=none, divided by commas",
+    "CORS_ORIGINS": "origins of the browser applications that may call, divided by commas",
+    "RATE_LIMIT": "calls a minute that one client may make, in each process",
+    "TRUSTED_PROXIES": "addresses or networks of the proxies whose X-Forwarded-For is believed, divided by commas",
+    "OPEN_DISCOVERY": "1 to answer GET /cds-services without a token",
     "ALLOW_INSECURE": "1 to serve without authentication on an address that is not this machine's own",
 }
 _REVERSE_DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]++)++")
+AUDIT_MODES = ("group", "sync")
+STORE = "sqlite:///var/coding-assist.db"
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", re.ASCII)
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -44,6 +60,16 @@ class Settings:
     log_level: str = "INFO"
     allow_insecure: bool = False
     hook_domain: str = ""
+    database_url: str = "sqlite://"  # goes with the process; what read_settings gives stays
+    audit: str = "group"
+    retention_days: int | None = None
+    auth: Literal["none", "jwt"] = "none"
+    clients: tuple[TrustedClient, ...] = ()
+    open_discovery: bool = False
+    fhir_servers: tuple[ServerAddress, ...] = ()
+    cors_origins: frozenset[str] = frozenset()
+    rate_limit: int = 0
+    trusted_proxies: tuple[Network, ...] = ()
     form_hours: float = 24
 
 
@@ -56,8 +82,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
                 f"{PREFIX}{name} is no setting of this service. "
                 f"Known: {', '.join(PREFIX + known for known in sorted(KNOWN))}."
             )
-    if given.get("AUTH", "none") != "none":
-        raise SettingError(f"{PREFIX}AUTH: only none is available in this version.")
+    auth = given.get("AUTH", "none")
+    if auth not in ("none", "jwt"):
+        raise SettingError(f"{PREFIX}AUTH is none or jwt.")
+    clients = _clients(_path("TRUSTED_CLIENTS", given))
+    if (auth == "jwt") != bool(clients):
+        raise SettingError(f"{PREFIX}AUTH=jwt and {PREFIX}TRUSTED_CLIENTS go together; set both or neither.")
     level = given.get("LOG_LEVEL", "INFO").upper()
     if level not in LEVELS:
         raise SettingError(f"{PREFIX}LOG_LEVEL is one of {', '.join(LEVELS)}.")
@@ -67,6 +97,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     hook_domain = given.get("HOOK_DOMAIN", "")
     if hook_domain and not _REVERSE_DOMAIN.fullmatch(hook_domain):
         raise SettingError(f"{PREFIX}HOOK_DOMAIN is a reverse domain that you own, in lower case, such as org.example.")
+    audit = given.get("AUDIT", "group")
+    if audit not in AUDIT_MODES:
+        raise SettingError(f"{PREFIX}AUDIT is one of {', '.join(AUDIT_MODES)}.")
     policies, codes, wants_care = (
         _policies(_path("PAYER_POLICIES", given)) if "PAYER_POLICIES" in given else ((), frozenset[str](), False)
     )
@@ -80,6 +113,16 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         level,
         given.get("ALLOW_INSECURE") == "1",
         hook_domain,
+        given.get("DATABASE_URL", STORE),
+        audit,
+        _days(given.get("RETENTION")),
+        "jwt" if auth == "jwt" else "none",
+        clients,
+        given.get("OPEN_DISCOVERY") == "1",
+        _fhir_servers(given.get("FHIR_SERVERS", ""), auth),
+        _origins(given.get("CORS_ORIGINS", "")),
+        _rate_limit(given.get("RATE_LIMIT", "")),
+        _proxies(given.get("TRUSTED_PROXIES", "")),
         _hours(given),
     )
 
@@ -89,6 +132,50 @@ def _hours(given: Mapping[str, str]) -> float:
     if not re.fullmatch(r"\d{1,4}(\.\d{1,2})?", written) or float(written) == 0:
         raise SettingError(f"{PREFIX}FORM_TTL is a number of hours above 0, such as 24 or 0.5.")
     return float(written)
+
+
+def _days(written: str | None) -> int | None:
+    if written is None:
+        return None
+    if not (written.isascii() and written.isdigit() and 1 <= int(written[:6]) <= 36500):
+        raise SettingError(f"{PREFIX}RETENTION is a number of days from 1 to 36500; without it all is kept.")
+    return int(written)
+
+
+def _origins(written: str) -> frozenset[str]:
+    origins = frozenset(one.strip() for one in written.split(",") if one.strip())
+    if not all(_ORIGIN.fullmatch(origin) for origin in origins):
+        raise SettingError(f"{PREFIX}CORS_ORIGINS lists origins such as https://ehr.example.org; * is not taken.")
+    return origins
+
+
+def _rate_limit(written: str) -> int:
+    if written and not (written.isascii() and written.isdigit() and 1 <= int(written[:9]) <= 1_000_000):
+        raise SettingError(f"{PREFIX}RATE_LIMIT is a number of calls a minute, 1 to 1000000; leave it out for none.")
+    return int(written or 0)
+
+
+def _proxies(written: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(one.strip()) for one in written.split(",") if one.strip())
+    except ValueError:
+        raise SettingError(f"{PREFIX}TRUSTED_PROXIES lists addresses or networks such as 10.0.0.0/8.") from None
+
+
+def _fhir_servers(written: str, auth: str) -> tuple[ServerAddress, ...]:
+    if written and auth == "jwt":
+        raise SettingError(f"{PREFIX}FHIR_SERVERS is for {PREFIX}AUTH=none; list the fhir_servers of each client.")
+    try:
+        return tuple(server_address(one.strip()) for one in written.split(",") if one.strip())
+    except WrongAddress as wrong:
+        raise SettingError(f"{PREFIX}FHIR_SERVERS: {wrong}.") from None
+
+
+def _clients(path: Path | None) -> tuple[TrustedClient, ...]:
+    try:
+        return read_clients(path) if path else ()
+    except ClientError as wrong:
+        raise SettingError(f"{PREFIX}TRUSTED_CLIENTS: {wrong}.") from None
 
 
 def _path(name: str, given: Mapping[str, str]) -> Path | None:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from flask import Blueprint, Response, abort, current_app, request
+from flask import Blueprint, Response, abort, current_app, g, request
 from yaml import safe_load
 
 from service.assist import Assist, Judged
 from service.coding.model import REQUIRED, Assessment, Element, Evidence, Passage
+from service.decisions import Visit, patients_of
 from service.envelope import open_envelope
 from service.fhir_in import Request
 from service.fhir_out import Json, reason, source_label
@@ -60,6 +61,8 @@ def _shown(text: str, chosen: str) -> Response:
         record = open_envelope(sent, "charting")
     except Refusal as refusal:
         return page("try_it.html", refusal.status, **shown, refused=[issue.diagnostics for issue in refusal.issues])
+    if not chosen:
+        g.visit = Visit("try", {}, patients_of(record), current_app.extensions["clock"]())
     assist: Assist = current_app.extensions["assist"]
     judged = [_told(one, record, assist) for one in assist.answer(record).judged]
     hook = _hook(record)
@@ -109,9 +112,9 @@ def _told(one: Judged, record: Request, assist: Assist) -> Json:
         "form": None,
     }
     if one.query:
-        patient = {"patient": "example", "user": "", "encounter": ""}
+        patient = {"patient": "Patient/example", "user": "", "encounter": ""}
         open_form = opener(held_forms(), replace(record, answers={}), terminology.main.version, **patient)
-        form = open_form(assessment, one.query, str(uuid4()))
+        form = open_form(assessment, one.query, str(uuid4()))  # a form of its own for each visitor
         told |= {"form": form, **shown_form(form)}
     return told
 

@@ -14,11 +14,9 @@ from __future__ import annotations
 import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
-from importlib import import_module
 
+from service.fhir_definitions import ElementDefinition, TypeDefinition, definition_of, resource_model, resource_package
 from service.json_body import (
     Issue,
     Refusal,
@@ -28,11 +26,11 @@ from service.json_body import (
     parse_json,
     safe_name,
 )
+from service.required_bindings import CONDITION_CLINICAL, CONDITION_VER_STATUS, REQUIRED_CODES, REQUIRED_CONCEPTS
+from service.sound import is_sound
 
 if typing.TYPE_CHECKING:
-    from fhir_core.fhirabstractmodel import FHIRAbstractModel
-
-    Model = type[FHIRAbstractModel]
+    from service.fhir_definitions import Model
 
 __all__ = [
     "Issue",
@@ -42,6 +40,7 @@ __all__ = [
     "modifier_extensions",
     "parse_json",
     "refuse_errors",
+    "refuse_unsound",
     "status_of",
     "validate_resource",
 ]
@@ -50,9 +49,6 @@ MAX_ISSUES = 20
 
 # FHIR R4 "http", 400: "could not be parsed or failed basic FHIR validation rules"; 422: understood, not acceptable.
 UNPROCESSABLE = frozenset({"code-invalid", "invariant", "business-rule"})
-
-# Real records lack these though R4 demands them; POLICY assesses what is there. Nothing reads a narrative without div.
-MAY_BE_MISSING = frozenset({"Encounter.class", "EncounterClassHistory.class", "Narrative.div"})
 
 # Oracle Health (Cerner) shows this in its own examples; it means userSelected, and nothing reads it.
 WELL_KNOWN_SLIPS = frozenset({"Coding.isUserSelected"})
@@ -91,116 +87,6 @@ JSON_TYPES: Mapping[str, tuple[type, ...]] = {
 }
 TEXT = (str,)
 
-CONDITION_CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
-CONDITION_VER_STATUS = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
-
-# Required bindings of R4 4.0.1 to a CodeableConcept, element by element: system and codes.
-REQUIRED_CONCEPTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "Condition.clinicalStatus": (
-        CONDITION_CLINICAL,
-        ("active", "recurrence", "relapse", "inactive", "remission", "resolved"),
-    ),
-    "Condition.verificationStatus": (
-        CONDITION_VER_STATUS,
-        ("unconfirmed", "provisional", "differential", "confirmed", "refuted", "entered-in-error"),
-    ),
-}
-
-# Required bindings of R4 4.0.1 to a code, read from its StructureDefinitions and ValueSets; a type inside a resource
-# goes by its fhir.resources name (Bundle.entry.request is BundleEntryRequest).
-_REQUEST = "draft active on-hold revoked completed entered-in-error unknown"
-_INTENT = "proposal plan directive order original-order reflex-order filler-order instance-order option"
-_PRIORITY = "routine urgent asap stat"
-_CLAIM = "active cancelled draft entered-in-error"
-_GENDER = "male female other unknown"
-_ENCOUNTER = "planned arrived triaged in-progress onleave finished cancelled entered-in-error unknown"
-REQUIRED_CODES: Mapping[str, tuple[str, ...]] = {
-    element: tuple(codes.split())
-    for element, codes in {
-        "Address.type": "postal physical both",
-        "Address.use": "home work temp old billing",
-        "Appointment.status": "proposed pending booked arrived fulfilled cancelled noshow entered-in-error "
-        "checked-in waitlist",
-        "AppointmentParticipant.required": "required optional information-only",
-        "AppointmentParticipant.status": "accepted declined tentative needs-action",
-        "Bundle.type": "document message transaction transaction-response batch batch-response history searchset "
-        "collection",
-        "BundleEntryRequest.method": "GET HEAD POST PUT DELETE PATCH",
-        "BundleEntrySearch.mode": "match include outcome",
-        "Claim.status": _CLAIM,
-        "Claim.use": "claim preauthorization predetermination",
-        "CommunicationRequest.priority": _PRIORITY,
-        "CommunicationRequest.status": _REQUEST,
-        "ContactPoint.system": "phone fax email pager url sms other",
-        "ContactPoint.use": "home work temp old mobile",
-        "Coverage.status": _CLAIM,
-        "DeviceRequest.intent": _INTENT,
-        "DeviceRequest.priority": _PRIORITY,
-        "DeviceRequest.status": _REQUEST,
-        "DiagnosticReport.status": "registered partial preliminary final amended corrected appended cancelled "
-        "entered-in-error unknown",
-        "DocumentReference.docStatus": "preliminary final amended entered-in-error",
-        "DocumentReference.status": "current superseded entered-in-error",
-        "DocumentReferenceRelatesTo.code": "replaces transforms signs appends",
-        "Encounter.status": _ENCOUNTER,
-        "EncounterLocation.status": "planned active reserved completed",
-        "EncounterStatusHistory.status": _ENCOUNTER,
-        "HumanName.use": "usual official temp nickname anonymous old maiden",
-        "Identifier.use": "usual official temp secondary old",
-        "MedicationRequest.intent": "proposal plan order original-order reflex-order filler-order instance-order "
-        "option",
-        "MedicationRequest.priority": _PRIORITY,
-        "MedicationRequest.status": "active on-hold cancelled completed entered-in-error stopped draft unknown",
-        "Narrative.status": "generated extensions additional empty",
-        "NutritionOrder.intent": _INTENT,
-        "NutritionOrder.status": _REQUEST,
-        "Observation.status": "registered preliminary final amended corrected cancelled entered-in-error unknown",
-        "Patient.gender": _GENDER,
-        "PatientContact.gender": _GENDER,
-        "PatientLink.type": "replaced-by replaces refer seealso",
-        "Practitioner.gender": _GENDER,
-        "PractitionerRoleAvailableTime.daysOfWeek": "mon tue wed thu fri sat sun",
-        "Quantity.comparator": "< <= >= >",
-        "Questionnaire.status": "draft active retired unknown",
-        "QuestionnaireItem.enableBehavior": "all any",
-        "QuestionnaireItem.type": "group display question boolean decimal integer date dateTime time string text url "
-        "choice open-choice attachment reference quantity",
-        "QuestionnaireItemEnableWhen.operator": "exists = != > < >= <=",
-        "QuestionnaireResponse.status": "in-progress completed amended entered-in-error stopped",
-        "ServiceRequest.intent": _INTENT,
-        "ServiceRequest.priority": _PRIORITY,
-        "ServiceRequest.status": _REQUEST,
-        "Task.intent": "unknown proposal plan order original-order reflex-order filler-order instance-order option",
-        "Task.priority": _PRIORITY,
-        "Task.status": "draft requested received accepted rejected ready cancelled in-progress on-hold failed "
-        "completed entered-in-error",
-        "VisionPrescription.status": _CLAIM,
-        "VisionPrescriptionLensSpecification.eye": "right left",
-        "VisionPrescriptionLensSpecificationPrism.base": "up down in out",
-    }.items()
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ElementDefinition:
-    """What R4 says of one element of a type; `model` is None for a primitive."""
-
-    name: str
-    type_name: str
-    repeats: bool
-    model: Model | None
-
-
-@dataclass(frozen=True, slots=True)
-class TypeDefinition:
-    """What R4 says of one type; `choices` holds for each element[x] whether it is required and its names."""
-
-    name: str
-    is_resource: bool
-    elements: Mapping[str, ElementDefinition]
-    required: tuple[str, ...]
-    choices: Mapping[str, tuple[bool, tuple[str, ...]]]
-
 
 def validate_resource(resource: object, *, allowed: frozenset[str], at: str = "") -> list[Issue]:
     """Return what is wrong with a resource of one of the allowed types, errors first, 20 issues at most.
@@ -231,6 +117,12 @@ def refuse_errors(issues: Sequence[Issue]) -> None:
         raise Refusal(status_of(issues), issues)
 
 
+def refuse_unsound(resource: object, *, allowed: frozenset[str], at: str = "") -> None:
+    """Raise Refusal where `validate_resource` finds an error; what is plainly valid is not looked at twice."""
+    if not is_sound(resource, allowed):
+        refuse_errors(validate_resource(resource, allowed=allowed, at=at))
+
+
 def modifier_extensions(resource: object, at: str = "") -> list[str]:
     """Return the FHIRPath of every modifierExtension, in document order: it may turn the meaning around."""
     found: list[str] = []
@@ -259,7 +151,7 @@ def _issues_of(resource: object, allowed: frozenset[str], at: str) -> list[Issue
     if not isinstance(resource, dict):
         return [_structure(at, f"{at or 'The body'} must be a JSON object with a FHIR resource; {_found(resource)}.")]
     resource_type = resource.get("resourceType")
-    model = _resource_model(resource_type) if isinstance(resource_type, str) and resource_type in allowed else None
+    model = resource_model(resource_type) if isinstance(resource_type, str) and resource_type in allowed else None
     if model is None:
         return [_wrong_resource_type(resource_type, allowed, at)]
     path = at or model.__name__
@@ -276,7 +168,7 @@ def _wrong_resource_type(resource_type: object, allowed: frozenset[str], at: str
 
 def _walk_object(members: dict[str, object], model: Model, path: str, issues: list[Issue]) -> None:
     """Add what is wrong with one object, then with each of its elements."""
-    definition = _definition_of(model)
+    definition = definition_of(model)
     if not members:
         issues.append(_structure(path, f"{path} is an empty object, which FHIR forbids; leave it out or fill it."))
         return
@@ -320,7 +212,7 @@ def _walk_value(element: ElementDefinition, value: object, path: str, issues: li
     elif not isinstance(value, dict):
         issues.append(_structure(path, f"{path} must be a JSON object ({element.type_name}); {_found(value)}."))
     else:
-        model = element.model if element.type_name != "Resource" else _resource_model(value.get("resourceType"))
+        model = element.model if element.type_name != "Resource" else resource_model(value.get("resourceType"))
         if model is None:
             text = f"{path}.resourceType must name a FHIR R4 resource type; give the resource its type."
             issues.append(_structure(f"{path}.resourceType", text))
@@ -471,10 +363,10 @@ def _format_issue(model: Model, resource: dict[str, object], loc: Sequence[int |
             path, value = f"{path}[{step}]", value[step] if isinstance(value, list) and step < len(value) else None
             continue
         if element.type_name == "Resource" and isinstance(value, dict):
-            holder = _resource_model(value.get("resourceType"))
+            holder = resource_model(value.get("resourceType"))
         else:
             holder = element.model
-        found = _definition_of(holder).elements.get(step) if holder else None
+        found = definition_of(holder).elements.get(step) if holder else None
         if found is None:
             return _structure(path, f"{path} does not fit its definition in FHIR R4; check its structure.")
         element, path = found, f"{path}.{step.lstrip('_')}"
@@ -493,7 +385,7 @@ def _is_valid_without_blanks(element: ElementDefinition, value: object) -> bool:
     if element.type_name not in ("dateTime", "instant", "time") or not isinstance(value, str):
         return False
     value_x = f"value{element.type_name[0].upper()}{element.type_name[1:]}"
-    extension = _resource_package().get_fhir_model_class("Extension")
+    extension = resource_package().get_fhir_model_class("Extension")
     try:
         extension.model_validate({"url": "urn:x", value_x: BLANK_AFTER_COLON.sub("", value)})
     except ValueError:
@@ -543,70 +435,3 @@ def _found(value: object) -> str:
     """Say which JSON type stands there, never the value."""
     names = {type(None): "null", bool: "a boolean", str: "a string", list: "an array", dict: "an object"}
     return f"it is {names.get(type(value), 'a number')}"
-
-
-# --- the definitions, read from fhir.resources ----------------------------------------------------------------
-
-
-def _resource_model(resource_type: object) -> Model | None:
-    """Return the model of a resource type, imported on first use: all of them would take 1.6 s and 100 MiB."""
-    if not safe_name(resource_type):
-        return None
-    try:
-        model: Model = _resource_package().get_fhir_model_class(resource_type)
-    except ValueError:
-        return None
-    is_concrete = model.has_resource_base() and model.__name__ not in ("Resource", "DomainResource")
-    return model if is_concrete else None
-
-
-def _resource_package() -> typing.Any:
-    # R4B and not R4, which fhir.resources 8 has no more; the types named in this module are the same in both.
-    return import_module("fhir.resources.R4B")
-
-
-@cache
-def _definition_of(model: Model) -> TypeDefinition:
-    fields = {field.alias or name: field for name, field in model.model_fields.items() if name != "fhir_comments"}
-    facts = {name: _facts(field.json_schema_extra) for name, field in fields.items()}
-    required = [name for name, field in fields.items() if field.is_required() or facts[name].get("element_required")]
-    choices: dict[str, tuple[bool, tuple[str, ...]]] = {}
-    for name, fact in facts.items():
-        if group := fact.get("one_of_many"):
-            _, names = choices.get(group, (False, ()))
-            choices[group] = (bool(fact.get("one_of_many_required")), (*names, name))
-    return TypeDefinition(
-        name=model.__name__,
-        is_resource=model.has_resource_base(),
-        elements={name: _element_definition(name, field.annotation) for name, field in fields.items()},
-        required=tuple(name for name in required if f"{model.__name__}.{name}" not in MAY_BE_MISSING),
-        choices=choices,
-    )
-
-
-def _facts(json_schema_extra: object) -> dict[str, typing.Any]:
-    return json_schema_extra if isinstance(json_schema_extra, dict) else {}
-
-
-def _element_definition(name: str, annotation: object) -> ElementDefinition:
-    """Read `List[Annotated[str, Code()]] | None` and its like."""
-    inner = _without_none(annotation)
-    repeats = typing.get_origin(inner) is list
-    if repeats:
-        inner = _without_none(typing.get_args(inner)[0])
-    if hasattr(inner, "get_model_klass"):
-        model: Model = inner.get_model_klass()
-        return ElementDefinition(name, model.__name__, repeats, model)
-    return ElementDefinition(name, _primitive_name(inner), repeats, None)
-
-
-def _without_none(annotation: object) -> typing.Any:
-    kinds = [kind for kind in typing.get_args(annotation) if kind is not type(None)]
-    return kinds[0] if type(None) in typing.get_args(annotation) else annotation
-
-
-def _primitive_name(annotation: object) -> str:
-    if annotation is bool:
-        return "boolean"
-    names = [kind.__visit_name__ for kind in typing.get_args(annotation) if hasattr(kind, "__visit_name__")]
-    return names[-1] if names else "uuid"

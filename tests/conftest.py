@@ -1,5 +1,9 @@
 """What many tests share: the shipped knowledge, loaded once."""
 
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
 import pytest
 from flask.testing import FlaskClient
 
@@ -8,6 +12,8 @@ from service.assist import Assist, load_assist
 from service.coding.packs import Terminology
 from service.settings import Settings
 from service.shipped import terminology_dir
+from service.store import Store, open_store
+from tests.postgres import new_database, running_server
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +31,25 @@ def terminology(assist: Assist) -> Terminology:
 def client(assist: Assist) -> FlaskClient:
     """The whole service over HTTP, with hooks of the operator's own."""
     return create_app(Settings(hook_domain="org.example"), assist).test_client()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL server, started by the first test that needs one."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind that the service keeps things in."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/var/store.db"
+    return new_database(request.getfixturevalue("postgres"), uuid4().hex)
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    opened = open_store(database_url)
+    yield opened
+    opened.close()

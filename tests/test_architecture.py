@@ -15,22 +15,35 @@ CORE = "service.coding"
 # The doors by number, the pages last; two modules of one door may know each other.
 DOORS = {
     "service.cds_hooks": 1,
+    "service.feedback": 1,
     "service.fhir_api": 2,
     "service.terminology_api": 2,
+    "service.conformance_api": 2,
+    "service.fhir_http": 2,
     "service.forms": 3,
     "service.try_it": 3,
     "service.batch": 4,
+    "service.bulk": 4,
+    "service.bulk_output": 4,
+    "service.bulk_summary": 4,
     "service.spark": 4,
     "service.rules_pages": 5,
 }
-OPENS_DOORS = frozenset({"service.app", "service.cli"})
+OPENS_DOORS = frozenset({"service.app", "service.cli", "service.replay"})
 LOADERS = frozenset({f"{CORE}.yaml_strict", f"{CORE}.releases"})  # read terminology/; all other files come through them
+MIGRATIONS = frozenset(f"service.migrations.versions.{path.stem}" for path in SERVICE.glob("migrations/versions/v*.py"))
+STORE = MIGRATIONS | {"service.store", "service.migrations.env"}
 KEPT_TO = {  # a library and the only modules that may know it
     "flask": OPENS_DOORS | set(DOORS),
     "werkzeug": OPENS_DOORS | set(DOORS),
     "marshmallow": OPENS_DOORS | set(DOORS),
-    "requests": frozenset({"service.ehr", "service.clients"}),
-    "sqlalchemy": frozenset({"service.store"}),
+    "sqlalchemy": STORE,
+    "alembic": STORE,
+    "pyarrow": frozenset({"service.bulk_output"}),
+    "msgspec": frozenset({"service.gate", "service.batch", "service.bulk_export"}),
+    "requests": frozenset({"service.fetching"}),
+    "urllib3": frozenset({"service.fetching"}),
+    "jwt": frozenset({"service.clients"}),
 }
 CLOCK = frozenset({"now", "today", "utcnow", "time_ns", "monotonic", "localtime", "gmtime"})
 ENVIRONMENT = frozenset({"environ", "getenv"})

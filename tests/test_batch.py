@@ -1,6 +1,5 @@
-"""Door 4: which records a file holds, the line that each Condition gets, and that a bad line stops nothing."""
+"""Door 4: the line that each Condition gets, that a bad record is told, and which answers may be copied."""
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,8 @@ import pytest
 
 from service import batch
 from service.assist import Assist
-from service.batch import Findings, Record, check_files, judge, read_records, written_whole
-from service.settings import Settings
+from service.batch import Findings, Record, judge, wording_of
+from service.bulk_output import written_whole
 
 KEYS = {"input", "line", "condition", "disposition", "suggestions", "candidates", "ask", "issues", "release"}
 STENOSIS = "Biomechanical lesion: ligamentum flavum hypertrophy narrows the neural canal at L4-L5"
@@ -33,59 +32,13 @@ def ndjson(*resources: dict[str, Any]) -> bytes:
     return b"".join(json.dumps(resource).encode() + b"\n" for resource in resources)
 
 
-def records(name: str, content: bytes) -> list[Record]:
-    return list(read_records(name, io.BytesIO(content)))
-
-
 def record(resource: dict[str, Any] | bytes, line: int = 1) -> Record:
     body = resource if isinstance(resource, bytes) else json.dumps(resource).encode()
     return Record("in.ndjson", line, body, len(body), is_line=True)
 
 
 def lines(findings: Findings) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in findings.lines.splitlines()]
-
-
-# --- which records a file holds
-
-
-@pytest.mark.parametrize("name", ["in.ndjson", "in.json", "-"])
-def test_each_line_of_ndjson_is_a_record_and_blank_lines_count_as_lines(name: str) -> None:
-    found = records(name, b'{"a": 1}\n\r\n{"a": 2}\r\n')
-    assert [(each.line, json.loads(each.body)) for each in found] == [(1, {"a": 1}), (3, {"a": 2})]
-
-
-@pytest.mark.parametrize("indent", [None, 0, 2])
-def test_a_json_file_is_one_record_however_it_is_indented(indent: int | None) -> None:
-    found = records("in.json", json.dumps(bundle(condition("a"), condition("b")), indent=indent).encode())
-    assert [(each.line, json.loads(each.body)["resourceType"]) for each in found] == [(1, "Bundle")]
-
-
-def test_a_bundle_with_an_entry_on_each_line_is_still_one_record() -> None:
-    content = b'{"resourceType": "Bundle", "type": "collection", "entry": [\n{"resource": {}}\n]}\n'
-    assert len(records("in.json", content)) == 1
-
-
-def test_ndjson_whose_first_line_is_broken_is_still_ndjson() -> None:
-    found = records("-", b'{"resourceType": "Condi\n' + ndjson(condition("a")))
-    assert [each.line for each in found] == [1, 2]
-
-
-@pytest.mark.parametrize("content", [b"", b"\n \n"])
-def test_a_file_without_anything_holds_no_record(content: bytes) -> None:
-    assert records("in.json", content) == []
-
-
-def test_an_endless_line_is_not_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "MAX_RECORD", 100)
-    found = records("in.ndjson", b"x" * 100_000 + b'\n{"a": 1}\n')
-    assert [(each.line, each.size) for each in found] == [(1, 100_001), (2, 9)]
-    assert len(found[0].body) < 200
-
-
-def test_the_sizes_of_the_records_add_up_to_the_file() -> None:
-    content = ndjson(condition("a"), condition("b"))
-    assert sum(each.size for each in records("in.ndjson", content)) == len(content)
+    return findings.rows
 
 
 # --- the line that a Condition gets
@@ -146,19 +99,6 @@ def test_what_concerns_the_claim_as_a_whole_has_a_line_of_its_own(assist: Assist
 # --- what cannot be read
 
 
-@pytest.mark.proves("contract: batch output")
-def test_a_bad_line_says_where_and_why_and_the_batch_goes_on(tmp_path: Path) -> None:
-    file = tmp_path / "in.ndjson"
-    file.write_bytes(ndjson(condition(STENOSIS)) + b'{"resourceType": "Condition", \n' + ndjson(condition(STENOSIS)))
-    output = io.BytesIO()
-    tally = check_files([str(file)], output, Settings())
-    first, second, third = map(json.loads, output.getvalue().splitlines())
-    assert (first["line"], third["line"]) == (1, 3)
-    assert set(second) == {"input", "line", "error"}
-    assert second["error"].startswith("The line is not JSON: the first error is at line 2, column 30")
-    assert (tally.records, tally.conditions, tally.unreadable, tally.exit_status) == (3, 2, 1, 2)
-
-
 @pytest.mark.parametrize(
     ("body", "why"),
     [
@@ -183,14 +123,13 @@ def test_of_many_faults_the_first_are_told_and_the_others_counted(assist: Assist
 
 def test_a_record_that_is_too_large_is_told_with_its_size(assist: Assist, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "MAX_RECORD", 100)
-    [too_large] = records("in.ndjson", b"x" * 5000)
-    assert "The line has 5000 bytes and at most 100" in lines(judge(too_large, assist))[0]["error"]
+    assert "The line has 5000 bytes and at most 100" in lines(judge(record(b"x" * 5000), assist))[0]["error"]
 
 
 def test_a_crash_on_one_record_is_told_without_the_patients_words(
     assist: Assist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def crash(*_: object) -> None:
+    def crash(*_: object, **__: object) -> None:
         raise KeyError("Mrs Smith")
 
     monkeypatch.setattr(Assist, "answer", crash)
@@ -215,31 +154,60 @@ def test_the_exit_status_tells_errors_and_unreadable_lines(
     assert judge(record(resource), assist).tally.exit_status == status
 
 
-def test_two_workers_write_the_same_as_one_in_the_order_of_the_input(tmp_path: Path) -> None:
-    file = tmp_path / "in.ndjson"
-    file.write_bytes(b"".join(ndjson(condition(STENOSIS, id=f"c{n}")) + b"?\n" for n in range(70)))
-    one, two = io.BytesIO(), io.BytesIO()
-    figures = [
-        check_files([str(file)] * 2, output, Settings(), workers=n, every=True) for n, output in ((1, one), (2, two))
-    ]
-    assert two.getvalue() == one.getvalue()
-    assert figures[0] == figures[1]
-    assert [json.loads(line)["line"] for line in one.getvalue().splitlines()] == [*range(1, 141)] * 2
+# --- Conditions of the same wording
 
 
-def test_reading_runs_only_a_little_ahead_of_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "CHUNK_RECORDS", 2)
-    read = 0
+def worded(line: dict[str, Any] | bytes) -> Any:
+    found = wording_of(line if isinstance(line, bytes) else json.dumps(line).encode())
+    return found and found[1]
 
-    def many() -> Any:
-        nonlocal read
-        for read in range(1, 1001):  # noqa: B007  # counted for the assertion below
-            yield record(b"?")
 
-    findings = batch.judge_all(many(), Settings(), workers=2, every=False)
-    next(findings)
-    findings.close()  # type: ignore[attr-defined]
-    assert read < 30
+def test_conditions_that_differ_in_whose_they_are_and_when_they_were_recorded_have_the_same_wording() -> None:
+    one = condition(STENOSIS, id="a", recordedDate="2026-11-16", encounter={"reference": "Encounter/1"})
+    other = one | {"id": "b", "recordedDate": "2020-01-01T08:00:00Z", "subject": {"reference": "Patient/q"}}
+    assert worded(one) == worded(other) is not None
+    assert (
+        worded(one | by("Practitioner/d1")) == worded(other | by("Practitioner/d2")) != worded(one | by("Patient/p1"))
+    )
+
+
+def by(reference: str) -> dict[str, Any]:
+    return {"asserter": {"reference": reference}}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"code": {"text": "Asthma"}},
+        {"note": [{"text": "x"}]},
+        {"verificationStatus": {"text": "x"}},
+        {"clinicalStatus": {"text": "x"}},
+        {"onsetString": "x"},
+    ],
+)
+def test_conditions_that_differ_in_anything_else_have_another_wording(changed: dict[str, Any]) -> None:
+    assert worded(condition(STENOSIS, id="a") | changed) != worded(condition(STENOSIS, id="a"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        condition(STENOSIS),
+        condition(STENOSIS, id="a", recordedDate="2026-02-30"),
+        condition(STENOSIS, id="a", recordedDate=2026),
+        condition(STENOSIS, id="a b"),
+        condition(STENOSIS, id="a", encounter={"reference": "Encounter/1", "x": 1}),
+        {**condition(STENOSIS, id="a"), "subject": {"display": "x"}},
+        b'{"resourceType":"Condition","id":"a","code":{"text":"x"},"code":{"text":"y"},"subject":{"reference":"Patient/p"}}',
+        b"[]",
+        b"?",
+    ],
+)
+def test_a_condition_that_the_reader_might_refuse_is_never_answered_by_a_copy(line: dict[str, Any] | bytes) -> None:
+    assert worded(line) is None
+
+
+# --- the output
 
 
 def test_a_file_appears_under_its_name_only_when_it_is_complete(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_nothing_leaves_the_host_and_nothing_is_blocked(browser: Browser) -> Non
 
 def test_a_screen_reader_hears_the_question_with_its_answers_and_the_quote(browser: Browser) -> None:
     browser.open_form()
-    group = browser.wait("[role=radiogroup][aria-labelledby]")
+    group = browser.wait("[role=radiogroup][aria-labelledby][aria-describedby]")
     assert group.accessible_name.startswith("In your judgement, which structure or tissue accounts for")
     quote = browser.driver.find_element(By.ID, str(group.get_attribute("aria-describedby")).split()[0])
     assert "“Canal stenosis at C5-C6" in quote.text and "dated 2026-10-20" in quote.text
@@ -193,8 +193,7 @@ def test_two_tabs_give_one_answer(browser: Browser) -> None:
         browser.driver.execute_script("document.querySelectorAll('.questions input[type=radio]')[0].click()")
         browser.driver.find_element(By.CSS_SELECTOR, "form[data-answer] button").send_keys(Keys.ENTER)
         WebDriverWait(browser.driver, PATIENCE).until(
-            lambda d: d.find_elements(By.CSS_SELECTOR, "[data-told]")
-            or d.find_element(By.CSS_SELECTOR, ".alert").text
+            lambda d: d.find_elements(By.CSS_SELECTOR, "[data-told]") or d.find_element(By.CSS_SELECTOR, ".alert").text
         )
     assert browser.all("[data-told]") == []
     assert "has been answered" in browser.driver.find_element(By.CSS_SELECTOR, ".alert").text

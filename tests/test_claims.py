@@ -26,9 +26,11 @@ CHIROPRACTOR = {
 
 
 @pytest.fixture(scope="module")
-def client() -> FlaskClient:
+def client(tmp_path_factory: pytest.TempPathFactory) -> FlaskClient:
     policies = terminology_dir() / "payers" / "medicare-chiropractic.json"
-    return create_app(read_settings({"CODING_ASSIST_PAYER_POLICIES": str(policies)})).test_client()
+    store = f"sqlite:///{tmp_path_factory.mktemp('store')}/store.db"
+    given = {"CODING_ASSIST_PAYER_POLICIES": str(policies), "CODING_ASSIST_DATABASE_URL": store}
+    return create_app(read_settings(given)).test_client()
 
 
 def condition(name: str, code: str, text: str = "") -> dict[str, Any]:

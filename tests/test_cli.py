@@ -4,12 +4,16 @@ import http.client
 import io
 import json
 import os
+import pty
 import re
 import signal
 import socket
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,9 @@ import pytest
 from rich.console import Console
 
 from service import __version__, cli
-from service.assist import Assist
+from service.assist import Assist, load_assist
+from service.batch import Tally
+from service.bulk_summary import write_summary
 from service.cli import main
 from service.coding.model import Passage
 from service.coding.packs import Terminology
@@ -25,6 +31,7 @@ from service.envelope import open_envelope
 from service.explain import explain
 from service.releases import read_merged, table_of
 from service.shipped import terminology_dir
+from service.store import open_store
 
 TEXT = "Biomechanical lesion: ligamentum flavum hypertrophy narrows the neural canal at L4-L5"
 COMMAND = [sys.executable, "-m", "service.cli"]
@@ -185,6 +192,83 @@ def test_check_stopped_by_a_signal_leaves_no_half_file_behind(tmp_path: Path, se
         assert process.wait(20) == status
     os.close(read), os.close(write)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_check_writes_parquet_where_the_output_is_named_so(tmp_path: Path) -> None:
+    import pyarrow.parquet
+
+    lines = json.dumps(condition(id="c1")) + "\n?\n"
+    (tmp_path / "in.ndjson").write_text(lines)
+    file = str(tmp_path / "in.ndjson")
+    assert main(["check", file, "--output", str(tmp_path / "out.ndjson")]) == 2
+    assert main(["check", file, "--output", str(tmp_path / "out.parquet")]) == 2
+    expected = [json.loads(line) for line in (tmp_path / "out.ndjson").read_text().splitlines()]
+    found = pyarrow.parquet.read_table(tmp_path / "out.parquet").to_pylist()
+    assert [{key: value for key, value in row.items() if value is not None} for row in found] == expected
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.ndjson", "out.ndjson", "out.parquet"]
+
+
+def test_check_says_before_it_begins_what_parquet_needs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    good = written(tmp_path / "in.json", condition())
+    assert "fhir-coding-assist[parquet]" in fails(capsys, "check", good, "--output", str(tmp_path / "out.parquet"))
+
+
+def test_the_summary_of_a_check_is_one_page_that_needs_nothing_else(tmp_path: Path) -> None:
+    named = condition("Lumbar spinal stenosis of Mrs <b>Smith</b>", id="c1")
+    code = main(["check", written(tmp_path / "in.json", named), "--summary", str(tmp_path / "s.html")])
+    page = (tmp_path / "s.html").read_text("utf-8")
+    assert code == 1
+    assert not re.search(r"<script|<link|<img|https?:|url\(", page)
+    assert "Smith" not in page
+    for told in ("tissue-is-stated", "date-of-service-is-given", "A code is judged by the date of service.", "lumbar"):
+        assert told in page
+
+
+def test_a_summary_shows_a_name_from_the_record_as_text(tmp_path: Path) -> None:
+    tally = Tally(clinics=Counter({("<script>x</script>", "query"): 2}))
+    stream = io.BytesIO()
+    write_summary(stream, tally, ["in.ndjson"], load_assist(terminology_dir()).terminology)
+    assert b"<script>" not in stream.getvalue()
+    assert b"&lt;script&gt;x&lt;/script&gt;" in stream.getvalue()
+
+
+def test_a_check_that_was_killed_goes_on_with_the_same_command(tmp_path: Path) -> None:
+    page = {"status": "generated", "div": f"<div xmlns='http://www.w3.org/1999/xhtml'>{'x' * 20_000}</div>"}
+    rows = [condition(f"{n} canal stenosis at L4-5", id=f"c{n}") | {"text": page} for n in range(1000)]
+    (tmp_path / "in.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = [*COMMAND, "check", tmp_path / "in.ndjson", "--output", tmp_path / "out"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, cwd=REPO) as process:
+        while not (tmp_path / ".out.part" / "journal.json").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    finished = subprocess.run(command, stderr=subprocess.PIPE, text=True, cwd=REPO, check=False)
+    assert re.match(r"Going on after [1-9]\d* records of the run before\.\n", finished.stderr)
+    lines = [json.loads(line)["line"] for line in (tmp_path / "out").read_text().splitlines()]
+    assert lines == list(range(1, 1001))
+    assert "1000 records, 1000 conditions" in finished.stderr
+
+
+def test_check_shows_on_a_terminal_how_fast_it_is_and_how_long_it_will_take(tmp_path: Path) -> None:
+    rows = [json.dumps(condition(f"{number} canal stenosis at L4-5", id=f"c{number}")) for number in range(200)]
+    for name in ("a.ndjson", "b.ndjson", "c.ndjson"):
+        (tmp_path / name).write_text("\n".join(rows))
+    command = [*COMMAND, "check", *sorted(tmp_path.glob("*.ndjson")), "--output", tmp_path / "out"]
+    terminal, slave = pty.openpty()
+    with subprocess.Popen(command, stderr=slave, cwd=REPO, env={**os.environ, "COLUMNS": "120"}) as process:
+        os.close(slave)
+        shown = b""
+        with suppress(OSError):  # so a terminal ends on Linux
+            while piece := os.read(terminal, 65536):
+                shown += piece
+    os.close(terminal)
+    assert process.returncode == 1
+    assert re.search(
+        rb"\d\d% +\d:\d\d:\d\d [^\r\n]*\d+ records, [\d,]+ a second", re.sub(rb"\x1b\[[\d;?]*\w", b"", shown)
+    )
 
 
 # --- explain
@@ -385,6 +469,7 @@ def test_serve_tells_a_wrong_gunicorn_cmd_args(
 def server(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", int]]:
     """A running service and its port."""
     environment = {**os.environ, "HOME": str(tmp_path), "GUNICORN_CMD_ARGS": "--workers 1 --access-logfile -"}
+    environment["CODING_ASSIST_DATABASE_URL"] = f"sqlite:///{tmp_path}-kept/store.db"
     environment.pop("XDG_RUNTIME_DIR", None)
     with subprocess.Popen(
         [*COMMAND, "serve", "--port", "0"],
@@ -416,3 +501,7 @@ def test_serve_answers_and_stops_cleanly_on_sigterm(
     assert " POST 200 " in out  # GUNICORN_CMD_ARGS asked for an access log,
     assert "Smith" not in out + err  # which still names no address
     assert list(tmp_path.iterdir()) == []  # no control socket in the home folder
+    store = open_store(f"sqlite:///{tmp_path}-kept/store.db")
+    assert len(list(store.export_audit())) == 1  # AUDIT=group: what still waited was written at the stop
+    assert "answered" in err  # the log, one JSON object a line
+    store.close()

@@ -1,4 +1,4 @@
-"""The compiled reader says what its source says, and is never taken for a source that has changed since."""
+"""The compiled core says what its source says, and is never taken for a source that has changed since."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def readings() -> str:
 @pytest.fixture
 def _is_compiled() -> None:
     if not compiled.is_current():
-        reason = "the reader is not compiled: run `make compile` (a C compiler and Python's headers are needed)"
+        reason = "the core is not compiled: run `make compile` (a C compiler and Python's headers are needed)"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
 
 
 @pytest.mark.usefixtures("_is_compiled")
-def test_the_compiled_reader_reads_what_the_source_reads() -> None:
+def test_the_compiled_core_reads_what_the_source_reads() -> None:
     done = subprocess.run([sys.executable, "-c", _FROM_SOURCE], cwd=REPO, capture_output=True, text=True, check=True)
 
     assert Path(sys.modules["service.coding.narrative"].__file__ or "").suffix != ".py"
@@ -96,5 +96,5 @@ def test_a_compiler_that_fails_leaves_what_is_there(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(compiling, "_SETUP", "raise SystemExit('error: no cc')")
 
     with pytest.raises(compiling.CannotCompile, match=r"error: no cc\. A C compiler"):
-        compiling.compile_reader()
+        compiling.compile_core()
     assert compiled.is_current() == before

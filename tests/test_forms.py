@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from flask.testing import FlaskClient
@@ -17,7 +18,7 @@ from service.app import create_app
 from service.assist import Assist
 from service.fhir_out import CANONICAL
 from service.forms import note_line, page_form
-from service.open_forms import FormsInMemory
+from service.open_forms import Form, Forms
 from service.settings import SettingError, Settings, read_settings
 from service.validation import validate_resource
 from tests.lforms_export import exported
@@ -56,7 +57,7 @@ def clock() -> Clock:
 def browser(assist: Assist, clock: Clock) -> Iterator[FlaskClient]:
     """The service with forms of its own, on a clock that the test sets."""
     app = create_app(Settings(), assist)
-    app.extensions["forms"] = FormsInMemory(24, clock)
+    app.extensions["clock"] = clock
     yield app.test_client()
 
 
@@ -97,6 +98,18 @@ def form_of(browser: FlaskClient, address: str) -> Json:
     return browser.get(f"/fhir/Questionnaire/{address.rpartition('/')[2]}").get_json()
 
 
+def held_forms(browser: FlaskClient) -> Forms:
+    services = browser.application.extensions
+    forms: Forms = services["forms"]("", services["clock"]())
+    return forms
+
+
+def kept_form(browser: FlaskClient, address: str) -> Form:
+    kept = held_forms(browser).get(address.rpartition("/")[2])
+    assert kept
+    return kept
+
+
 def answer(browser: FlaskClient, address: str, **answers: str) -> Any:
     return browser.post(address, json=exported(form_of(browser, address), **answers))
 
@@ -127,7 +140,7 @@ def test_a_retry_finds_the_same_form_and_another_record_another(browser: FlaskCl
 
 def test_the_address_of_a_form_cannot_be_guessed(browser: FlaskClient) -> None:
     address = opened(browser)
-    assert re.fullmatch(r"/forms/[A-Za-z0-9-]{22}", address)
+    assert re.fullmatch(r"/forms/[0-9a-f]{32}", address)
     assert browser.get(f"{address[:-1]}!").status_code == 404
 
 
@@ -158,7 +171,7 @@ def test_what_goes_back_is_shown_as_a_transaction(browser: FlaskClient) -> None:
 def test_the_answer_is_by_the_user_of_the_call(browser: FlaskClient) -> None:
     address = opened(browser)
     answer(browser, address, tissue="#connective")
-    kept = browser.application.extensions["forms"].get(address.rpartition("/")[2])
+    kept = kept_form(browser, address)
     assert kept.response["author"] == {"reference": "Practitioner/d1"}
     assert (kept.status, kept.record) == ("answered", {})
 
@@ -167,7 +180,7 @@ def test_an_author_that_is_sent_does_not_count(browser: FlaskClient) -> None:
     address = opened(browser)
     sent = exported(form_of(browser, address), tissue="#connective") | {"author": {"reference": "Practitioner/x"}}
     browser.post(address, json=sent)
-    kept = browser.application.extensions["forms"].get(address.rpartition("/")[2])
+    kept = kept_form(browser, address)
     assert kept.response["author"] == {"reference": "Practitioner/d1"}
 
 
@@ -175,7 +188,7 @@ def test_the_note_line_is_made_of_the_clinicians_own_words(browser: FlaskClient)
     address = opened(browser)
     sent = {"tissue": "#connective", "imaging__modality": "#unable-to-determine", "function": "weak left hand."}
     answer(browser, address, **sent)
-    kept = browser.application.extensions["forms"].get(address.rpartition("/")[2])
+    kept = kept_form(browser, address)
     assert note_line(kept.response) == "Ligament or other connective tissue; weak left hand."
 
 
@@ -227,8 +240,7 @@ def test_an_answered_form_shows_nothing_more_and_takes_no_second_answer(browser:
 
 
 def test_of_two_answers_at_the_same_time_one_is_kept(clock: Clock, browser: FlaskClient) -> None:
-    forms = browser.application.extensions["forms"]
-    held = forms.get(opened(browser).rpartition("/")[2])
+    held, forms = kept_form(browser, opened(browser)), held_forms(browser)
     done = replace(held, status="answered")
     assert [forms.close(done), forms.close(done)] == [True, False]
 
@@ -278,17 +290,17 @@ def test_what_was_asked_and_answered_is_kept_with_author_and_time(browser: Flask
     address = opened(browser)
     asked = form_of(browser, address)
     answer(browser, address, tissue="#connective")
-    kept = browser.application.extensions["forms"].get(address.rpartition("/")[2])
+    kept = kept_form(browser, address)
     assert kept.questionnaire == asked
     assert kept.response["item"][0]["answer"][0]["valueCoding"]["display"] == "Ligament or other connective tissue"
-    assert kept.response["author"] and kept.response["authored"] and kept.closed == "2026-11-23T09:00:00Z"
+    assert kept.response["author"] and kept.response["authored"] and kept.closed == "2026-11-23T09:00:00.000Z"
 
 
 @pytest.mark.proves("ahima-acdis-2022: Q15, unchangeable")
 def test_what_is_kept_cannot_be_replaced(browser: FlaskClient) -> None:
-    address, forms = opened(browser), browser.application.extensions["forms"]
+    address, forms = opened(browser), held_forms(browser)
     answer(browser, address, tissue="#connective")
-    kept = forms.get(address.rpartition("/")[2])
+    kept = kept_form(browser, address)
     assert forms.close(replace(kept, response={})) is False
     assert forms.get(kept.id) == kept
 
@@ -319,6 +331,55 @@ def test_another_encounter_is_asked_again(browser: FlaskClient) -> None:
 def test_unable_to_determine_is_not_asked_again(browser: FlaskClient) -> None:
     answer(browser, opened(browser), tissue="#unable-to-determine")
     assert kinds(cards(browser)) == []
+
+
+OVERRIDDEN = {"outcome": "overridden", "outcomeTimestamp": "2026-11-23T09:00:00Z"}
+
+
+@pytest.fixture
+def syncing(assist: Assist, clock: Clock) -> FlaskClient:
+    """What a call leaves behind is on the disk when it is answered."""
+    app = create_app(Settings(audit="sync"), assist)
+    app.extensions["clock"] = clock
+    return app.test_client()
+
+
+def overridden(browser: FlaskClient, card: Json) -> None:
+    told = {"feedback": [{"card": card["uuid"], **OVERRIDDEN}]}
+    assert browser.post("/cds-services/coding-assist/feedback", json=told).status_code == 200
+
+
+STATED = "Biomechanical lesion. Canal stenosis at C5-C6 by flavum hypertrophy"
+
+
+@pytest.mark.parametrize("text", [TWO_TISSUES, STATED], ids=["query", "code"])
+@pytest.mark.proves("ahima-acdis-2022: Q17, not repeated after an override")
+def test_a_card_that_was_overridden_is_not_shown_again_in_the_encounter(syncing: FlaskClient, text: str) -> None:
+    for card in cards(syncing, condition(text)):
+        overridden(syncing, card)
+    assert cards(syncing, condition(text), hookInstance=str(uuid4())) == []
+    context = {"userId": "Practitioner/d1", "patientId": "p1", "encounterId": "e2"}
+    assert cards(syncing, condition(text), hookInstance=str(uuid4()), context=context)
+
+
+def test_an_overridden_code_does_not_silence_another_code(syncing: FlaskClient) -> None:
+    [card, *_] = cards(syncing, condition(STATED))
+    overridden(syncing, card)
+    lumbar = STATED.replace("C5-C6", "L4-L5")
+    assert "code-suggestion" in kinds(cards(syncing, condition(lumbar), hookInstance=str(uuid4())))
+
+
+def test_a_problem_without_id_is_known_by_what_it_says(syncing: FlaskClient) -> None:
+    """Before it is on the list a Condition has no id, and two of them may stand in the same place."""
+
+    def shown(text: str) -> list[Json]:
+        held = {key: value for key, value in condition(text).items() if key != "id"}
+        return cards(syncing, held, hookInstance=str(uuid4()))
+
+    address = next(card for card in shown(TWO_TISSUES) if "links" in card)["links"][0]["url"]
+    answer(syncing, address.removeprefix("http://127.0.0.1:8080"), tissue="#connective")
+    assert kinds(shown(TWO_TISSUES)) == ["code-suggestion"]
+    assert kinds(shown(TWO_TISSUES.replace("C5-C6", "L4-L5"))) == ["documentation-query"]
 
 
 # --- what the browser gets ----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -589,7 +590,9 @@ def test_no_query_card_breaks_a_rule(swept: Sequence[tuple[str, Request, Judged]
     for name, sent, one in swept:
         if one.query:
             call = Call("patient-view", UUID(int=1), "p1", sent, frozenset({"Condition/c1"}))
-            card = Cards(call, assist.terminology, "https://coding.example")._query_card(one.assessment, one.query)
+            card = Cards(call, assist.terminology, "https://coding.example", datetime.now(UTC))._query_card(
+                one.assessment, one.query
+            )
             form = questionnaire_of(one.query, one.assessment)
             faults += [(name, fault) for fault in query_faults(form, assist.query_rules, card=card)]
     assert faults == []

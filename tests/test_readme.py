@@ -38,6 +38,28 @@ def test_every_address_of_the_readme_is_served(client: FlaskClient) -> None:
         assert address in rules, address
 
 
+CURL = re.compile(r"^curl -s 'http://127\.0\.0\.1:8080(/fhir/[^']+)'(?: -H '[^']+' -d @(\S+))?$", re.M)
+
+
+def test_every_call_of_the_fhir_server_that_is_shown_is_answered(client: FlaskClient) -> None:
+    for address, file in CURL.findall(README):
+        body = (ROOT / file).read_bytes() if file else None
+        method = "POST" if file else "GET"
+        answer = client.open(address, method=method, data=body, content_type="application/fhir+json" if file else None)
+        assert answer.status_code == 200, (address, answer.get_json())
+        assert not [i for i in answer.get_json().get("issue", ()) if i["severity"] == "error"], address
+
+
+def test_every_operation_and_type_that_is_served_is_shown(client: FlaskClient) -> None:
+    [rest] = client.get("/fhir/metadata").get_json()["rest"]
+    called = " ".join(address for address, _ in CURL.findall(README))
+    for resource in rest["resource"]:
+        if resource.get("interaction"):
+            assert f"`{resource['type']}`" in README
+        for operation in resource.get("operation", ()):
+            assert re.search(rf"/{resource['type']}(/[a-z0-9-]+)?/\${operation['name']}", called), operation
+
+
 def test_every_setting_is_in_the_readme_and_no_other() -> None:
     assert set(re.findall(rf"`{PREFIX}([A-Z_]+)", README)) == set(KNOWN)
 

@@ -247,6 +247,36 @@ def test_excludes1_is_known_for_every_chapter(icd10cm: Icd10Cm, code: str, other
     assert {note.at if note else None for note in notes} == {at}
 
 
+@pytest.mark.parametrize(
+    ("code", "other", "is_excluded"),
+    [
+        ("A15.0", "A17.0", False),  # 'any type in A15 (J65)' excludes J65
+        ("A15.0", "J65", True),
+        ("E87.20", "E11.9", False),  # only diabetes with ketoacidosis
+        ("F07.81", "S06.0X0S", False),  # only the initial encounter
+        ("S06.0X0A", "S06.5X0A", True),  # 'S06.1- to S06.6-' is a range
+    ],
+)
+def test_an_excludes1_note_excludes_what_it_says(icd10cm: Icd10Cm, code: str, other: str, is_excluded: bool) -> None:
+    assert (icd10cm.excludes1(code, other, "2026-05-01") is not None) is is_excluded
+
+
+@pytest.mark.parametrize(
+    ("title", "code", "is_another"),
+    [
+        ("Asthma", "J45.909", False),
+        ("Low back pain", "M54.50", False),
+        ("Connective tissue stenosis of neural canal", "M99.41", False),
+        ("Type 1 diabetes mellitus without complications", "E11.9", True),
+        ("a display of their own", "E11.9", False),
+    ],
+)
+def test_the_title_of_a_header_above_is_true_of_a_code(
+    icd10cm: Icd10Cm, title: str, code: str, is_another: bool
+) -> None:
+    assert icd10cm.is_title_of_another(title, code) is is_another
+
+
 def test_an_excludes1_note_holds_in_the_releases_that_have_it(icd10cm: Icd10Cm) -> None:
     """FY2026 took optic neuritis out of the note at neuromyelitis optica."""
     dates = ("2019-05-01", "2025-09-30", "2026-10-01")

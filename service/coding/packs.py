@@ -24,7 +24,7 @@ The kinds of rule are closed. Why each exists:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -179,6 +179,7 @@ class RulePack:
     tissue_names: Mapping[str, Mapping[str, str]]
     codes: Mapping[str, str]
     rules: tuple[Rule, ...]
+    by_kind: Mapping[str, Sequence[Rule]]
     elements: Mapping[str, Mapping[str, Any]]
     tables: Mapping[str, CodeTable]
 
@@ -190,8 +191,9 @@ class RulePack:
                 return str(codes[region])
         return ""
 
-    def of_kind(self, kind: str, on: str) -> Iterator[Rule]:
-        return (rule for rule in self.rules if rule.kind == kind and rule.in_force(on))
+    def of_kind(self, kind: str, on: str) -> list[Rule]:
+        """The rules of a kind that are in force on a date of service, in their order."""
+        return [rule for rule in self.by_kind.get(kind, ()) if rule.in_force(on)]
 
     def citation_quote(self) -> str:
         """The category's own note in its own words."""
@@ -350,6 +352,7 @@ def _pack(path: Path, page: Mapping[str, Any], known: _Known) -> RulePack:
         page.get("tissue_names", {}),
         _codes(path, page, rules),
         tuple(rules),
+        {kind: [rule for rule in rules if rule.kind == kind] for kind in {rule.kind for rule in rules}},
         page["elements"],
         tables,
     )

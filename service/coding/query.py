@@ -20,6 +20,7 @@ from service.coding.model import (
     Evidence,
     Finding,
     Option,
+    Passage,
     Query,
     Question,
     Statement,
@@ -65,6 +66,7 @@ class _Record:
     documentation: Documentation
     lexicon: Lexicon
     sentences: dict[str, list[Span]] = field(default_factory=dict)
+    dated: dict[tuple[str, str], Passage] = field(default_factory=dict)
 
     def quoted(self, evidence: Evidence) -> Evidence:
         """The sentence in which the words stand, where it is short and brings no code with it."""
@@ -93,13 +95,19 @@ class _Record:
     def _dated(self, evidence: Evidence) -> Evidence:
         """With date, status and encounter of its resource, also where the words are those of a title or a site (Q6)."""
         own = evidence.passage
+        place = own.source, own.expression
+        if place not in self.dated:
+            self.dated[place] = self._with_date(own)
+        return evidence._replace(passage=self.dated[place])
+
+    def _with_date(self, own: Passage) -> Passage:
         beside = [r.passage for r in self.documentation.readings if r.passage.source == own.source]
         status = next((p.status for p in (own, *beside) if p.status), None)
         if own.source == self.documentation.condition:
             status = status or self.documentation.verification or None
         date = next((p.date for p in (own, *beside) if p.date), None)
         earlier = any(p.earlier_encounter for p in (own, *beside))
-        return evidence._replace(passage=replace(own, date=date, status=status, earlier_encounter=earlier))
+        return replace(own, date=date, status=status, earlier_encounter=earlier)
 
 
 def _place(evidence: Evidence) -> tuple[str, str, int, int]:

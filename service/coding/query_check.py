@@ -15,7 +15,6 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +236,7 @@ class _Form:
     response: Json
     quotes: tuple[str, ...]
     plain: dict[str, str] = field(default_factory=dict)
+    words: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def asked(self) -> frozenset[str]:
@@ -250,10 +250,11 @@ class _Form:
             self.plain[text] = "\n".join(_without_quotes(line, self.quotes) for line in text.split("\n"))
         return self.plain[text]
 
-    @cached_property
     def read_words(self) -> tuple[tuple[str, str], ...]:
         """Everything that the clinician reads and that is not the record's: (place, text)."""
-        return tuple(_read_words(self))
+        if not self.words:
+            self.words.extend(_read_words(self))
+        return tuple(self.words)
 
 
 def query_faults(
@@ -326,8 +327,9 @@ def _option(option: Json) -> _Option:
 def _folded(text: str) -> str:
     """Words as they can be compared: markdown's escapes and HTML entities undone, blanks folded, nothing invisible."""
     plain = html.unescape(text.replace("\\", "")).replace(" @ ", "@")
-    kept = "".join(char if unicodedata.category(char)[0] != "C" else " " for char in plain)
-    return "".join(kept.split()).casefold()
+    if not (plain.isascii() and plain.isprintable()):
+        plain = "".join(char if unicodedata.category(char)[0] != "C" else " " for char in plain)
+    return "".join(plain.split()).casefold()
 
 
 def _is_quoted(words: str, quotes: Iterable[str]) -> bool:
@@ -458,8 +460,8 @@ def _q2(form: _Form) -> Found:
 
 def _where(words: re.Pattern[str], form: _Form, says: str) -> Found:
     # One search over all that is read: nearly always there is nothing to find.
-    if words.search("\n".join(text for _, text in form.read_words)):
-        yield from ((at, says) for at, text in form.read_words if words.search(text))
+    if words.search("\n".join(text for _, text in form.read_words())):
+        yield from ((at, says) for at, text in form.read_words() if words.search(text))
 
 
 def _introduced(form: _Form, text: str) -> bool:

@@ -14,7 +14,7 @@
 
   // A screen reader says the question with its group of answers, and the quote above it.
   function nameGroups(questions) {
-    questions.querySelectorAll("[role=radiogroup]:not([aria-labelledby])").forEach((group) => {
+    questions.querySelectorAll("[role=radiogroup]").forEach((group) => {
       const item = group.closest("lhc-item");
       const quotes = [];
       for (let above = item.previousElementSibling; above; above = above.previousElementSibling) {

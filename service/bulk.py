@@ -1,0 +1,449 @@
+"""Door 4: files in, findings out, with as many processes as there are cores.
+
+    files ──► parts ──► gate ──► judge ──► lines               Conditions, Bundles, Parameters, Claims
+                          └────► visits ──► judge ──► lines    Conditions with reports and encounters (bulk_export)
+
+Whether there is something to join is known only when all is read: the batch begins without, and begins again with the
+first row that needs it. The order of the findings is that of the input, whatever the number of processes.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from service.assist import Assist, open_assist
+from service.batch import (
+    Findings,
+    Place,
+    Record,
+    Tally,
+    findings_of,
+    judge,
+    parse_record,
+    place_of,
+    refuse,
+    sentence_of,
+    unreadable,
+    whole_line,
+    wording_of,
+)
+from service.bulk_export import JOINED, PASSED_OVER, Export, Located, Visit, index_row
+from service.bulk_files import Line, Part, Source, lay_down, lines_of, parts_of, read_at, read_document
+from service.bulk_output import Journal
+from service.envelope import reference_of, request_of
+from service.fhir_in import Entry
+from service.gate import Gate, kind_of, telling_words
+from service.json_body import Refusal, dump_json
+from service.settings import Settings
+from service.shipped import terminology_dir
+from service.validation import refuse_errors, validate_resource
+
+PARTS_AHEAD = 3  # for each worker: enough to keep it busy, few enough to keep the file out of memory
+VISITS_AT_ONCE = 32
+REMEMBERED = 20_000  # answers on Conditions of the same wording
+
+Progress = Callable[[float, int], object]  # the share of the work done, and the records read
+
+
+class Judging(NamedTuple):
+    """What a process needs to judge parts of the inputs."""
+
+    assist: Assist
+    gate: Gate
+    sources: Sequence[Source]
+    every: bool
+    same_wording: dict[Any, tuple[list[bytes], Tally]]
+
+
+class Checked(NamedTuple):
+    """What a part came to: (number of the line in the part, the finding from its condition on), and the figures."""
+
+    findings: list[tuple[int, bytes]]
+    lines: int
+    tally: Tally
+    needs_join: bool = False
+
+
+class IndexedPart(NamedTuple):
+    """The rows of a part as the join needs them, their lines numbered from 1 in the part."""
+
+    rows: list[Any]
+    lines: int
+    records: int
+
+
+class CheckedVisits(NamedTuple):
+    """The written findings of some visits, and the figures."""
+
+    written: bytes
+    tally: Tally
+
+
+# --- the whole run ------------------------------------------------------------------------------------------------
+
+
+def check_files(
+    names: Sequence[str],
+    output: BinaryIO,
+    settings: Settings,
+    *,
+    folder: Path,
+    workers: int = 1,
+    every: bool = False,
+    progress: Progress = lambda share, records: None,
+    journal: Journal | None = None,
+) -> Tally:
+    """Judge all records of these files (`-` is standard input), write what there is to say, return the figures.
+
+    `output` can be read and cut; what the run lays down meanwhile goes into `folder`. With a journal that was kept
+    by an interrupted run over the same inputs, the output goes on where that one ended.
+    """
+    sources = lay_down(names, folder)
+    run = Run(output, progress, journal or Journal(), sources)
+    with _workers(settings, sources, every, workers) as in_order:
+        if not run.journal.joined and not _begins_with_a_row_to_join(sources):
+            if run.check_parts(in_order):
+                return run.tally
+            run.begin_again()
+        run.check_visits(in_order, folder / "export.sqlite", every=every)
+    return run.tally
+
+
+def _begins_with_a_row_to_join(sources: Iterable[Source]) -> bool:
+    """As the files of a bulk export do that hold no Conditions: each has resources of one type."""
+    return any(kind_of(line.body) in JOINED for source in sources if source.is_ndjson for line in _first_line(source))
+
+
+def _first_line(source: Source) -> Iterator[Line]:
+    return islice(lines_of(source.path, Part(0, 0, min(source.size, 4096))), 1)
+
+
+class Run:
+    """One run over the inputs: the output as far as it is written, and the figures of that much."""
+
+    def __init__(self, output: BinaryIO, progress: Progress, journal: Journal, sources: Sequence[Source]) -> None:
+        self._output, self._progress, self.journal, self._sources = output, progress, journal, sources
+        self.tally = journal.tally
+
+    def begin_again(self) -> None:
+        """Forget what was written: it lacks what the rows should have been joined with."""
+        self._output.seek(0)
+        self._output.truncate()
+        self.journal.begin_joined()
+        self.tally = self.journal.tally
+
+    def check_parts(self, in_order: InOrder) -> bool:
+        """Judge part by part; False as soon as a row shows that the parts cannot be judged by themselves."""
+        parts = list(parts_of(self._sources))
+        total = sum(part.end - part.start for part in parts) or 1
+        done = sum(part.end - part.start for part in parts[: self.journal.done])
+        source, before = self.journal.at
+        for part, checked in zip(
+            parts[self.journal.done :], in_order(_check_part, parts[self.journal.done :]), strict=True
+        ):
+            if checked.needs_join:
+                return False
+            before = before if part.source == source else 0
+            source = part.source
+            self._output.writelines(self._numbered(source, before, checked.findings))
+            before += checked.lines
+            done += part.end - part.start
+            self._count(checked.tally, done / total, (source, before))
+        return True
+
+    def _numbered(self, source: int, before: int, findings: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
+        head = b'{"input":' + dump_json(self._sources[source].name) + b',"line":'
+        return (head + b"%d," % (before + number) + finding + b"\n" for number, finding in findings)
+
+    def check_visits(self, in_order: InOrder, file: Path, *, every: bool) -> None:
+        """Note where each row lies, then judge visit by visit."""
+        export = Export(file, _judging().gate, _judging().assist)
+        try:
+            records = self._index(in_order, export)
+            visits = iter(export.visits(every=every))
+            batches = iter(lambda: list(islice(visits, VISITS_AT_ONCE)), [])
+            waiting = islice(batches, self.journal.done, None)
+            if not self.journal.done:
+                self.tally.records = records
+                self.tally.passed_over = export.count()
+            for number, checked in enumerate(in_order(_check_visits, waiting), self.journal.done + 1):
+                self._output.write(checked.written)
+                self._count(checked.tally, 0.5 + 0.5 * number / (number + 1), (0, 0))
+        finally:
+            export.close()
+
+    def _index(self, in_order: InOrder, export: Export) -> int:
+        parts = list(parts_of(self._sources))
+        total = sum(part.end - part.start for part in parts) or 1
+        source, before, done, records = 0, 0, 0, 0
+        for part, indexed in zip(parts, in_order(_index_part, parts), strict=True):
+            before = before if part.source == source else 0
+            source = part.source
+            export.add([_at_line(row, before) for row in indexed.rows])
+            before += indexed.lines
+            records += indexed.records
+            done += part.end - part.start
+            self._progress(0.5 * done / total, records)
+        return records
+
+    def _count(self, tally: Tally, share: float, at: tuple[int, int]) -> None:
+        self.tally.add(tally)
+        self.journal.keep(self._output, self.tally, at)
+        self._progress(share, self.tally.records)
+
+
+def _at_line(row: Any, before: int) -> Any:
+    """A row of a part, its line counted from the start of the file."""
+    if isinstance(row, Located):
+        return row._replace(line=before + row.line)
+    return row._replace(at=row.at._replace(line=before + row.at.line))
+
+
+def records_of(names: Sequence[str], folder: Path) -> Iterator[Record]:
+    """The records of the inputs one by one, each with its line; what has to be unpacked goes into the folder."""
+    sources = lay_down(names, folder)
+    at, before = 0, 0
+    for part in parts_of(sources):
+        source = sources[part.source]
+        if not source.is_ndjson:
+            body, size = read_document(source)
+            yield from [Record(source.name, 1, body, size, is_line=False)] if body.strip() else []
+            continue
+        at, before, lines = part.source, before if part.source == at else 0, 0
+        for line in lines_of(source.path, part):
+            lines = line.number
+            if line.body.strip():
+                yield Record(source.name, before + lines, line.body.strip(), line.size, is_line=True)
+        before += lines
+
+
+# --- one part -----------------------------------------------------------------------------------------------------
+
+
+def _check_part(part: Part) -> Checked:
+    """The findings of the lines that begin in a part."""
+    judging = _judging()
+    source = judging.sources[part.source]
+    if not source.is_ndjson:
+        body, size = read_document(source)
+        found = judge(Record(source.name, 1, body, size, is_line=False), judging.assist, every=judging.every)
+        return Checked([(1, _finding(row)) for row in found.rows], 1, found.tally) if body.strip() else _NOTHING
+    findings: list[tuple[int, bytes]] = []
+    tally, number, passes, every = Tally(), 0, judging.gate.passes, judging.every
+    passed_over = 0
+    for line in lines_of(source.path, part):
+        number = line.number
+        if not every and not passes(line.body):
+            passed_over += 1
+            continue
+        if not line.body.strip():
+            continue
+        if (kind := kind_of(line.body)) in JOINED:
+            return Checked([], 0, Tally(), needs_join=True)
+        tally.records += 1
+        if kind in PASSED_OVER:
+            continue
+        rows, counted = _judged(line, source.name, judging)
+        findings.extend([(number, row) for row in rows])
+        counted.records = 0
+        tally.add(counted)
+    tally.records += passed_over
+    tally.passed_over = passed_over
+    return Checked(findings, number, tally)
+
+
+_NOTHING = Checked([], 0, Tally())
+
+
+def _judged(line: Line, name: str, judging: Judging) -> tuple[list[bytes], Tally]:
+    """The findings of a line and its figures; what was found on a Condition of the same wording is not sought again."""
+    record = Record(name, 0, line.body.strip(), line.size, is_line=True)
+    wording = wording_of(line.body) if line.size < 4096 else None
+    if wording is None:
+        found = judge(record, judging.assist, every=judging.every)
+        return [_finding(row) for row in found.rows], found.tally
+    own, same = wording
+    if same not in judging.same_wording:
+        found = judge(record, judging.assist, every=judging.every)
+        named = f"Condition/{own}"
+        if any(row.get("condition") != named for row in found.rows):
+            return [_finding(row) for row in found.rows], found.tally
+        if len(judging.same_wording) >= REMEMBERED:
+            judging.same_wording.clear()
+        judging.same_wording[same] = [_after_condition(row) for row in found.rows], found.tally
+    rest, tally = judging.same_wording[same]
+    return [b'"condition":"Condition/' + own.encode() + b'",' + row for row in rest], replace(tally)
+
+
+def _finding(row: dict[str, Any]) -> bytes:
+    """A finding from behind its line on."""
+    return dump_json({key: value for key, value in row.items() if key not in ("input", "line")})[1:]
+
+
+def _after_condition(row: dict[str, Any]) -> bytes:
+    return dump_json({key: value for key, value in row.items() if key not in ("input", "line", "condition")})[1:]
+
+
+def _index_part(part: Part) -> IndexedPart:
+    judging = _judging()
+    source = judging.sources[part.source]
+    if not source.is_ndjson:
+        body, size = read_document(source)
+        return IndexedPart([Located(part.source, 1, 0, size)] if body.strip() else [], 1, int(bool(body.strip())))
+    rows, number, records = [], 0, 0
+    for line in lines_of(source.path, part):
+        number = line.number
+        if line.body.strip():
+            records += 1
+            row = index_row(line, part.source, number, judging.gate)
+            if row is not None:
+                rows.append(row)
+    return IndexedPart(rows, number, records)
+
+
+# --- one visit ----------------------------------------------------------------------------------------------------
+
+
+def _check_visits(visits: Sequence[Visit]) -> CheckedVisits:
+    judging, tally, written = _judging(), Tally(), []
+    with ExitStack() as opened:
+        streams = [opened.enter_context(source.path.open("rb")) for source in judging.sources]
+        for visit in visits:
+            found = _check_visit(visit, streams, judging)
+            found.tally.records = 0
+            found.tally.passed_over = 0 if visit.alone else -len(visit.conditions)
+            tally.add(found.tally)
+            written += [dump_json(row) + b"\n" for row in found.rows]
+    return CheckedVisits(b"".join(written), tally)
+
+
+def _check_visit(visit: Visit, streams: Sequence[BinaryIO], judging: Judging) -> Findings:
+    """The findings of a visit; a row of it that cannot be read has a line of its own, and the others are judged."""
+    bad, entries, places = Findings([], Tally()), list[Entry](), list[Place]()
+    for at in (*visit.conditions, *visit.support):
+        record = _record(at, streams, judging)
+        if visit.alone:
+            return judge(record, judging.assist, every=judging.every)
+        try:
+            entry = _entry(record, len(places))
+        except Refusal as refusal:
+            if at in visit.conditions or at in visit.untold:
+                told = unreadable(record, sentence_of(refusal))
+                bad.rows.extend(told.rows)
+                bad.tally.add(told.tally)
+            continue
+        entries.append(entry)
+        if entry.type == "Condition":
+            places.append(Place(record.input, record.line))
+    if not places:
+        return bad
+    try:
+        answer = judging.assist.answer(request_of(entries, "claim"), sends_forms=False)
+    except Exception as error:  # noqa: BLE001  # not swallowed: the line says so and the exit status is 2
+        sentence = f"The service failed on this record ({place_of(error)}); report it with this place."
+        found = unreadable(_record(visit.conditions[0], streams, judging), sentence)
+    else:
+        encounter = next((entry for entry in entries if entry.type == "Encounter"), None)
+        found = findings_of(answer, places, judging.assist, every=judging.every, clinic=_clinic(encounter))
+        if answer.issues:
+            found.rows.append(whole_line(places[0], encounter.reference if encounter else None, answer, judging.assist))
+    found.tally.add(bad.tally)
+    return Findings([*found.rows, *bad.rows], found.tally)
+
+
+def _record(at: Located, streams: Sequence[BinaryIO], judging: Judging) -> Record:
+    source = judging.sources[at.source]
+    body = read_at(streams[at.source], at.start, at.size).strip()
+    return Record(source.name, at.line, body, at.size, is_line=source.is_ndjson)
+
+
+def _entry(record: Record, number: int) -> Entry:
+    resource = parse_record(record)
+    if not isinstance(resource, dict):
+        refuse("The line is not a JSON object; give a FHIR resource.")
+    refuse_errors(validate_resource(resource, allowed=JOINED | {"Condition"}))
+    return Entry(resource, reference_of(resource, None, f"#{number}"))
+
+
+def _clinic(encounter: Entry | None) -> str:
+    """Who provides the care: the name where it is given, else the reference."""
+    resource = encounter.resource if encounter else {}
+    locations = [each.get("location") for each in resource.get("location") or ()]
+    named = [one for one in (resource.get("serviceProvider"), *locations) if isinstance(one, dict)]
+    return next((str(one.get(key)) for one in named for key in ("display", "reference") if one.get(key)), "not given")
+
+
+# --- several at once ----------------------------------------------------------------------------------------------
+
+InOrder = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
+_worker: list[Judging] = []  # what a process keeps from part to part
+
+
+def _judging() -> Judging:
+    return _worker[-1]
+
+
+@contextmanager
+def _workers(settings: Settings, sources: Sequence[Source], every: bool, workers: int) -> Iterator[InOrder]:
+    """A map that keeps the order, in this process or in several; the knowledge is read in this one at any rate."""
+    _prepare(settings, sources, every)
+    try:
+        if workers == 1:
+            yield map
+            return
+        # spawn: the same on every system, and no thread of this process is copied half-way.
+        spawning = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(workers, spawning, _prepare_worker, (settings, sources, every))
+        try:
+            yield lambda function, tasks: _in_processes(pool, function, tasks, PARTS_AHEAD * workers)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    finally:
+        _worker.pop()
+        gc.unfreeze()
+
+
+def _in_processes(
+    pool: ProcessPoolExecutor, function: Callable[[Any], Any], tasks: Iterable[Any], ahead: int
+) -> Iterator[Any]:
+    waiting: deque[Future[Any]] = deque()
+    for task in tasks:
+        waiting.append(pool.submit(function, task))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _prepare(settings: Settings, sources: Sequence[Source], every: bool) -> None:
+    assist = open_assist(settings)
+    gate = Gate(assist, telling_words(settings.terminology or terminology_dir(), settings.lexicon))
+    _worker.append(Judging(assist, gate, sources, every, {}))
+    gc.collect()
+    gc.freeze()  # what was loaded stays: the collector need not walk it for each record
+
+
+def _prepare_worker(settings: Settings, sources: Sequence[Source], every: bool) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process ends the workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _prepare(settings, sources, every)
+
+
+def _end_with_parent() -> None:
+    """A worker whose main process was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,139 @@
+"""Gets one document over HTTP within bounds: all that ever calls out, for keys (clients) and records (ehr).
+
+No redirect is followed, no proxy, cookie or .netrc of the machine is used, no compressed answer is read.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TookTooLong
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from threading import BoundedSemaphore
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
+
+from service.json_body import MAX_BYTES
+
+
+class FetchFailed(Exception):
+    """Nothing usable came. `status` is the answer's, 0 where none came; `retry_after` in seconds, 0 where unsaid."""
+
+    def __init__(self, status: int = 0, retry_after: float = 0) -> None:
+        super().__init__("The answer could not be had; see that the server is up and that it may be asked.")
+        self.status = status
+        self.retry_after = retry_after
+
+    @property
+    def is_outage(self) -> bool:
+        """Is the server down or overburdened? 401, 404 and the like are answers."""
+        return self.status in (0, 429) or self.status >= 500
+
+
+class NoFreeSlot(FetchFailed):
+    """As many calls as may be are under way; the server asked has nothing to do with it."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """The whole body of a 200, and its Cache-Control."""
+
+    body: bytes = field(repr=False)
+    cache_control: str = ""
+
+
+class Fetch:
+    """One call under way."""
+
+    def __init__(self, future: Future[Fetched], adapter: _Watched) -> None:
+        self._future = future
+        self._adapter = adapter
+
+    def result(self, deadline: float) -> Fetched:
+        """What came by the deadline (time.monotonic()); FetchFailed else, and then the connection is cut."""
+        try:
+            return self._future.result(max(0.0, deadline - time.monotonic()))
+        except TookTooLong:
+            self._adapter.cut()
+            raise FetchFailed from None
+
+
+class Fetcher:
+    """At most `slots` calls at once (a bulkhead): a server that hangs takes no thread that answers others."""
+
+    def __init__(self, slots: int) -> None:
+        self._threads = ThreadPoolExecutor(slots, "fetch")
+        self._free = BoundedSemaphore(slots)
+
+    def start(self, url: str, deadline: float, headers: Mapping[str, str], limit: int = MAX_BYTES) -> Fetch:
+        """Begin a GET that may take until the deadline and bring `limit` bytes; NoFreeSlot where all are taken."""
+        if not self._free.acquire(blocking=False):
+            raise NoFreeSlot
+        adapter = _Watched()
+        future = self._threads.submit(_get, url, deadline, headers, limit, adapter)
+        future.add_done_callback(lambda _: self._free.release())
+        return Fetch(future, adapter)
+
+
+class _Watched(HTTPAdapter):
+    """Knows its connections, so that they can be cut: a time limit of urllib3 counts from the last byte that came."""
+
+    def __init__(self) -> None:
+        self.connections: list[Any] = []
+        super().__init__()
+
+    def get_connection_with_tls_context(self, *given: Any, **named: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*given, **named)
+        kind = pool.ConnectionCls
+
+        def watched(*a: Any, **k: Any) -> Any:
+            self.connections.append(kind(*a, **k))
+            return self.connections[-1]
+
+        pool.ConnectionCls = watched
+        return pool
+
+    def cut(self) -> None:
+        for connection in self.connections:
+            with suppress(OSError, AttributeError):  # closed meanwhile
+                connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _get(url: str, deadline: float, headers: Mapping[str, str], limit: int, adapter: _Watched) -> Fetched:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise FetchFailed
+    try:
+        with requests.Session() as session:
+            session.trust_env = False
+            session.mount("http://", adapter)
+            session.mount("https://", adapter)
+            asked = {**headers, "Accept-Encoding": "identity"}
+            with session.get(url, headers=asked, timeout=left, allow_redirects=False, stream=True) as response:
+                return _whole(response, limit)
+    except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError):
+        raise FetchFailed from None  # its text would name the address
+
+
+def _whole(response: requests.Response, limit: int) -> Fetched:
+    if response.status_code != 200:
+        raise FetchFailed(response.status_code, _seconds(response.headers.get("Retry-After", "")))
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise FetchFailed(200)
+    body = response.raw.read(limit + 1, decode_content=False)
+    # A limited read of urllib3 takes a connection that ends early for the end of the body.
+    if len(body) > limit or response.headers.get("Content-Length", str(len(body))) != str(len(body)):
+        raise FetchFailed(200)
+    return Fetched(body, response.headers.get("Cache-Control", ""))
+
+
+def _seconds(written: str) -> float:
+    """Retry-After in seconds; a date is taken as unsaid, since the clocks may differ."""
+    return float(written) if written.isascii() and written.isdigit() and len(written) < 6 else 0.0

@@ -1,0 +1,126 @@
+"""Writes what each request leaves behind, in chains of audit records, one chain for each writer (a worker process).
+
+One thread writes, so that what comes in together is flushed together. `group`: a request does not wait, and what came
+in within the last 50 ms can be lost when the power fails or the process is killed; a stop in order loses nothing.
+`sync`: the answer goes out when its record is on the disk. In both, once a write has failed the following requests are
+refused until it has succeeded, so that a patient's data is not touched unrecorded for longer than that.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import math
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotWritten
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from service.store import Chain, Entry, Store, StoreUnavailable
+
+LOG = logging.getLogger("coding_assist")
+GATHER_SECONDS = 0.02  # leaves the flush 30 of the 50 ms that `group` promises
+RETRY_SECONDS = 0.5
+PATIENCE_SECONDS = 3.0  # longer than the store waits for a lock
+BATCH = 1000
+
+
+class Journal:
+    """What is written is in the order given; a request that is told StoreUnavailable goes unanswered."""
+
+    def __init__(self, store: Store, *, waits: bool) -> None:
+        self._store = store
+        self._waits = waits
+        self._changed = threading.Condition()
+        self._waiting: list[tuple[Entry, Future[None]]] = []
+        self._thread: threading.Thread | None = None
+        self._failing = self._closing = False
+        self._began = math.inf  # when the write that is under way began
+
+    def write(self, entry: Entry) -> None:
+        """Keep an entry; StoreUnavailable where that has just failed, or fails now in `sync`."""
+        written: Future[None] = Future()
+        with self._changed:
+            self.refuse_failing()
+            self._waiting.append((entry, written))
+            self._start()
+            self._changed.notify_all()
+        if self._waits:
+            try:
+                written.result(PATIENCE_SECONDS)
+            except NotWritten:
+                raise StoreUnavailable("The audit record was not written in time.") from None
+
+    def refuse_failing(self) -> None:
+        """StoreUnavailable where the last write has failed, or does not come to an end."""
+        is_stuck = time.monotonic() - self._began > PATIENCE_SECONDS
+        if self._failing or self._closing or is_stuck:
+            raise StoreUnavailable("The audit records cannot be written now.")
+
+    def close(self) -> None:
+        """Write what is waiting and stop; what cannot be written within seconds is given up."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+            thread = self._thread
+        atexit.unregister(self.close)
+        if thread:
+            thread.join(PATIENCE_SECONDS)
+
+    def _start(self) -> None:
+        """Not before it is needed: a thread does not survive the fork that makes a worker."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
+            self._thread.start()
+            atexit.register(self.close)
+
+    def _run(self) -> None:
+        chain: Chain | None = None
+        while batch := self._next_batch():
+            self._began = time.monotonic()
+            while True:
+                try:
+                    chain = chain or self._store.open_chain(uuid4().hex, datetime.now(UTC))
+                    chain = self._store.append(chain, [entry for entry, _ in batch])
+                except Exception as error:  # noqa: BLE001  # were the thread to end, nothing would be recorded any more
+                    if not self._told_failure(batch, error):
+                        return
+                else:
+                    self._told_success(batch)
+                    break
+
+    def _next_batch(self) -> Sequence[tuple[Entry, Future[None]]]:
+        """What waits, gathered for a moment in `group`; empty when closed and all is written."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closing)
+            if not self._waits:
+                self._changed.wait_for(lambda: self._closing or len(self._waiting) >= BATCH, GATHER_SECONDS)
+            return self._waiting[:BATCH]
+
+    def _told_success(self, batch: Sequence[tuple[Entry, Future[None]]]) -> None:
+        with self._changed:
+            self._failing, self._began = False, math.inf
+            del self._waiting[: len(batch)]
+        for _, written in batch:
+            if not written.done():
+                written.set_result(None)
+
+    def _told_failure(self, batch: Sequence[tuple[Entry, Future[None]]], error: Exception) -> bool:
+        """Refuse those who wait, and try the same batch again in a while; False where there is no time for that.
+
+        It is not dropped: whether a commit that failed was kept is not known, and one record too many is better
+        than one too few. So there may be a record of a request that was refused.
+        """
+        with self._changed:
+            if not self._failing:
+                LOG.error("the audit records cannot be written: %s", type(error).__name__)
+            self._failing = True
+            refused = StoreUnavailable("The audit record could not be written.")
+            for _, written in batch:
+                if not written.done():
+                    written.set_exception(refused)
+            self._changed.wait_for(lambda: self._closing, RETRY_SECONDS)
+            return not self._closing

@@ -1,0 +1,94 @@
+"""The required bindings of R4 that are checked: which codes an element takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+CONDITION_CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
+CONDITION_VER_STATUS = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
+
+# Required bindings of R4 4.0.1 to a CodeableConcept, element by element: system and codes.
+REQUIRED_CONCEPTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "Condition.clinicalStatus": (
+        CONDITION_CLINICAL,
+        ("active", "recurrence", "relapse", "inactive", "remission", "resolved"),
+    ),
+    "Condition.verificationStatus": (
+        CONDITION_VER_STATUS,
+        ("unconfirmed", "provisional", "differential", "confirmed", "refuted", "entered-in-error"),
+    ),
+}
+
+# Required bindings of R4 4.0.1 to a code, read from its StructureDefinitions and ValueSets; a type inside a resource
+# goes by its fhir.resources name (Bundle.entry.request is BundleEntryRequest).
+_REQUEST = "draft active on-hold revoked completed entered-in-error unknown"
+_INTENT = "proposal plan directive order original-order reflex-order filler-order instance-order option"
+_PRIORITY = "routine urgent asap stat"
+_CLAIM = "active cancelled draft entered-in-error"
+_GENDER = "male female other unknown"
+_ENCOUNTER = "planned arrived triaged in-progress onleave finished cancelled entered-in-error unknown"
+REQUIRED_CODES: Mapping[str, tuple[str, ...]] = {
+    element: tuple(codes.split())
+    for element, codes in {
+        "Address.type": "postal physical both",
+        "Address.use": "home work temp old billing",
+        "Appointment.status": "proposed pending booked arrived fulfilled cancelled noshow entered-in-error "
+        "checked-in waitlist",
+        "AppointmentParticipant.required": "required optional information-only",
+        "AppointmentParticipant.status": "accepted declined tentative needs-action",
+        "Bundle.type": "document message transaction transaction-response batch batch-response history searchset "
+        "collection",
+        "BundleEntryRequest.method": "GET HEAD POST PUT DELETE PATCH",
+        "BundleEntrySearch.mode": "match include outcome",
+        "Claim.status": _CLAIM,
+        "Claim.use": "claim preauthorization predetermination",
+        "CommunicationRequest.priority": _PRIORITY,
+        "CommunicationRequest.status": _REQUEST,
+        "ContactPoint.system": "phone fax email pager url sms other",
+        "ContactPoint.use": "home work temp old mobile",
+        "Coverage.status": _CLAIM,
+        "DeviceRequest.intent": _INTENT,
+        "DeviceRequest.priority": _PRIORITY,
+        "DeviceRequest.status": _REQUEST,
+        "DiagnosticReport.status": "registered partial preliminary final amended corrected appended cancelled "
+        "entered-in-error unknown",
+        "DocumentReference.docStatus": "preliminary final amended entered-in-error",
+        "DocumentReference.status": "current superseded entered-in-error",
+        "DocumentReferenceRelatesTo.code": "replaces transforms signs appends",
+        "Encounter.status": _ENCOUNTER,
+        "EncounterLocation.status": "planned active reserved completed",
+        "EncounterStatusHistory.status": _ENCOUNTER,
+        "HumanName.use": "usual official temp nickname anonymous old maiden",
+        "Identifier.use": "usual official temp secondary old",
+        "MedicationRequest.intent": "proposal plan order original-order reflex-order filler-order instance-order "
+        "option",
+        "MedicationRequest.priority": _PRIORITY,
+        "MedicationRequest.status": "active on-hold cancelled completed entered-in-error stopped draft unknown",
+        "Narrative.status": "generated extensions additional empty",
+        "NutritionOrder.intent": _INTENT,
+        "NutritionOrder.status": _REQUEST,
+        "Observation.status": "registered preliminary final amended corrected cancelled entered-in-error unknown",
+        "Patient.gender": _GENDER,
+        "PatientContact.gender": _GENDER,
+        "PatientLink.type": "replaced-by replaces refer seealso",
+        "Practitioner.gender": _GENDER,
+        "PractitionerRoleAvailableTime.daysOfWeek": "mon tue wed thu fri sat sun",
+        "Quantity.comparator": "< <= >= >",
+        "Questionnaire.status": "draft active retired unknown",
+        "QuestionnaireItem.enableBehavior": "all any",
+        "QuestionnaireItem.type": "group display question boolean decimal integer date dateTime time string text url "
+        "choice open-choice attachment reference quantity",
+        "QuestionnaireItemEnableWhen.operator": "exists = != > < >= <=",
+        "QuestionnaireResponse.status": "in-progress completed amended entered-in-error stopped",
+        "ServiceRequest.intent": _INTENT,
+        "ServiceRequest.priority": _PRIORITY,
+        "ServiceRequest.status": _REQUEST,
+        "Task.intent": "unknown proposal plan order original-order reflex-order filler-order instance-order option",
+        "Task.priority": _PRIORITY,
+        "Task.status": "draft requested received accepted rejected ready cancelled in-progress on-hold failed "
+        "completed entered-in-error",
+        "VisionPrescription.status": _CLAIM,
+        "VisionPrescriptionLensSpecification.eye": "right left",
+        "VisionPrescriptionLensSpecificationPrism.base": "up down in out",
+    }.items()
+}

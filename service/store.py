@@ -1,0 +1,727 @@
+"""What must survive: audit records, feedback, decisions, queries and answers, open forms, seen tokens.
+
+SQLite (WAL, synchronous FULL) or PostgreSQL; the only module that knows SQLAlchemy. What a function here returns
+from is on the disk. When it cannot be written, StoreUnavailable goes up and becomes a 503 in app.py.
+Times are text in UTC with milliseconds, so that they sort and are exported as they are; patients and users are
+keyed hashes, but for the audit records, which name them (see audit.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.util.exc import CommandError
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from service.audit import chained
+
+Json = dict[str, Any]
+FormState = Literal["open", "answered", "declined", "expired"]
+BUSY_SECONDS = 1.0
+PAGE = 500
+MIGRATIONS = Path(__file__).parent / "migrations"
+LOWEST = -(2**31)
+NOTHING = ""  # the hash before the first record of a chain, and before the first chain
+TRANSIENT = "sqlite://"  # a database that goes with the process
+
+tables = sa.MetaData()
+secret = sa.Table(
+    "secret",
+    tables,
+    sa.Column("name", sa.String(20), primary_key=True),
+    sa.Column("value", sa.String(64), nullable=False),
+)
+audit_chain = sa.Table(
+    "audit_chain",
+    tables,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("writer", sa.String(32), nullable=False, unique=True),
+    sa.Column("opened", sa.String(24), nullable=False),
+    sa.Column("link", sa.String(64), nullable=False),
+    sa.Column("kept_after", sa.Integer, nullable=False),
+    sa.Column("kept_hash", sa.String(64), nullable=False),
+    sa.Column("last_number", sa.Integer, nullable=False),
+    sa.Column("last_hash", sa.String(64), nullable=False),
+)
+audit_record = sa.Table(
+    "audit_record",
+    tables,
+    sa.Column("writer", sa.String(32), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("recorded", sa.String(24), nullable=False, index=True),
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+)
+decision = sa.Table(
+    "decision",
+    tables,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("recorded", sa.String(24), nullable=False, index=True),
+    sa.Column("content", sa.Text, nullable=False),
+)
+subject = sa.Table(
+    "subject",
+    tables,
+    sa.Column("decision", sa.String(36), primary_key=True),
+    sa.Column("patient", sa.String(64), primary_key=True, index=True),
+)
+card = sa.Table(
+    "card",
+    tables,
+    sa.Column("uuid", sa.String(100), primary_key=True),
+    sa.Column("decision", sa.String(36), nullable=False, index=True),
+    sa.Column("kind", sa.String(40), nullable=False),
+    sa.Column("visit", sa.String(64), nullable=False, index=True),
+    sa.Column("matters", sa.Text, nullable=False),
+)
+query = sa.Table(
+    "query",
+    tables,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("id", sa.String(100), nullable=False, unique=True),
+    sa.Column("asked", sa.String(24), nullable=False),
+    sa.Column("decision", sa.String(36), nullable=False, index=True),
+    sa.Column("content", sa.Text, nullable=False),
+)
+answer = sa.Table(
+    "answer",
+    tables,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("key", sa.String(64), nullable=False, unique=True),
+    sa.Column("query", sa.String(100), nullable=False, index=True),
+    sa.Column("answered", sa.String(24), nullable=False),
+    sa.Column("outcome", sa.String(20), nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+)
+feedback = sa.Table(
+    "feedback",
+    tables,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("key", sa.String(64), nullable=False, unique=True),
+    sa.Column("received", sa.String(24), nullable=False, index=True),
+    sa.Column("card", sa.String(100), nullable=False, index=True),
+    sa.Column("content", sa.Text, nullable=False),
+)
+form = sa.Table(
+    "form",
+    tables,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("key", sa.String(64), nullable=False, unique=True),
+    sa.Column("patient", sa.String(64), nullable=False, index=True),
+    sa.Column("user", sa.String(64), nullable=False),
+    sa.Column("encounter", sa.String(64), nullable=False),
+    sa.Column("opened", sa.String(24), nullable=False),
+    sa.Column("expires", sa.String(24), nullable=False, index=True),
+    sa.Column("closed", sa.String(24), nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+)
+seen_token = sa.Table(
+    "seen_token",
+    tables,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("expires", sa.String(24), nullable=False, index=True),
+)
+
+
+class StoreError(Exception):
+    """Why the store cannot be opened, and what to do."""
+
+
+class StoreUnavailable(Exception):
+    """The store cannot be read or written now; nothing of what was asked is kept."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A query that went out: its id (that of the card), and what it asks for by which rules."""
+
+    id: str
+    content: Json
+
+
+@dataclass(frozen=True)
+class Card:
+    """A card that went out; `visit` is a keyed hash of the encounter, `matters` are those of what the card is about."""
+
+    uuid: str
+    kind: str
+    visit: str
+    matters: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One answer of ours without the patient's words; `patients` are keyed hashes."""
+
+    id: str
+    recorded: str
+    content: Json
+    patients: tuple[str, ...]
+    cards: tuple[Card, ...] = ()
+    queries: tuple[Asked, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one request leaves behind: its audit events as text, and the decision where one was made."""
+
+    recorded: str
+    events: tuple[str, ...]
+    decision: Decision | None = None
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Where a writer's chain of audit records ends."""
+
+    writer: str
+    number: int = 0
+    hash: str = NOTHING
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What a user did with one card; `content` is what the client sent in our words."""
+
+    card: str
+    content: Json
+
+
+@dataclass(frozen=True)
+class Binding:
+    """Whom a form is for: references as the client names them; `encounter` is empty where there is none."""
+
+    client: str
+    patient: str
+    user: str
+    encounter: str = ""
+
+
+@dataclass(frozen=True)
+class Form:
+    """A query as a form, open until answered, declined or expired; `content` is the door's own, and quotes the record.
+
+    `closed` is empty while it is open.
+    """
+
+    id: str
+    state: FormState
+    opened: str
+    expires: str
+    closed: str
+    content: Json = field(repr=False)
+
+
+def instant(at: datetime) -> str:
+    """2026-11-16T08:15:30.123Z"""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _text(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+
+
+def _sha256(*parts: str) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+# --- opening ------------------------------------------------------------------------------------------------------
+
+
+def open_store(url: str) -> Store:
+    """The store behind a DATABASE_URL with its tables as this release has them; StoreError says what is wrong."""
+    transient = tempfile.mkdtemp(prefix="coding-assist-") if url == TRANSIENT else None
+    if transient:
+        url = f"sqlite:///{transient}/store.db"
+    try:
+        address = sa.engine.make_url(url)
+        if address.get_backend_name() == "sqlite":
+            _make_private(Path(str(address.database)))
+        _migrate(_engine(address, patient=True))
+        return Store(_engine(address), transient)
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError):
+        raise StoreError(
+            "DATABASE_URL is not one that can be used; give sqlite:///... or postgresql+psycopg://..."
+        ) from None
+    except CommandError:
+        raise StoreError("The database is of a newer release of this service; start that release.") from None
+    except OSError as error:
+        raise StoreError(f"The folder of the database cannot be used: {error.strerror}. Give one that can.") from None
+    except SQLAlchemyError as error:
+        raise StoreError(
+            f"The database cannot be opened ({_kind(error)}); check DATABASE_URL and the server."
+        ) from None
+
+
+def _kind(error: SQLAlchemyError) -> str:
+    """The class of the driver's error: its text may hold parts of a statement or of the address."""
+    return type(getattr(error, "orig", None) or error).__name__
+
+
+def _make_private(path: Path) -> None:
+    """SQLite gives its side files the mode of the database."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def _engine(address: sa.URL, *, patient: bool = False) -> sa.Engine:
+    """Connections that flush at each commit and wait a second at most for a lock; migrations are more patient."""
+    seconds = 60.0 if patient else BUSY_SECONDS
+    if address.get_backend_name() == "sqlite":
+        engine = sa.create_engine(address, connect_args={"timeout": seconds}, pool_timeout=seconds)
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    limit = int(seconds * 1000)
+    options = f"-c synchronous_commit=on -c lock_timeout={limit} -c statement_timeout={limit}"
+    arguments = {"connect_timeout": 2, "tcp_user_timeout": 3000, "options": options}
+    return sa.create_engine(address, connect_args=arguments, pool_pre_ping=True, pool_timeout=seconds)
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # else the driver would begin by itself, and later than we need
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA secure_delete=ON")  # what is removed is overwritten, not only unlinked
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # A transaction that reads first and then writes would fail at once where another has written meanwhile.
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
+
+
+def _migrate(engine: sa.Engine) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    try:
+        with engine.connect().execution_options(writes=True) as connection, connection.begin():
+            if engine.dialect.name == "postgresql":  # two replicas that start together
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7205759)")
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+
+
+# --- the store ----------------------------------------------------------------------------------------------------
+
+
+class Store:
+    """The functions that keep and give back; each is one transaction."""
+
+    def __init__(self, engine: sa.Engine, transient: str | None = None) -> None:
+        self._engine = engine
+        self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+
+        self.close = weakref.finalize(
+            self, _close, engine, transient
+        )  # at the latest when nobody holds the store any more
+
+    @contextmanager
+    def _transaction(self, *, writes: bool = True) -> Iterator[sa.Connection]:
+        try:
+            with self._engine.connect().execution_options(writes=writes) as connection, connection.begin():
+                yield connection
+        except (DBAPIError, PoolTimeout) as error:
+            raise StoreUnavailable(f"The store cannot be used now ({_kind(error)}).") from None
+
+    def probe(self, at: datetime) -> None:
+        """Write one row, as a full disk still lets us read; StoreUnavailable where that fails."""
+        statement = self._insert(secret).values(name="probe", value=instant(at))
+        with self._transaction() as connection:
+            connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": instant(at)}))
+
+    # -- hashed ids
+
+    @cached_property
+    def _key(self) -> bytes:
+        made = self._insert(secret).values(name="ids", value=secrets.token_hex(32)).on_conflict_do_nothing()
+        with self._transaction() as connection:
+            connection.execute(made)
+            kept = connection.execute(sa.select(secret.c.value).where(secret.c.name == "ids")).scalar_one()
+        return bytes.fromhex(kept)
+
+    def hashed(self, *parts: str) -> str:
+        """An id as a hash under this store's own key: ids are short enough to be guessed from a plain hash."""
+        return hmac.new(self._key, json.dumps(parts).encode(), hashlib.sha256).hexdigest()
+
+    # -- feedback, exactly once
+
+    def add_feedback(self, client: str, items: Sequence[Feedback], at: datetime) -> int:
+        """Keep what is new of these; a retry finds its key taken. Returns how many were new."""
+        rows = [
+            {
+                "key": _sha256(client, item.card, json.dumps(item.content, sort_keys=True)),
+                "received": instant(at),
+                "card": item.card,
+                "content": _text({**({"client": client} if client else {}), **item.content}),
+            }
+            for item in items
+        ]
+        with self._transaction() as connection:
+            return sum(self._add_once(connection, feedback, row) for row in rows)
+
+    def _add_once(self, connection: sa.Connection, table: sa.Table, row: Json) -> bool:
+        """Whether the row was new: its unique key was free."""
+        added = self._insert(table).values(row).on_conflict_do_nothing().returning(sa.literal(1))
+        return connection.execute(added).first() is not None
+
+    def overridden(self, visit: str, since: datetime, until: datetime) -> frozenset[str]:
+        """The matters of the cards of one visit that users have overridden in that time."""
+        given = (feedback.c.received > instant(since)) & (feedback.c.received <= instant(until))
+        joined = sa.select(card.c.matters, feedback.c.content).join(feedback, feedback.c.card == card.c.uuid)
+        rows = self._read(joined.where(card.c.visit == visit, given))
+        told = [row.matters.split() for row in rows if json.loads(row.content)["outcome"] == "overridden"]
+        return frozenset(matter for matters in told for matter in matters)
+
+    # -- audit records and decisions
+
+    def open_chain(self, writer: str, at: datetime) -> Chain:
+        """A chain of its own for one writer, linked to the one opened before it so that none can vanish whole."""
+        newest = sa.select(audit_chain.c.number, audit_chain.c.link).order_by(audit_chain.c.number.desc()).limit(1)
+        for _ in range(20):  # another worker may take the same number
+            with self._transaction() as connection:
+                before = connection.execute(newest).first()
+                number, link = (before.number + 1, before.link) if before else (1, NOTHING)
+                row: Json = {"number": number, "writer": writer, "opened": instant(at)}
+                row |= {"link": chained(link, writer, number, instant(at))}
+                row |= {"kept_after": 0, "kept_hash": NOTHING, "last_number": 0, "last_hash": NOTHING}
+                if self._add_once(connection, audit_chain, row):
+                    return Chain(writer)
+        raise StoreUnavailable("No chain of audit records could be opened: too many writers start at once.")
+
+    def append(self, chain: Chain, entries: Sequence[Entry]) -> Chain:
+        """Keep all of these in one transaction; said again after a commit of unknown end, it adds nothing."""
+        events = [(entry.recorded, event) for entry in entries for event in entry.events]
+        place = audit_chain.c.writer == chain.writer
+        ends = sa.select(audit_chain.c.last_number, audit_chain.c.last_hash).where(place).with_for_update()
+        with self._transaction() as connection:
+            kept = connection.execute(ends).one()
+            if kept.last_number == chain.number + len(events):
+                return Chain(chain.writer, kept.last_number, kept.last_hash)
+            rows, end = _chained_rows(chain, events)
+            connection.execute(audit_record.insert(), rows)
+            connection.execute(audit_chain.update().where(place).values(last_number=end.number, last_hash=end.hash))
+            self._add_decisions(connection, [entry.decision for entry in entries if entry.decision])
+        return end
+
+    def _add_decisions(self, connection: sa.Connection, made: Sequence[Decision]) -> None:
+        """A retry of the same hookInstance brings the same cards and queries: those stay with the first decision."""
+        rows: dict[sa.Table, list[Json]] = {
+            decision: [{"id": one.id, "recorded": one.recorded, "content": _text(one.content)} for one in made],
+            subject: [{"decision": one.id, "patient": patient} for one in made for patient in one.patients],
+            card: [
+                {"uuid": c.uuid, "decision": one.id, "kind": c.kind, "visit": c.visit, "matters": " ".join(c.matters)}
+                for one in made
+                for c in one.cards
+            ],
+            query: [
+                {"id": asked.id, "asked": one.recorded, "decision": one.id, "content": _text(asked.content)}
+                for one in made
+                for asked in one.queries
+            ],
+        }
+        for table, given in rows.items():
+            if given:
+                connection.execute(self._insert(table).on_conflict_do_nothing(), given)
+
+    def decision(self, decision_id: str) -> Json | None:
+        """What was kept of one decision, with its id and time."""
+        with self._transaction(writes=False) as connection:
+            row = connection.execute(sa.select(decision).where(decision.c.id == decision_id)).first()
+        return {"id": row.id, "recorded": row.recorded, **json.loads(row.content)} if row else None
+
+    # -- answers to queries
+
+    def add_answer(self, query_id: str, outcome: str, content: Json, at: datetime) -> bool:
+        """Keep an answer to a query once; False where the same answer is already kept."""
+        with self._transaction() as connection:
+            return self._add_once(connection, answer, _answer_row(query_id, outcome, content, at))
+
+    # -- open forms
+
+    def open_form(
+        self, form_id: str, key: str, bound: Binding, content: Json, at: datetime, lifetime: timedelta
+    ) -> Form:
+        """Keep a form; where one was opened under the same key (a retry of the same call), that one comes back."""
+        row = {
+            "id": form_id,
+            "key": _sha256(bound.client, key),
+            **self._hashed(bound),
+            "opened": instant(at),
+            "expires": instant(at + lifetime),
+            "closed": "",
+            "state": "open",
+            "content": _text(content),
+        }
+        with self._transaction() as connection:
+            self._add_once(connection, form, row)
+            held = connection.execute(sa.select(form).where(form.c.key == row["key"])).one()
+        return _form(held, at)
+
+    def form(self, form_id: str, at: datetime) -> Form | None:
+        """The form as it stands, whoever asks: its id is its key. None where there is none."""
+        rows = self._read(sa.select(form).where(form.c.id == form_id))
+        return _form(rows[0], at) if rows else None
+
+    def close_form(
+        self,
+        form_id: str,
+        state: Literal["answered", "declined"],
+        content: Json,
+        told: tuple[str, Json],
+        at: datetime,
+    ) -> bool:
+        """Answer or decline an open form; False where it is not open any more, so that the first answer stands.
+
+        `told` is the id of the query and what was said to it, kept in the same transaction.
+        """
+        is_open = (form.c.id == form_id) & (form.c.state == "open") & (form.c.expires > instant(at))
+        closed = {"state": state, "content": _text(content), "closed": instant(at)}
+        with self._transaction() as connection:
+            is_first = connection.execute(form.update().where(is_open).values(closed)).rowcount == 1
+            if is_first:
+                self._add_once(connection, answer, _answer_row(told[0], state, told[1], at))
+            return is_first
+
+    def closed_forms(self, client: str, patient: str, encounter: str, since: datetime, until: datetime) -> list[Form]:
+        """The answered and declined forms of one patient in one encounter, whoever closed them, oldest first."""
+        hashed = self._hashed(Binding(client, patient, "", encounter))
+        theirs = (form.c.patient == hashed["patient"]) & (form.c.encounter == hashed["encounter"])
+        done = theirs & (form.c.closed > instant(since)) & (form.c.closed <= instant(until))
+        rows = self._read(sa.select(form).where(done).order_by(form.c.closed, form.c.id))
+        return [_form(row, since) for row in rows]
+
+    def _hashed(self, bound: Binding) -> dict[str, str]:
+        named = {"patient": bound.patient, "user": bound.user, "encounter": bound.encounter}
+        return {role: self.hashed(bound.client, reference) for role, reference in named.items()}
+
+    # -- seen tokens
+
+    def see_token(self, issuer: str, token_id: str, expires: datetime) -> bool:
+        """True the first time, whichever worker asks; a token seen before is a replay."""
+        with self._transaction() as connection:
+            row = {"key": _sha256(issuer, token_id), "expires": instant(expires)}
+            return self._add_once(connection, seen_token, row)
+
+    # -- what leaves the store, oldest first
+
+    def export_feedback(self) -> Iterator[Json]:
+        for row in self._pages(feedback):
+            yield {"received": row.received, "card": row.card, **json.loads(row.content)}
+
+    def export_queries(self) -> Iterator[Json]:
+        """Each query with the answers to it."""
+        for row in self._pages(query):
+            told = {"id": row.id, "asked": row.asked, "decision": row.decision, **json.loads(row.content)}
+            yield {**told, "answers": self._answers(row.id)}
+
+    def _answers(self, query_id: str) -> list[Json]:
+        statement = sa.select(answer).where(answer.c.query == query_id).order_by(answer.c.number)
+        with self._transaction(writes=False) as connection:
+            rows = connection.execute(statement).all()
+        return [{"answered": row.answered, "outcome": row.outcome, **json.loads(row.content)} for row in rows]
+
+    def export_audit(self) -> Iterator[str]:
+        """The AuditEvents as they were written, oldest first; each is one line."""
+        after = ("", "", 0)
+        order = (audit_record.c.recorded, audit_record.c.writer, audit_record.c.number)
+        while True:
+            later = sa.tuple_(*order) > sa.tuple_(*map(sa.literal, after))
+            rows = self._read(sa.select(audit_record).where(later).order_by(*order).limit(PAGE))
+            yield from (row.event for row in rows)
+            if not rows:
+                return
+            after = (rows[-1].recorded, rows[-1].writer, rows[-1].number)
+
+    def _pages(self, table: sa.Table) -> Iterator[Any]:
+        """All rows in the order they came, a page in memory at a time, and no transaction between pages."""
+        after = 0
+        while rows := self._read(sa.select(table).where(table.c.number > after).order_by(table.c.number).limit(PAGE)):
+            yield from rows
+            after = rows[-1].number
+
+    def _read(self, statement: sa.Select[Any]) -> Sequence[Any]:
+        with self._transaction(writes=False) as connection:
+            return connection.execute(statement).all()
+
+    # -- the chains
+
+    def chain_faults(self, known: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+        """What speaks against the audit records being as they were written; `known` are chain ends noted before."""
+        number, link = 0, NOTHING
+        chains = self._read(sa.select(audit_chain).order_by(audit_chain.c.number))
+        for row in chains:
+            number += 1
+            if row.number != number:
+                yield f"Chain {number} is missing: its records were removed."
+                number, link = row.number, NOTHING
+            elif row.link != chained(link, row.writer, row.number, row.opened):
+                yield f"Chain {row.number} does not follow from the one before it: the list of chains was changed."
+            link = row.link
+            yield from self._record_faults(row, known.get(row.writer))
+        listed = sa.select(audit_chain.c.writer)
+        strangers = sa.select(audit_record.c.writer).distinct().where(audit_record.c.writer.not_in(listed))
+        for row in self._read(strangers):
+            yield f"Writer {row.writer} has records and no chain: they were added, or its chain was removed."
+        for writer in sorted(set(known) - {row.writer for row in chains}):
+            yield f"Chain of writer {writer}, which was noted before, is missing."
+
+    def _record_faults(self, chain: Any, known: Mapping[str, Any] | None) -> Iterator[str]:
+        place, expected = f"Chain {chain.number}", chain.kept_after
+        before = chain.kept_hash
+        for row in self._chain_records(chain.writer):
+            expected += 1
+            if row.number > expected:
+                yield f"{place}, record {expected}: removed."
+                expected, before = row.number, row.hash
+            elif row.number < expected:
+                yield f"{place}, record {row.number}: stands where none belongs."
+            elif row.hash != chained(before, chain.writer, row.number, row.event):
+                yield f"{place}, record {row.number}: changed, or not in its place."
+            elif json.loads(row.event)["recorded"] != row.recorded:
+                yield f"{place}, record {row.number}: its time was changed."
+            if known and known["number"] == row.number and known["hash"] != row.hash:
+                yield f"{place}, record {row.number}: not the one that was noted before."
+            before = row.hash
+        if (expected, before) != (chain.last_number, chain.last_hash):
+            yield f"{place}, records after {expected}: removed."
+        if known and known["number"] > chain.last_number:
+            yield f"{place}, records after {chain.last_number}: removed, as record {known['number']} was noted before."
+
+    def _chain_records(self, writer: str) -> Iterator[Any]:
+        after, mine = LOWEST, sa.select(audit_record).where(audit_record.c.writer == writer)
+        while rows := self._read(mine.where(audit_record.c.number > after).order_by(audit_record.c.number).limit(PAGE)):
+            yield from rows
+            after = rows[-1].number
+
+    def chain_ends(self) -> dict[str, Json]:
+        """The last number and hash of each chain, to be noted elsewhere and compared later."""
+        rows = self._read(sa.select(audit_chain).order_by(audit_chain.c.number))
+        return {row.writer: {"number": row.last_number, "hash": row.last_hash} for row in rows}
+
+    # -- what is let go
+
+    def remove_patient(self, patient: str) -> dict[str, int]:
+        """Remove what is kept of one patient (a hash) but for the audit records; how many rows of each table."""
+        mine = sa.select(subject.c.decision).where(subject.c.patient == patient)
+        with self._transaction() as connection:
+            counts = _delete_decisions(connection, mine)
+            counts["form"] = connection.execute(form.delete().where(form.c.patient == patient)).rowcount
+        if self._engine.dialect.name == "sqlite":  # else the log of changes would still hold it
+            self._empty_log()
+        return counts
+
+    def _empty_log(self) -> None:
+        try:
+            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        except DBAPIError as error:
+            raise StoreUnavailable(f"The store cannot be used now ({_kind(error)}).") from None
+
+    def retire(self, before: datetime, now: datetime) -> dict[str, int]:
+        """Remove what is older than the operator keeps, and forms and tokens that have expired by then."""
+        oldest = instant(before)
+        old = sa.select(decision.c.id).where(decision.c.recorded < oldest)
+        with self._transaction() as connection:
+            counts = _delete_decisions(connection, old)
+            counts["feedback"] += connection.execute(feedback.delete().where(feedback.c.received < oldest)).rowcount
+            counts |= _forget_expired(connection, now)
+            counts["form"] += connection.execute(form.delete().where(form.c.expires < oldest)).rowcount
+            counts["audit_record"] = _cut_chains(connection, oldest)
+        return counts
+
+    def forget_expired(self, now: datetime) -> dict[str, int]:
+        """Remove tokens that have expired, which are refused by their time alone, and forms that nobody answered."""
+        with self._transaction() as connection:
+            return _forget_expired(connection, now)
+
+
+def _close(engine: sa.Engine, transient: str | None) -> None:
+    engine.dispose()
+    if transient:
+        shutil.rmtree(transient, ignore_errors=True)
+
+
+def _form(row: Any, at: datetime) -> Form:
+    """An expired form keeps its state alone: what it quotes is nobody's business any more."""
+    if row.state == "open" and row.expires <= instant(at):
+        return Form(row.id, "expired", row.opened, row.expires, "", {})
+    return Form(row.id, row.state, row.opened, row.expires, row.closed, json.loads(row.content))
+
+
+def _answer_row(query_id: str, outcome: str, content: Json, at: datetime) -> Json:
+    key = _sha256(query_id, outcome, json.dumps(content, sort_keys=True))
+    told = {"answered": instant(at), "outcome": outcome, "content": _text(content)}
+    return {"key": key, "query": query_id, **told}
+
+
+def _chained_rows(chain: Chain, events: Iterable[tuple[str, str]]) -> tuple[list[Json], Chain]:
+    number, before, rows = chain.number, chain.hash, []
+    for recorded, event in events:
+        number += 1
+        before = chained(before, chain.writer, number, event)
+        rows.append({"writer": chain.writer, "number": number, "recorded": recorded, "event": event, "hash": before})
+    return rows, Chain(chain.writer, number, before)
+
+
+def _delete_decisions(connection: sa.Connection, ids: sa.Select[tuple[str]]) -> dict[str, int]:
+    """Decisions with all that hangs on them; the decisions last, since `ids` may be read from them."""
+    cards = sa.select(card.c.uuid).where(card.c.decision.in_(ids))
+    queries = sa.select(query.c.id).where(query.c.decision.in_(ids))
+    counts = {
+        "feedback": connection.execute(feedback.delete().where(feedback.c.card.in_(cards))).rowcount,
+        "answer": connection.execute(answer.delete().where(answer.c.query.in_(queries))).rowcount,
+        "query": connection.execute(query.delete().where(query.c.decision.in_(ids))).rowcount,
+        "card": connection.execute(card.delete().where(card.c.decision.in_(ids))).rowcount,
+    }
+    doomed = connection.execute(ids).scalars().all()
+    for start in range(0, len(doomed), PAGE):
+        page = doomed[start : start + PAGE]
+        connection.execute(subject.delete().where(subject.c.decision.in_(page)))
+        connection.execute(decision.delete().where(decision.c.id.in_(page)))
+    return counts | {"decision": len(doomed)}
+
+
+def _cut_chains(connection: sa.Connection, oldest: str) -> int:
+    """Take the old records off the front of each chain, and note where it now begins."""
+    old = audit_record.c.recorded < oldest
+    newest = sa.select(audit_record.c.writer, sa.func.max(audit_record.c.number).label("number"))
+    removed = 0
+    for last in connection.execute(newest.where(old).group_by(audit_record.c.writer)).all():
+        mine = audit_record.c.writer == last.writer
+        end = sa.select(audit_record.c.hash).where(mine, audit_record.c.number == last.number)
+        begins = {"kept_after": last.number, "kept_hash": connection.execute(end).scalar_one()}
+        connection.execute(audit_chain.update().where(audit_chain.c.writer == last.writer).values(begins))
+        removed += connection.execute(audit_record.delete().where(mine, audit_record.c.number <= last.number)).rowcount
+    return removed
+
+
+def _forget_expired(connection: sa.Connection, now: datetime) -> dict[str, int]:
+    unanswered = (form.c.state == "open") & (form.c.expires < instant(now))
+    return {
+        "seen_token": connection.execute(seen_token.delete().where(seen_token.c.expires < instant(now))).rowcount,
+        "form": connection.execute(form.delete().where(unanswered)).rowcount,
+    }

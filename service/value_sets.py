@@ -1,0 +1,264 @@
+"""Value sets in extension: which codes a ValueSet.compose selects (FHIR R4 "ValueSet", compose and expansion).
+
+A part of a compose that cannot be carried out is refused: an expansion that is silently short would be a wrong one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+from uuid import NAMESPACE_URL, uuid5
+
+from service.code_systems import CodedConcept, CodeSystems, Edition, refuse
+from service.conformance import Published
+from service.fhir_out import Json
+
+MAX_PAGE = 10_000
+MAX_NESTED, MAX_PARTS = 8, 40
+FILTERS = ("concept is-a", "concept descendent-of", "parent =", "notSelectable =")
+
+
+class Selected(NamedTuple):
+    """One code that a value set selects; `edition` is None where it is enumerated and its system is not served."""
+
+    system: str
+    edition: Edition | None
+    code: str
+    display: str = ""
+    inactive: bool = False
+
+    def concept(self) -> CodedConcept:
+        """The code with its display, the value set's own one first."""
+        known = self.edition.concept(self.code) or self.edition.retired(self.code) if self.edition else None
+        concept = known or CodedConcept(self.code, self.code)
+        return replace(concept, display=self.display) if self.display else concept
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Which editions a call is about: those of a date, or of the versions that it names for systems."""
+
+    published: Published
+    date: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    forced: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def code_systems(self) -> CodeSystems:
+        return self.published.code_systems
+
+    def edition(self, system: str, version: str = "") -> Edition | None:
+        """The edition of a served system; None for one that is not served here."""
+        if not self.code_systems.serves(system):
+            return None
+        chosen = self.forced.get(system) or version or self.versions.get(system, "")
+        return self.code_systems.edition(system, chosen, "" if chosen else self.date)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What of an expansion is wanted."""
+
+    words: tuple[str, ...] = ()
+    offset: int = 0
+    count: int | None = None
+    active_only: bool = False
+    for_ui: bool = False
+    without_systems: frozenset[str] = frozenset()
+
+
+def value_set_of(published: Published, url: str, version: str = "") -> Json:
+    """The value set of a canonical URL; Refusal 404 where none is served."""
+    found = published.by_url("ValueSet", url, version)
+    if found is None:
+        refuse(404, "not-found", "No value set of that url and version is served; GET /fhir/ValueSet lists them.")
+    return found
+
+
+def expansion(value_set: Json, moment: Moment, page: Page) -> Json:
+    """ValueSet.expansion without its timestamp; Refusal 422 where it is too long for one answer."""
+    selected = [one for one in _selected(value_set, moment, page.words).values() if _is_wanted(one, page)]
+    if page.count is None and len(selected) - page.offset > MAX_PAGE:
+        sentence = f"The expansion has {len(selected)} codes; ask for pages of at most {MAX_PAGE} by count, or filter."
+        refuse(422, "too-costly", sentence)
+    count = MAX_PAGE if page.count is None else min(page.count, MAX_PAGE)
+    parameters = list(_parameters(selected, moment, page))
+    return {
+        "identifier": uuid5(NAMESPACE_URL, f"{value_set.get('url')}{parameters}").urn,
+        "total": len(selected),
+        "offset": page.offset,
+        **({"parameter": parameters} if parameters else {}),
+        **({"contains": [_contains(one) for one in shown]} if (shown := selected[page.offset :][:count]) else {}),
+    }
+
+
+def selects(value_set: Json, moment: Moment, system: str, code: str) -> Selected | None:
+    """The code as the value set selects it; None where it does not."""
+    return _find(value_set, moment, system, code, MAX_NESTED)
+
+
+def _is_wanted(one: Selected, page: Page) -> bool:
+    if one.system in page.without_systems or (page.active_only and one.inactive):
+        return False
+    return not (page.for_ui and one.concept().abstract)
+
+
+def _contains(one: Selected) -> Json:
+    concept = one.concept()
+    return {
+        "system": one.system,
+        **({"abstract": True} if concept.abstract else {}),
+        **({"inactive": True} if one.inactive else {}),
+        **({"version": one.edition.version} if one.edition else {}),
+        "code": one.code,
+        "display": concept.display,
+    }
+
+
+def _parameters(selected: Sequence[Selected], moment: Moment, page: Page) -> Iterator[Json]:
+    """What the expansion was made with, so that it can be made again."""
+    for edition in {id(one.edition): one.edition for one in selected if one.edition}.values():
+        yield {"name": "used-codesystem", "valueUri": f"{edition.url}|{edition.version}"}
+    if page.words:
+        yield {"name": "filter", "valueString": " ".join(page.words)}
+    if moment.date:
+        yield {"name": "date", "valueDateTime": moment.date}
+    if page.offset or page.count is not None:
+        yield {"name": "offset", "valueInteger": page.offset}
+    if page.count is not None:
+        yield {"name": "count", "valueInteger": page.count}
+    if page.active_only:
+        yield {"name": "activeOnly", "valueBoolean": True}
+
+
+# --- the codes of a compose ---------------------------------------------------------------------------------------
+
+Codes = dict[tuple[str, str], Selected]
+
+
+def _selected(value_set: Json, moment: Moment, words: Sequence[str], depth: int = MAX_NESTED) -> Codes:
+    compose = _compose(value_set, depth)
+    found: Codes = {}
+    for include in compose["include"]:
+        found |= {key: one for key, one in _included(include, moment, words, depth).items() if key not in found}
+    for exclude in compose.get("exclude", ()):
+        for key in _included(exclude, moment, words, depth):
+            found.pop(key, None)
+    return found
+
+
+def _compose(value_set: Json, depth: int) -> Json:
+    compose: Json = value_set.get("compose") or {}
+    if not compose.get("include") or depth == 0:
+        what = "is nested too deeply" if depth == 0 else "has no compose"
+        refuse(422, "not-supported", f"A value set {what}, so its codes cannot be told; give one by compose.")
+    parts = [*compose["include"], *compose.get("exclude", ())]
+    if len(parts) + sum(len(one.get("filter", ())) + len(one.get("valueSet", ())) for one in parts) > MAX_PARTS:
+        refuse(422, "too-costly", f"A compose has more than {MAX_PARTS} parts and filters; give fewer at once.")
+    return compose
+
+
+def _included(include: Json, moment: Moment, words: Sequence[str], depth: int) -> Codes:
+    """What one include or exclude selects: the codes of its system that are in all its value sets."""
+    sets = [
+        _selected(value_set_of(moment.published, url), moment, words, depth - 1) for url in include.get("valueSet", ())
+    ]
+    if "system" in include:
+        sets.insert(0, {(one.system, one.code): one for one in _of_system(include, moment, words)})
+    if not sets:
+        refuse(400, "invalid", "An include has neither system nor valueSet; give it one of them.")
+    first, *others = sets
+    if not others:
+        return first
+    return {key: one for key, one in first.items() if all(key in other for other in others)}
+
+
+def _of_system(include: Json, moment: Moment, words: Sequence[str]) -> Iterator[Selected]:
+    edition = moment.edition(include["system"], include.get("version", ""))
+    if "concept" in include:
+        for listed in include["concept"]:
+            one = _enumerated(listed, include["system"], edition)
+            if one and all(word in f"{one.code}\n{one.concept().display}".lower() for word in words):
+                yield one
+        return
+    if edition is None:
+        refuse(404, "not-found", "The code system of an include is not served here; enumerate its codes.")
+    filters = include.get("filter", ())
+    found: Iterable[str] = _candidates(edition, filters, words)
+    for one_filter in filters:
+        found = [code for code in found if _passes(edition, code, one_filter)]
+    yield from (Selected(edition.url, edition, code) for code in found)
+
+
+def _enumerated(listed: Json, system: str, edition: Edition | None) -> Selected | None:
+    """An enumerated code; one that the system had and has no more is inactive, one that it never had is none."""
+    code, display = listed["code"], listed.get("display", "")
+    if edition is None:
+        return Selected(system, None, code, display)
+    if edition.concept(code):
+        return Selected(edition.url, edition, code, display)
+    return Selected(edition.url, edition, code, display, inactive=True) if edition.retired(code) else None
+
+
+def _candidates(edition: Edition, filters: Sequence[Json], words: Sequence[str]) -> Iterator[str]:
+    """The codes to try: those beneath the first header that is named, with the header, else all."""
+    header = next((one["value"] for one in filters if one["op"] in ("is-a", "descendent-of")), "")
+    concept = edition.concept(header) if header else None
+    if concept and all(word in f"{concept.code}\n{concept.display}".lower() for word in words):
+        yield header
+    yield from edition.codes(words, header)
+
+
+def _passes(edition: Edition, code: str, one: Json) -> bool:
+    """Does the code pass one filter? Refusal 422 for a filter that is not carried out."""
+    by, value = f"{one['property']} {one['op']}", str(one["value"])
+    if by not in FILTERS:
+        refuse(422, "not-supported", f"A filter is not one of: {', '.join(FILTERS)}; write it with these.")
+    if by == "notSelectable =":
+        concept = edition.concept(code)
+        return concept is not None and concept.abstract == (value == "true")
+    if by == "parent =":
+        return edition.parent(code) == value
+    return value in _above(edition, code) or (by == "concept is-a" and code == value)
+
+
+def _above(edition: Edition, code: str) -> Iterator[str]:
+    parent = edition.parent(code)
+    while parent:
+        yield parent
+        parent = edition.parent(parent)
+
+
+def _find(value_set: Json, moment: Moment, system: str, code: str, depth: int) -> Selected | None:
+    compose = _compose(value_set, depth)
+    if any(_find_in(exclude, moment, system, code, depth) for exclude in compose.get("exclude", ())):
+        return None
+    found = (_find_in(include, moment, system, code, depth) for include in compose["include"])
+    return next((one for one in found if one), None)
+
+
+def _find_in(include: Json, moment: Moment, system: str, code: str, depth: int) -> Selected | None:
+    referred = [
+        _find(value_set_of(moment.published, url), moment, system, code, depth - 1)
+        for url in include.get("valueSet", ())
+    ]
+    if not all(referred):
+        return None
+    return _find_in_system(include, moment, system, code) if "system" in include else next(iter(referred), None)
+
+
+def _find_in_system(include: Json, moment: Moment, system: str, code: str) -> Selected | None:
+    edition = moment.edition(include["system"], include.get("version", ""))
+    if system not in (include["system"], edition.url if edition else ""):
+        return None
+    if "concept" in include:
+        listed = next((one for one in include["concept"] if one["code"] == code), None)
+        return _enumerated(listed, include["system"], edition) if listed else None
+    if edition is None or edition.concept(code) is None:
+        return None
+    return (
+        Selected(edition.url, edition, code)
+        if all(_passes(edition, code, f) for f in include.get("filter", ()))
+        else None
+    )

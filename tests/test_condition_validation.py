@@ -1,0 +1,270 @@
+"""Condition/$validate: the whole validation in one answer, and a failed call only where nothing can be validated."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from service.condition_validation import CORE_PROFILE, OUR_PROFILE
+from service.fhir_out import FLAG_SYSTEM, ICD10CM
+from service.shipped import fhir_profiles_dir
+from service.validation import validate_resource
+from tests.test_statements import outpatient_condition
+
+Json = dict[str, Any]
+EXAMPLE = json.loads(Path(fhir_profiles_dir(), "examples", "Condition-documented-m99-41.json").read_text("utf-8"))
+CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
+VER_STATUS = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
+
+
+def sound(**changes: Any) -> Json:
+    """A sound Condition with changes; None takes an element away."""
+    changed = {**EXAMPLE, **changes}
+    return {name: value for name, value in changed.items() if value is not None}
+
+
+def concept(system: str, code: str) -> Json:
+    return {"coding": [{"system": system, "code": code}]}
+
+
+def validate(client: FlaskClient, body: Any, address: str = "Condition/$validate") -> Any:
+    return client.post(f"/fhir/{address}", data=json.dumps(body), content_type="application/fhir+json")
+
+
+def issues(answer: Any) -> list[tuple[str, str, str]]:
+    """Severity, code and place of each issue of a call that succeeded."""
+    assert answer.status_code == 200, answer.get_json()
+    outcome = answer.get_json()
+    assert validate_resource(outcome, allowed=frozenset({"OperationOutcome"})) == []
+    return [(one["severity"], one["code"], one.get("expression", [""])[0]) for one in outcome["issue"]]
+
+
+def flags(answer: Any) -> set[str]:
+    return {
+        coding["code"]
+        for issue in answer.get_json()["issue"]
+        for coding in issue.get("details", {}).get("coding", ())
+        if coding["system"] == FLAG_SYSTEM
+    }
+
+
+def call(resource: Json | None = None, **parameters: str) -> Json:
+    given: list[Json] = [{"name": "resource", "resource": resource}] if resource else []
+    types = {"mode": "valueCode", "profile": "valueUri"}
+    given += [{"name": name, types[name]: value} for name, value in parameters.items()]
+    return {"resourceType": "Parameters", "parameter": given}
+
+
+def test_a_sound_condition_has_no_error(client: FlaskClient) -> None:
+    for body in (
+        sound(),
+        call(sound()),
+        call(sound(), mode="create"),
+        call(sound(), mode="profile", profile=OUR_PROFILE),
+    ):
+        assert {severity for severity, _, _ in issues(validate(client, body))} <= {"information"}
+
+
+@pytest.mark.parametrize(
+    ("change", "issue"),
+    [
+        ({"subject": None}, ("error", "required", "Condition.subject")),
+        ({"colour": "red"}, ("error", "structure", "Condition.colour")),
+        ({"recordedDate": "2026-13-45"}, ("error", "value", "Condition.recordedDate")),
+        ({"clinicalStatus": concept(CLINICAL, "aktive")}, ("error", "code-invalid", "Condition.clinicalStatus")),
+        (
+            {"verificationStatus": concept(VER_STATUS, "sure")},
+            ("error", "code-invalid", "Condition.verificationStatus"),
+        ),
+        (
+            {
+                "clinicalStatus": None,
+                "category": [concept(CLINICAL.replace("clinical", "category"), "problem-list-item")],
+            },
+            ("warning", "invariant", "Condition.clinicalStatus"),
+        ),
+        ({"abatementDateTime": "2026-11-16"}, ("error", "invariant", "Condition.clinicalStatus")),
+        (
+            {"verificationStatus": concept(VER_STATUS, "entered-in-error")},
+            ("error", "invariant", "Condition.clinicalStatus"),
+        ),
+        ({"code": None}, ("warning", "invariant", "Condition")),
+        ({"code": concept(ICD10CM, "M99.4")}, ("warning", "invariant", "Condition.code")),
+        ({"code": concept(ICD10CM, "M99.41"), "evidence": None}, ("warning", "invariant", "Condition")),
+    ],
+)
+def test_each_fault_is_told_with_its_place_and_the_call_succeeds(
+    client: FlaskClient, change: Json, issue: tuple[str, str, str]
+) -> None:
+    assert issue not in issues(validate(client, sound()))
+    assert issue in issues(validate(client, sound(**change)))
+    assert issue in issues(validate(client, call(sound(**change))))
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "flag"),
+    [
+        ("Spinal stenosis, cervical", "M99.41", "doc.tissue-unsupported"),
+        (
+            "Neural canal of the lumbar spine narrowed by thickened ligamentum flavum",
+            "M99.41",
+            "doc.code-text-mismatch",
+        ),
+        ("Connective tissue stenosis of neural canal of cervical region", "M99.4", "code.not-billable"),
+        ("Connective tissue stenosis of neural canal of cervical region", "M99.4Z", "code.unknown"),
+    ],
+)
+def test_the_documentation_rules_are_part_of_it(client: FlaskClient, text: str, code: str, flag: str) -> None:
+    condition = outpatient_condition(text)["conditions"][0]
+    condition["code"] = {**concept(ICD10CM, code), "text": text}
+    answer = validate(client, condition)
+    assert answer.status_code == 200
+    assert flag in flags(answer)
+
+
+def test_the_rules_speak_beside_a_broken_invariant_but_not_of_what_cannot_be_read(client: FlaskClient) -> None:
+    header = {"code": {**concept(ICD10CM, "M99.4")}}
+    broken = validate(client, sound(abatementDateTime="2026-11-16", **header))
+    assert "code.not-billable" in flags(broken)
+    assert ("error", "invariant", "Condition.clinicalStatus") in issues(broken)
+    assert flags(validate(client, sound(subject=None, **header))) == set()
+
+
+def test_the_profile_counts_only_where_it_is_asked_for_or_claimed(client: FlaskClient) -> None:
+    bare = sound(meta=None, code=None, evidence=None)
+    invariant = ("warning", "invariant", "Condition")
+    assert invariant not in issues(validate(client, bare))
+    assert invariant not in issues(validate(client, call(bare, profile=CORE_PROFILE)))
+    assert invariant in issues(validate(client, call(bare, profile=OUR_PROFILE)))
+    assert invariant in issues(validate(client, {**bare, "meta": {"profile": [OUR_PROFILE + "|0.1.0"]}}))
+    other = {"meta": {"profile": ["http://example.com/p"]}}
+    assert ("information", "not-supported", "Condition.meta.profile[0]") in issues(validate(client, {**bare, **other}))
+
+
+@pytest.mark.parametrize(
+    ("body", "address", "refusal"),
+    [
+        (call(sound(), mode="guess"), "Condition/$validate", (400, "not-supported")),
+        (call(sound(), mode="profile"), "Condition/$validate", (400, "required")),
+        (call(sound(), profile="http://example.com/p"), "Condition/$validate", (400, "not-supported")),
+        (
+            {"resourceType": "Parameters", "parameter": [{"name": "mode", "valueString": "create"}]},
+            "Condition/$validate",
+            (400, "value"),
+        ),
+        (call(mode="create"), "Condition/$validate", (400, "required")),
+        (call(mode="delete"), "Condition/c1/$validate", (404, "not-found")),
+        ({"resourceType": "Parameters", "parameter": 7}, "Condition/$validate", (400, "structure")),
+        ({"resourceType": "Parameters", "parameter": [7]}, "Condition/$validate", (400, "structure")),
+        (
+            {"resourceType": "Parameters", "parameter": [{"resource": sound()}]},
+            "Condition/$validate",
+            (400, "required"),
+        ),
+    ],
+)
+def test_a_call_that_cannot_be_carried_out_fails(
+    client: FlaskClient, body: Json, address: str, refusal: tuple[int, str]
+) -> None:
+    answer = validate(client, body, address)
+    assert (answer.status_code, answer.get_json()["issue"][0]["code"]) == refusal
+
+
+@pytest.mark.parametrize("body", [[], "x", 7, {}, {"resourceType": "Patient"}, {"resourceType": ["Condition"]}])
+def test_what_is_no_condition_is_told_so(client: FlaskClient, body: Any) -> None:
+    ((severity, code, _),) = issues(validate(client, body))
+    assert (severity, code) == ("error", "structure")
+
+
+def test_the_instance_and_the_mode_are_held_against_the_id(client: FlaskClient) -> None:
+    fits = sound(id="c1")
+    assert ("error", "value", "Condition.id") not in issues(validate(client, fits, "Condition/c1/$validate"))
+    assert ("error", "value", "Condition.id") in issues(validate(client, fits, "Condition/c2/$validate"))
+    assert ("error", "required", "Condition.id") in issues(validate(client, call(sound(id=None), mode="update")))
+    assert ("error", "not-supported", "") in issues(validate(client, call(fits, mode="delete")))
+
+
+def test_no_words_of_the_record_are_in_the_answer(client: FlaskClient) -> None:
+    words = "Zebediah Quackenbush"
+    bodies = [
+        sound(code={"text": words, "coding": [{"system": ICD10CM, "code": words, "display": words}]}),
+        sound(recordedDate=words),
+        sound(clinicalStatus=concept(CLINICAL, words)),
+        sound(meta={"profile": [words]}),
+        call(sound(), profile=words),
+        call(sound(), mode=words),
+    ]
+    for body in bodies:
+        assert "Quackenbush" not in validate(client, body).get_data(as_text=True)
+
+
+# --- US Core ------------------------------------------------------------------------------------------------------
+
+CATEGORY = "http://terminology.hl7.org/CodeSystem/condition-category"
+US_CORE = "http://hl7.org/fhir/us/core/"
+PROBLEM_PROFILE = f"{US_CORE}StructureDefinition/us-core-condition-problems-health-concerns"
+HEALTH_CONCERN = f"{US_CORE}CodeSystem/condition-category"
+
+
+def us_core_conditions() -> dict[str, Json]:
+    """Instances that use what US Core 6.1.0, 7.0.0 and 8.0.1 demand and allow, made by us."""
+    subject = {"reference": "Patient/p1"}
+    asserted = {
+        "url": "http://hl7.org/fhir/StructureDefinition/condition-assertedDate",
+        "valueDateTime": "2026-11-15",
+    }
+    diagnosis = {
+        "resourceType": "Condition",
+        "subject": subject,
+        "category": [concept(CATEGORY, "encounter-diagnosis")],
+        "code": {"coding": [{"system": "http://snomed.info/sct", "code": "76107001"}]},
+    }
+    problem = {
+        **diagnosis,
+        "category": [concept(CATEGORY, "problem-list-item")],
+        "clinicalStatus": concept(CLINICAL, "active"),
+    }
+    return {
+        "8.0 diagnosis, nothing but what is required": diagnosis,
+        "6.1 diagnosis with every must-support element": {
+            **diagnosis,
+            "extension": [asserted],
+            "clinicalStatus": concept(CLINICAL, "resolved"),
+            "verificationStatus": concept(VER_STATUS, "confirmed"),
+            "encounter": {"reference": "Encounter/e1"},
+            "onsetPeriod": {"start": "2024"},
+            "abatementDateTime": "2026-01",
+            "recordedDate": "2026-11-15T10:00:00-05:00",
+        },
+        "6.1 code in ICD-9-CM": {**diagnosis, "code": concept("http://hl7.org/fhir/sid/icd-9-cm", "724.02")},
+        "7.0 subject is a group": {**diagnosis, "subject": {"reference": "Group/g1"}},
+        "8.0 diagnosis of another chapter, with recorder": {
+            **diagnosis,
+            "code": concept(ICD10CM, "E11.9"),
+            "recorder": {"reference": "Practitioner/d1"},
+        },
+        "8.0 code as text only": {**diagnosis, "code": {"text": "Low back pain"}},
+        "problem": problem,
+        "7.0 health concern with lastUpdated": {
+            **problem,
+            "meta": {"lastUpdated": "2026-11-15T10:00:00Z", "profile": [PROBLEM_PROFILE]},
+            "category": [concept(HEALTH_CONCERN, "health-concern")],
+        },
+        "6.1 problem with screening category": {
+            **problem,
+            "category": [
+                concept(CATEGORY, "problem-list-item"),
+                concept(f"{US_CORE}CodeSystem/us-core-category", "sdoh"),
+            ],
+        },
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", us_core_conditions())
+def test_every_condition_that_us_core_allows_is_accepted(client: FlaskClient, name: str) -> None:
+    for body in (us_core_conditions()[name], call(us_core_conditions()[name], profile=OUR_PROFILE)):
+        assert [issue for issue in issues(validate(client, body)) if issue[0] == "error"] == []

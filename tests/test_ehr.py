@@ -1,0 +1,433 @@
+"""What a hook did not prefetch comes from the client's own FHIR server, in time, whole, or not at all."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from flask.testing import FlaskClient
+
+from service import ehr
+from service.app import create_app
+from service.assist import Assist
+from service.ehr import Breaker, Ehr
+from service.fetching import FetchFailed
+from service.servers import ServerAddress, WrongAddress, server_address
+from service.settings import SettingError, Settings, read_settings
+
+Json = dict[str, Any]
+Answer = Callable[[BaseHTTPRequestHandler], None]
+SERVICE = "/cds-services/coding-assist"
+TOKEN = "secret-of-this-call"
+TEXT = "Connective tissue stenosis of neural canal of cervical region"
+
+
+def condition(patient: str = "p1", number: int = 1) -> Json:
+    return {
+        "resourceType": "Condition",
+        "id": f"c{number}",
+        "subject": {"reference": f"Patient/{patient}"},
+        "recordedDate": "2026-03-31",
+        "code": {"text": TEXT},
+    }
+
+
+def bundle(*resources: Json, following: str = "") -> Json:
+    links = [{"relation": "next", "url": following}] if following else []
+    entries = [{"resource": one} for one in resources]
+    return {"resourceType": "Bundle", "type": "searchset", "link": links, "entry": entries}
+
+
+def send(asked: BaseHTTPRequestHandler, body: bytes | Json, status: int = 200, **headers: str) -> None:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    asked.send_response(status)
+    for name, value in {"Content_Length": str(len(raw)), **headers}.items():
+        asked.send_header(name.replace("_", "-"), value)
+    asked.end_headers()
+    asked.wfile.write(raw)
+
+
+class FakeEhr:
+    """A FHIR server on this machine under /fhir: `answers` by path, all that was asked of it, and its tokens."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Answer] = {}
+        self.asked: list[str] = []
+        self.headers: list[dict[str, str]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.0"  # a closed connection ends an answer without length
+
+            def do_GET(self) -> None:
+                outer.asked.append(self.path)
+                outer.headers.append({name.lower(): value for name, value in self.headers.items()})
+                with suppress(OSError):  # who asked has given up
+                    outer.answers.get(urlsplit(self.path).path, not_found)(self)
+
+            def log_message(self, *_: object) -> None: ...
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.origin = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.base = f"{self.origin}/fhir"
+        self.answers["/fhir/Condition"] = lambda asked: send(asked, bundle(condition()))
+        self.answers["/fhir/Patient/p1"] = lambda asked: send(asked, {"resourceType": "Patient", "id": "p1"})
+        self.answers["/fhir/DiagnosticReport"] = lambda asked: send(asked, bundle())
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def not_found(asked: BaseHTTPRequestHandler) -> None:
+    send(asked, {"resourceType": "OperationOutcome"}, 404)
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeEhr]:
+    made = FakeEhr()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[FakeEhr]:
+    """A server that must never be asked."""
+    made = FakeEhr()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def client(assist: Assist, fake: FakeEhr) -> FlaskClient:
+    return create_app(read_settings({"CODING_ASSIST_FHIR_SERVERS": fake.base}), assist).test_client()
+
+
+def call(server: str, **members: Any) -> Json:
+    return {
+        "hook": "patient-view",
+        "hookInstance": "d1577c69-dfbe-44ad-ba6d-3e05e953b2ea",
+        "context": {"userId": "Practitioner/1", "patientId": "p1"},
+        "fhirServer": server,
+        "fhirAuthorization": {"access_token": TOKEN, "token_type": "Bearer", "expires_in": 300, "scope": "s"},
+        **members,
+    }
+
+
+def ask(client: FlaskClient, body: Json) -> tuple[int, Json]:
+    answer = client.post(SERVICE, json=body)
+    return answer.status_code, answer.get_json()
+
+
+# --- what is asked ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.proves("cds-hooks: fetch what was not prefetched, with the token of the call")
+def test_what_was_not_prefetched_is_fetched_with_the_token(client: FlaskClient, fake: FakeEhr) -> None:
+    status, told = ask(client, call(fake.base))
+    assert (status, "M99.41" in json.dumps(told)) == (200, True)
+    assert {urlsplit(path).path for path in fake.asked} == {
+        "/fhir/Condition", "/fhir/Patient/p1", "/fhir/DiagnosticReport",
+    }  # fmt: skip
+    assert {one["authorization"] for one in fake.headers} == {f"Bearer {TOKEN}"}
+    assert {one["accept-encoding"] for one in fake.headers} == {"identity"}
+
+
+def test_what_came_is_not_asked_for(client: FlaskClient, fake: FakeEhr) -> None:
+    prefetch = {"conditions": bundle(condition()), "patient": None, "reports": {"resourceType": "OperationOutcome"}}
+    assert ask(client, call(fake.base, prefetch=prefetch))[0] == 200
+    assert [urlsplit(path).path for path in fake.asked] == ["/fhir/DiagnosticReport"]
+
+
+def test_the_encounter_in_context_is_fetched_too(client: FlaskClient, fake: FakeEhr) -> None:
+    context = {"userId": "Practitioner/1", "patientId": "p1", "encounterId": "e1"}
+    assert ask(client, call(fake.base, context=context))[0] == 200
+    assert "/fhir/Encounter/e1" in fake.asked
+
+
+def test_an_id_of_dots_climbs_no_paths(client: FlaskClient, fake: FakeEhr) -> None:
+    assert ask(client, call(fake.base, context={"userId": "Practitioner/1", "patientId": ".."}))[0] == 412
+    assert fake.asked == []
+
+
+def test_a_server_without_token_is_asked_without(client: FlaskClient, fake: FakeEhr) -> None:
+    assert ask(client, call(fake.base, fhirAuthorization=None))[0] == 200
+    assert not any("authorization" in one for one in fake.headers)
+
+
+def test_the_pages_of_a_search_are_put_together(client: FlaskClient, fake: FakeEhr) -> None:
+    second = {**condition(number=2), "code": {"text": TEXT.replace("cervical", "lumbar")}}
+    fake.answers["/fhir/Condition"] = lambda asked: send(asked, bundle(condition(), following=f"{fake.base}?page=2"))
+    fake.answers["/fhir"] = lambda asked: send(asked, bundle(second))
+    told = json.dumps(ask(client, call(fake.base))[1])
+    assert "M99.41" in told
+    assert "M99.43" in told
+
+
+# --- what must not be asked ---------------------------------------------------------------------------------------
+
+OTHERS = {
+    "another port": "http://127.0.0.1:9/fhir",
+    "user": "http://127.0.0.1:{port}@127.0.0.1:{other}/fhir",
+    "user and password": "http://a:b@127.0.0.1:{port}/fhir",
+    "another path": "http://127.0.0.1:{port}/fhir2",
+    "below": "http://127.0.0.1:{port}/fhir/Patient",
+    "above": "http://127.0.0.1:{port}/",
+    "dot segment": "http://127.0.0.1:{port}/x/../fhir",
+    "escaped dots": "http://127.0.0.1:{port}/fhir/%2e%2e/x",
+    "query": "http://127.0.0.1:{port}/fhir?x=",
+    "fragment": "http://127.0.0.1:{port}/fhir#x",
+    "backslash": "http://127.0.0.1:{port}\\@127.0.0.1:{other}/fhir",
+    "another name": "http://localhost:{port}/fhir",
+    "longer name": "http://127.0.0.1.evil.example:{port}/fhir",
+    "decimal": "http://2130706433:{port}/fhir",
+    "octal": "http://0177.0.0.1:{port}/fhir",
+    "short": "http://127.1:{port}/fhir",
+    "IPv6": "http://[::ffff:127.0.0.1]:{port}/fhir",
+    "https": "https://127.0.0.1:{port}/fhir",
+    "full width": "http://127。0。0。1:{port}/fhir",
+    "other": "http://127.0.0.1:{other}/fhir",
+    "metadata": "http://169.254.169.254/latest",
+    "port beyond": "http://127.0.0.1:99999/fhir",
+    "broken": "http://[::1/fhir",
+}
+
+
+@pytest.mark.proves("security: fhirServer by parsed equality")
+@pytest.mark.parametrize("written", OTHERS.values(), ids=OTHERS)
+def test_a_server_that_is_not_listed_is_not_asked(
+    client: FlaskClient, fake: FakeEhr, elsewhere: FakeEhr, written: str
+) -> None:
+    address = written.replace("{port}", fake.origin[17:]).replace("{other}", elsewhere.origin[17:])
+    assert ask(client, call(address))[0] == 412
+    assert fake.asked == elsewhere.asked == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(client: FlaskClient, fake: FakeEhr, elsewhere: FakeEhr, status: int) -> None:
+    there = f"{elsewhere.base}/Condition"
+    fake.answers["/fhir/Condition"] = lambda asked: send(asked, b"", status, Location=there)
+    assert ask(client, call(fake.base))[0] == 412
+    assert elsewhere.asked == []
+
+
+NEXT = ["{other}/fhir/Condition", "//{bare}/fhir/Condition", "{same}/other", "{same}/fhir/../x", "{same}fhir@{bare}/"]
+
+
+@pytest.mark.proves("security: paging on the same origin only")
+@pytest.mark.parametrize("following", NEXT)
+def test_a_next_page_elsewhere_is_not_followed_and_half_a_search_is_not_used(
+    client: FlaskClient, fake: FakeEhr, elsewhere: FakeEhr, following: str
+) -> None:
+    url = following.format(other=elsewhere.origin, bare=elsewhere.origin[7:], same=fake.origin)
+    fake.answers["/fhir/Condition"] = lambda asked: send(asked, bundle(condition(), following=url))
+    assert ask(client, call(fake.base))[0] == 412
+    assert elsewhere.asked == []
+    assert len(fake.asked) == 3
+
+
+def test_neither_proxy_nor_netrc_of_the_machine_is_used(
+    client: FlaskClient, fake: FakeEhr, elsewhere: FakeEhr, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login a password b\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, elsewhere.origin)
+    monkeypatch.setenv("no_proxy", "")
+    assert ask(client, call(fake.base, fhirAuthorization=None))[0] == 200
+    assert elsewhere.asked == []
+    assert not any("authorization" in one for one in fake.headers)
+
+
+@pytest.mark.proves("security: nothing else is fetched, whatever a resource says")
+def test_no_address_in_a_resource_is_fetched(client: FlaskClient, fake: FakeEhr, elsewhere: FakeEhr) -> None:
+    there = f"{elsewhere.base}/x"
+    report = {
+        "resourceType": "DiagnosticReport",
+        "id": "r1",
+        "meta": {"profile": [there]},
+        "implicitRules": there,
+        "status": "final",
+        "code": {"coding": [{"system": there, "code": "x"}], "text": "MRI"},
+        "subject": {"reference": "Patient/p1"},
+        "result": [{"reference": f"{elsewhere.base}/Observation/1"}],
+        "presentedForm": [{"contentType": "text/plain", "url": f"{fake.base}/Binary/1"}],
+    }
+    fake.answers["/fhir/DiagnosticReport"] = lambda asked: send(asked, bundle(report))
+    assert ask(client, call(fake.base))[0] == 200
+    assert elsewhere.asked == []
+    assert len(fake.asked) == 3
+
+
+# --- a server that fails ------------------------------------------------------------------------------------------
+
+
+def drip(asked: BaseHTTPRequestHandler) -> None:
+    asked.send_response(200)
+    asked.end_headers()
+    for _ in range(60):
+        asked.wfile.write(b" ")
+        time.sleep(0.05)
+
+
+def drip_headers(asked: BaseHTTPRequestHandler) -> None:
+    for letter in b"HTTP/1.0 200 OK\r\nX-Slow: " + b"a" * 60:
+        asked.wfile.write(bytes([letter]))
+        time.sleep(0.05)
+
+
+def raw(asked: BaseHTTPRequestHandler, body: bytes) -> None:
+    asked.wfile.write(body)
+
+
+WHOLE = json.dumps(bundle(condition())).encode()
+FAULTS: dict[str, Answer] = {
+    "hangs": lambda asked: time.sleep(3),
+    "drips": drip,
+    "drips headers": drip_headers,
+    "says nothing": lambda asked: None,
+    "no HTTP": lambda asked: raw(asked, b"SSH-2.0-OpenSSH\r\n"),
+    "half": lambda asked: send(asked, WHOLE[:-40]),
+    "shorter than said": lambda asked: send(asked, WHOLE, Content_Length=str(len(WHOLE) + 9)),
+    **{
+        f"{status}": lambda asked, status=status: send(asked, WHOLE, status)
+        for status in (201, 204, 401, 403, 404, 410)
+    },
+    **{f"{status}": lambda asked, status=status: send(asked, WHOLE, status) for status in (429, 500, 502, 503)},
+    "compressed": lambda asked: send(asked, gzip.compress(WHOLE), Content_Encoding="gzip"),
+    "a bomb": lambda asked: send(asked, gzip.compress(b" " * 50_000_000), Content_Encoding="gzip"),
+    "too much": lambda asked: send(asked, b" " * 1_100_000 + WHOLE),
+    "HTML": lambda asked: send(asked, b"<html>Sign in</html>", Content_Type="text/html"),
+    "empty": lambda asked: send(asked, b""),
+    "null": lambda asked: send(asked, b"null"),
+    "a list": lambda asked: send(asked, b"[]"),
+    "NaN": lambda asked: send(asked, b'{"resourceType": "Bundle", "total": NaN}'),
+    "deep": lambda asked: send(asked, b"[" * 100_000),
+    "duplicate keys": lambda asked: send(asked, WHOLE[:-1] + b', "type": "searchset"}'),
+    "UTF-16": lambda asked: send(asked, WHOLE.decode().encode("utf-16")),
+    "OperationOutcome": lambda asked: send(asked, {"resourceType": "OperationOutcome"}),
+    "one Condition": lambda asked: send(asked, condition()),
+    "entries no list": lambda asked: send(asked, {"resourceType": "Bundle", "entry": {}}),
+    "entries empty": lambda asked: send(asked, {"resourceType": "Bundle", "entry": [{}]}),
+    "of another type": lambda asked: send(asked, bundle({"resourceType": "Patient", "id": "p1"})),
+    "unsound": lambda asked: send(asked, bundle({**condition(), "recordedDate": 7})),
+    "without subject": lambda asked: send(asked, bundle({**condition(), "subject": {}})),
+    "another patient": lambda asked: send(asked, bundle(condition("p2"))),
+    "another patient among them": lambda asked: send(asked, bundle(condition(), condition("p2", 2))),
+    "next for ever": lambda asked: send(asked, bundle(following=asked.path)),
+}
+
+
+@pytest.mark.proves("cds-hooks: prefetch 412")
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_conditions_that_do_not_come_whole_and_in_time_are_a_412(
+    client: FlaskClient, fake: FakeEhr, fault: Answer
+) -> None:
+    fake.answers["/fhir/Condition"] = fault
+    status, told = ask(client, call(fake.base))
+    assert (status, told["resourceType"]) == (412, "OperationOutcome")
+    assert TOKEN not in json.dumps(told)
+    assert len(fake.asked) < 3 + ehr.PAGES  # a token that is refused is not tried again
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_what_else_does_not_come_is_done_without(client: FlaskClient, fake: FakeEhr, fault: Answer) -> None:
+    fake.answers["/fhir/DiagnosticReport"] = fake.answers["/fhir/Patient/p1"] = fault
+    status, told = ask(client, call(fake.base))
+    assert (status, "M99.41" in json.dumps(told)) == (200, True)
+
+
+@pytest.mark.parametrize("fault", ["hangs", "drips", "drips headers"])
+def test_a_fetch_that_is_given_up_ends_and_leaves_its_place(
+    fake: FakeEhr, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ehr, "SECONDS", 0.2)
+    monkeypatch.setattr(Breaker, "AFTER", 1_000)
+    server, asked = server_address(fake.base), Ehr()
+    fake.answers["/fhir/Slow"] = FAULTS[fault]
+    for _ in range(ehr.CALLS * ehr.QUERIES + 1):
+        assert asked.fetch(fake.base, [server], "", {"slow": "Slow/1"}) == {}
+    assert list(asked.fetch(fake.base, [server], "", {"patient": "Patient/p1"})) == ["patient"]
+
+
+@pytest.mark.proves("security: bulkhead")
+def test_a_server_that_hangs_holds_only_some_threads(fake: FakeEhr, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.answers["/fhir/Condition"] = FAULTS["hangs"]
+    server, asked = server_address(fake.base), Ehr()
+    with ThreadPoolExecutor(12) as threads:
+        list(threads.map(lambda _: asked.fetch(fake.base, [server], "", {"a": "Condition?patient=p1"}), range(12)))
+    assert len(fake.asked) == ehr.CALLS
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.proves("security: circuit breaker")
+def test_a_server_that_fails_is_left_alone_for_a_while(fake: FakeEhr) -> None:
+    clock, server = Clock(), server_address(fake.base)
+    asked = Ehr(clock)
+    fake.answers["/fhir/Patient/p1"] = FAULTS["500"]
+    for _ in range(9):
+        assert asked.fetch(fake.base, [server], "", {"patient": "Patient/p1"}) == {}
+    assert len(fake.asked) == Breaker.AFTER
+    del fake.answers["/fhir/Patient/p1"]
+    fake.answers["/fhir/Patient/p1"] = lambda told: send(told, {"resourceType": "Patient", "id": "p1"})
+    clock.now += Breaker.SECONDS
+    assert asked.fetch(fake.base, [server], "", {"patient": "Patient/p1"}) != {}
+
+
+def test_a_token_that_is_refused_leaves_the_server_open_to_others(fake: FakeEhr) -> None:
+    server, asked = server_address(fake.base), Ehr()
+    fake.answers["/fhir/Patient/p1"] = FAULTS["401"]
+    for token in ["a", "b", "c", "d", "line\r\nbreak", "ü"]:
+        asked.fetch(fake.base, [server], token, {"patient": "Patient/p1"})
+    assert len(fake.asked) == 4
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [(5, 5), (3600, Breaker.LONGEST), (0, 0)])
+def test_a_server_that_asks_to_be_left_alone_is(asked: float, seconds: float) -> None:
+    breaker = Breaker()
+    breaker.note([FetchFailed(429, asked)], 100.0)
+    assert breaker.closed_until == (100.0 + seconds if seconds else 0.0)
+
+
+# --- addresses ----------------------------------------------------------------------------------------------------
+
+
+def test_two_spellings_of_one_address_are_one_server() -> None:
+    plain = ServerAddress("https", "ehr.example.org", 443, "/fhir")
+    for written in (
+        "https://ehr.example.org/fhir",
+        "https://EHR.example.org:443/fhir/",
+        "https://ehr.example.org./fhir",
+    ):
+        assert server_address(written) == plain
+
+
+@pytest.mark.parametrize("written", ["http://ehr.example.org/fhir", "ftp://a/b", "https://", "x", "https://a/\u212a"])
+def test_only_https_addresses_are_taken_but_for_this_machine(written: str) -> None:
+    with pytest.raises(WrongAddress):
+        server_address(written)
+    with pytest.raises(SettingError, match=r"CODING_ASSIST_FHIR_SERVERS: give .+"):
+        read_settings({"CODING_ASSIST_FHIR_SERVERS": written})
+
+
+def test_without_a_list_no_server_is_asked(assist: Assist, fake: FakeEhr) -> None:
+    assert ask(create_app(Settings(), assist).test_client(), call(fake.base))[0] == 412
+    assert fake.asked == []

@@ -1,0 +1,68 @@
+"""What is let through at once would pass the whole validation too."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from hypothesis import given
+
+from service.sound import is_sound
+from service.validation import validate_resource
+from tests.test_validation import CANARY, HOSTILE, SAMPLES, mutants, places_in
+
+ALLOWED = frozenset(sample["resourceType"] for sample in SAMPLES)
+WRONG: list[object] = [None, True, 0, -1, 1.5, "", " ", " x", "a  b", "2026-02-30", "2026-13", "2026-03-31T10:00:00"]
+WRONG += ["x" * 70, [], {}, [None], [[]], {"resourceType": "Nope"}, {"url": "x"}, {"coding": [{"code": "no"}]}, CANARY]
+
+
+def holds(resource: object) -> bool:
+    """Sound only where the whole validation says nothing at all, not even a warning."""
+    return not is_sound(resource, ALLOWED) or validate_resource(resource, allowed=ALLOWED) == []
+
+
+def one_change_each(sample: dict[str, object]) -> list[dict[str, object]]:
+    """The sample with one element changed to something wrong, or left out, at every place."""
+    found = []
+    for number, place in enumerate(places_in(sample)):
+        for key in list(place) if isinstance(place, dict) else range(len(place)):
+            for wrong in (*WRONG, ...):
+                mutant = copy.deepcopy(sample)
+                changed = places_in(mutant)[number]
+                if wrong is ...:
+                    del changed[key]
+                else:
+                    changed[key] = copy.deepcopy(wrong)
+                found.append(mutant)
+    return found
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample["resourceType"])
+def test_a_plainly_valid_resource_is_let_through(sample: dict[str, object]) -> None:
+    assert validate_resource(sample, allowed=ALLOWED) != [] or is_sound(sample, ALLOWED)
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample["resourceType"])
+def test_of_all_single_changes_none_is_let_through_that_validation_speaks_of(sample: dict[str, object]) -> None:
+    changed = one_change_each(sample)
+    assert len(changed) > 50
+    assert [mutant for mutant in changed if not holds(mutant)] == []
+
+
+@HOSTILE
+@given(mutants())
+def test_no_mutant_is_let_through_that_validation_speaks_of(mutant: object) -> None:
+    assert holds(mutant)
+
+
+def test_most_changes_are_not_let_through() -> None:
+    """Else the tests above would hold for a gate that says nothing."""
+    changed = [mutant for sample in SAMPLES for mutant in one_change_each(sample)]
+    assert 0 < sum(is_sound(mutant, ALLOWED) for mutant in changed) < len(changed) / 4
+
+
+def test_what_is_nested_too_deep_is_left_to_the_whole_validation() -> None:
+    deep: dict[str, object] = {"url": "urn:x", "valueString": "x"}
+    for _ in range(100):
+        deep = {"url": "urn:x", "extension": [deep]}
+    assert not is_sound({"resourceType": "Patient", "extension": [deep]}, frozenset({"Patient"}))

@@ -1,0 +1,229 @@
+"""The store over SQLite and PostgreSQL: what is flushed, what is kept once, what nobody else can open."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from service import store as tables_of
+from service.store import Binding, Feedback, Store, StoreError, open_store
+
+NOW = datetime(2026, 11, 16, 8, 0, tzinfo=UTC)
+
+
+def test_the_migrations_make_the_tables_that_the_code_knows(database_url: str, store: Store) -> None:
+    engine = sa.create_engine(database_url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, tables_of.tables) == []
+    engine.dispose()
+
+
+def test_a_database_of_a_newer_release_is_refused_with_a_sentence(database_url: str, store: Store) -> None:
+    engine = sa.create_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(StoreError, match="newer release"):
+        open_store(database_url)
+
+
+@pytest.mark.parametrize(
+    "url", ["var/store.db", "mysql://x/y", "postgresql+psycopg://127.0.0.1:1/none", "sqlite:////proc/none/store.db"]
+)
+def test_a_database_that_cannot_be_opened_is_told_in_one_sentence_without_its_address(url: str) -> None:
+    with pytest.raises(StoreError) as told:
+        open_store(url)
+    assert str(told.value).endswith(".")
+    assert url not in str(told.value)
+
+
+def test_the_sqlite_database_is_open_to_its_owner_alone(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/var/store.db")
+    store.add_feedback("", [Feedback("c1", {})], NOW)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "var").iterdir()}
+    assert modes == {"store.db": 0o600, "store.db-wal": 0o600, "store.db-shm": 0o600}
+    assert stat.S_IMODE((tmp_path / "var").stat().st_mode) == 0o700
+    store.close()
+
+
+TWENTY_COMMITS = """
+import sys
+from datetime import UTC, datetime
+from service.store import Binding, Feedback, open_store
+store = open_store(sys.argv[1])
+print("opened", file=sys.stderr, flush=True)
+for number in range(20):
+    store.add_feedback("", [Feedback(f"card-{number}", {})], datetime.now(UTC))
+"""
+
+
+@pytest.mark.proves("reliability: what is acknowledged is flushed; fdatasync at least as often as commits")
+def test_each_commit_on_sqlite_is_flushed_to_the_disk(tmp_path: Path) -> None:
+    if subprocess.run(["which", "strace"], capture_output=True, check=False).returncode:
+        pytest.skip("strace is not installed, so the flushes were not counted.")
+    program = [sys.executable, "-c", TWENTY_COMMITS, f"sqlite:///{tmp_path}/store.db"]
+    strace = ["strace", "-f", "-e", "trace=fdatasync,fsync,write"]
+    traced = subprocess.run([*strace, *program], capture_output=True, text=True, timeout=120, check=False)
+    assert traced.returncode == 0, traced.stderr[-2000:]
+    after_opening = traced.stderr.partition('"opened')[2]
+    assert after_opening.count("fdatasync(") + after_opening.count("fsync(") >= 20
+
+
+def test_postgresql_flushes_at_each_commit_even_where_the_server_would_not(postgres: str) -> None:
+    from tests.postgres import new_database
+
+    url = new_database(postgres, "lazy")
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("ALTER DATABASE lazy SET synchronous_commit = off")
+    engine.dispose()
+    store = open_store(url)
+    with store._transaction() as connection:
+        assert connection.exec_driver_sql("SHOW synchronous_commit").scalar_one() == "on"
+    store.close()
+
+
+# --- tokens -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.proves("security: replay race, exactly one accepted")
+def test_of_many_who_show_one_token_at_once_one_is_let_in(database_url: str, store: Store) -> None:
+    workers = [store, open_store(database_url)]
+    start, seen = threading.Barrier(8), []
+
+    def show(worker: Store) -> None:
+        start.wait()
+        seen.append(worker.see_token("https://ehr.example", "jti-1", NOW + timedelta(minutes=5)))
+
+    threads = [threading.Thread(target=show, args=[workers[number % 2]]) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(seen) == [False] * 7 + [True]
+    workers[1].close()
+
+
+def test_the_same_token_id_of_two_issuers_is_two_tokens(store: Store) -> None:
+    later = NOW + timedelta(minutes=5)
+    assert [store.see_token(issuer, "jti-1", later) for issuer in ("one", "two", "one")] == [True, True, False]
+
+
+def test_a_token_is_remembered_until_it_expires(store: Store) -> None:
+    store.see_token("one", "jti-1", NOW + timedelta(minutes=5))
+    assert store.forget_expired(NOW + timedelta(minutes=5))["seen_token"] == 0
+    assert store.forget_expired(NOW + timedelta(minutes=6))["seen_token"] == 1
+
+
+# --- forms --------------------------------------------------------------------------------------------------------
+
+DAY = timedelta(hours=24)
+MINE = Binding("ehr", "Patient/p1", "Practitioner/d1")
+
+
+def opened(store: Store, form_id: str = "form-1", key: str = "call-1") -> str:
+    return store.open_form(form_id, key, MINE, {"questionnaire": {"item": []}}, NOW, DAY).id
+
+
+TOLD: tuple[str, dict[str, object]] = ("card-1", {"answers": {"region": "cervical"}})
+
+
+def test_a_form_is_given_back_as_it_was_kept(store: Store) -> None:
+    form = store.form(opened(store), NOW)
+    assert form is not None
+    assert (form.state, form.content) == ("open", {"questionnaire": {"item": []}})
+
+
+def test_a_retry_of_the_same_call_finds_the_form_that_it_opened(store: Store) -> None:
+    assert [opened(store, "form-1"), opened(store, "form-2"), opened(store, "form-3", "call-2")] == [
+        "form-1",
+        "form-1",
+        "form-3",
+    ]
+
+
+def test_neither_patient_nor_user_of_a_form_can_be_read_in_the_database(database_url: str, store: Store) -> None:
+    opened(store)
+    engine = sa.create_engine(database_url)
+    with engine.connect() as connection:
+        row = " ".join(map(str, connection.execute(sa.text("SELECT * FROM form")).one()))
+    engine.dispose()
+    assert not any(word in row for word in ("Patient", "Practitioner"))
+
+
+def test_a_form_expires_and_says_nothing_more(store: Store) -> None:
+    form_id = opened(store)
+    before, after = (store.form(form_id, at) for at in (NOW + DAY - timedelta(seconds=1), NOW + DAY))
+    assert before is not None and after is not None
+    assert (before.state, after.state, after.content) == ("open", "expired", {})
+    assert not store.close_form(form_id, "answered", {}, TOLD, NOW + DAY)
+
+
+def test_the_first_answer_to_a_form_stands(store: Store) -> None:
+    form_id = opened(store)
+    assert store.close_form(form_id, "answered", {"region": "cervical"}, TOLD, NOW)
+    assert not store.close_form(form_id, "declined", {}, TOLD, NOW)
+    form = store.form(form_id, NOW + 2 * DAY)
+    assert form is not None
+    assert (form.state, form.content) == ("answered", {"region": "cervical"})
+
+
+def test_the_closed_forms_of_an_encounter_are_found_whoever_closed_them(store: Store) -> None:
+    for number, user in enumerate(("Practitioner/d1", "Practitioner/d2")):
+        bound = replace(MINE, user=user)
+        store.open_form(f"form-{number}", f"call-{number}", bound, {}, NOW, DAY)
+        store.close_form(f"form-{number}", "answered", {"number": number}, TOLD, NOW + timedelta(hours=number))
+    opened(store, "form-open", "call-open")
+    found = store.closed_forms("ehr", "Patient/p1", "", NOW - DAY, NOW + DAY)
+    assert [form.content for form in found] == [{"number": 0}, {"number": 1}]
+    assert [form.id for form in store.closed_forms("ehr", "Patient/p1", "", NOW, NOW + DAY)] == ["form-1"]
+    assert store.closed_forms("ehr", "Patient/p2", "", NOW - DAY, NOW + DAY) == []
+
+
+def test_a_form_that_nobody_answered_is_let_go_when_it_has_expired(store: Store) -> None:
+    opened(store, "form-1", "call-1")
+    assert store.close_form(opened(store, "form-2", "call-2"), "declined", {}, TOLD, NOW)
+    assert store.forget_expired(NOW + 2 * DAY)["form"] == 1
+    assert store.form("form-1", NOW) is None
+    assert store.form("form-2", NOW) is not None
+
+
+# --- kill -9 ------------------------------------------------------------------------------------------------------
+
+ACKNOWLEDGE = """
+import itertools, sys
+from datetime import UTC, datetime
+from service.store import Feedback, open_store
+store = open_store(sys.argv[1])
+for number in itertools.count():
+    for _ in range(2 if number % 3 == 0 else 1):  # every third is sent twice
+        store.add_feedback("", [Feedback(f"{sys.argv[2]}-{number}", {"outcome": "accepted"})], datetime.now(UTC))
+    print(f"{sys.argv[2]}-{number}", flush=True)
+"""
+
+
+@pytest.mark.proves("reliability: kill -9, nothing acknowledged is lost or kept twice")
+def test_what_was_acknowledged_before_kill_9_is_there_once(database_url: str, store: Store) -> None:
+    acknowledged: list[str] = []
+    for round_ in range(3):
+        program = [sys.executable, "-c", ACKNOWLEDGE, database_url, str(round_)]
+        with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            acknowledged += [process.stdout.readline().strip() for _ in range(40 + round_)]
+            process.kill()
+            acknowledged += process.stdout.read().split("\n")[:-1]
+    kept = [one["card"] for one in store.export_feedback()]
+    assert set(acknowledged) - set(kept) == set()
+    assert len(kept) == len(set(kept))
+    assert len(kept) - len(acknowledged) <= 3  # at most what was under way at each kill

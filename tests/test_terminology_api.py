@@ -1,0 +1,532 @@
+"""The terminology operations as an R4 client meets them: GET and POST, type and instance, by date and by version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from service.fhir_out import CANONICAL, ICD10CM, REGION_SYSTEM, SPACE_SYSTEM, TISSUE_SYSTEM
+from service.terminology_api import (
+    CODE_SYSTEM_VALIDATE_CODE,
+    EXPAND,
+    LOOKUP,
+    TRANSLATE,
+    VALUE_SET_VALIDATE_CODE,
+)
+
+Json = dict[str, Any]
+SNOMED = "http://snomed.info/sct"
+M99_4 = f"{CANONICAL}/ValueSet/m99-4-codes"
+ALL = f"{CANONICAL}/ValueSet/icd-10-cm"
+TITLE = "Connective tissue stenosis of neural canal of cervical region"
+
+
+def get(client: FlaskClient, operation: str, **query: Any) -> Any:
+    return client.get(f"/fhir/{operation}", query_string={name.replace("_", "-"): v for name, v in query.items()})
+
+
+def post(client: FlaskClient, operation: str, *parameters: Json, **headers: str) -> Any:
+    body = (
+        {"resourceType": "Parameters", "parameter": list(parameters)} if parameters else {"resourceType": "Parameters"}
+    )
+    return client.post(f"/fhir/{operation}", json=body, headers=headers)
+
+
+def told(answer: Any, name: str) -> Any:
+    """The values of the parameters of that name; the one value where there is one."""
+    assert answer.status_code == 200, answer.get_json()
+    found = [_value(one) for one in answer.get_json()["parameter"] if one["name"] == name]
+    return found[0] if len(found) == 1 else found
+
+
+def _value(parameter: Json) -> Any:
+    if "part" in parameter:
+        return {one["name"]: _value(one) for one in parameter["part"]}
+    return next(value for key, value in parameter.items() if key.startswith("value"))
+
+
+def codes(answer: Any) -> list[str]:
+    assert answer.status_code == 200, answer.get_json()
+    return [one["code"] for one in answer.get_json()["expansion"].get("contains", [])]
+
+
+def refused(answer: Any) -> tuple[int, str]:
+    """Status and issue type of a refusal, which is an OperationOutcome with one sentence."""
+    outcome = answer.get_json()
+    assert outcome["resourceType"] == "OperationOutcome"
+    (issue,) = outcome["issue"]
+    assert issue["diagnostics"].endswith(".")
+    return answer.status_code, issue["code"]
+
+
+# --- CodeSystem/$lookup -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.proves("R4 CodeSystem/$lookup: name, version, display, property")
+def test_a_code_is_looked_up_by_get_and_by_post_alike(client: FlaskClient) -> None:
+    by_get = get(client, "CodeSystem/$lookup", system=ICD10CM, code="M99.41")
+    by_code = post(
+        client, "CodeSystem/$lookup", {"name": "system", "valueUri": ICD10CM}, {"name": "code", "valueCode": "M99.41"}
+    )
+    coding = {"system": ICD10CM, "code": "M99.41"}
+    by_coding = post(client, "CodeSystem/$lookup", {"name": "coding", "valueCoding": coding})
+    assert by_get.data == by_code.data == by_coding.data
+    assert [told(by_get, name) for name in ("name", "version", "display")] == ["ICD-10-CM", "2027", TITLE]
+    assert {"code": "parent", "value": "M99.4", "description": TITLE[:42]} in told(by_get, "property")
+
+
+def test_a_header_tells_that_it_is_not_selectable_and_what_is_beneath_it(client: FlaskClient) -> None:
+    found = told(get(client, "CodeSystem/$lookup", system=ICD10CM, code="M99.4"), "property")
+    assert {"code": "notSelectable", "value": True} in found
+    assert [one["value"] for one in found if one["code"] == "child"] == [f"M99.4{digit}" for digit in range(10)]
+
+
+def test_only_the_properties_asked_for_are_told(client: FlaskClient) -> None:
+    answer = get(client, "CodeSystem/$lookup", system=ICD10CM, code="M99.41", property=["parent", "inactive"])
+    assert [one["code"] for one in told(answer, "property")] == ["inactive", "parent"]
+
+
+@pytest.mark.parametrize(
+    ("when", "title"),
+    [
+        ({"version": "2021"}, "Other intervertebral disc degeneration, lumbar region"),
+        ({"date": "2021-06-01"}, "Other intervertebral disc degeneration, lumbar region"),
+    ],
+)
+def test_the_date_or_the_version_decides_on_the_release(client: FlaskClient, when: Json, title: str) -> None:
+    answer = get(client, "CodeSystem/$lookup", system=ICD10CM, code="M51.36", **when)
+    assert (told(answer, "version"), told(answer, "display")) == ("2021", title)
+    assert {"code": "notSelectable", "value": False} in told(answer, "property")
+    # It became a header on 2024-10-01.
+    newest = get(client, "CodeSystem/$lookup", system=ICD10CM, code="M51.36")
+    assert {"code": "notSelectable", "value": True} in told(newest, "property")
+
+
+def test_our_own_systems_are_looked_up_with_what_they_define(client: FlaskClient) -> None:
+    system = f"{CANONICAL}/CodeSystem/documentation-flag"
+    found = told(get(client, "CodeSystem/$lookup", system=system, code="code.excludes1"), "property")
+    assert {"code": "claim", "value": "error"} in found
+    assert any(one["code"] == "definition" for one in found)
+
+
+@pytest.mark.parametrize(
+    ("query", "refusal"),
+    [
+        ({"system": ICD10CM, "code": "M99.4Z"}, (404, "not-found")),
+        ({"system": ICD10CM, "code": "m9941"}, (404, "not-found")),
+        ({"system": ICD10CM, "code": "Mrs. Miller"}, (404, "not-found")),
+        ({"system": "http://example.com/none", "code": "x"}, (404, "not-found")),
+        ({"system": ICD10CM, "code": "M99.41", "version": "1999"}, (404, "not-found")),
+        ({"system": ICD10CM, "code": "G56.00", "date": "2018-05-01"}, (404, "not-found")),
+        ({"system": ICD10CM, "code": "M99.41", "version": "2021", "date": "2026-11-01"}, (400, "invalid")),
+        ({"system": ICD10CM, "code": "M99.41", "date": "2026"}, (400, "value")),
+        ({"system": ICD10CM, "code": "M99.41", "date": "2026-13-45"}, (400, "value")),
+        ({"code": "M99.41"}, (400, "required")),
+        ({"system": ICD10CM}, (400, "required")),
+        ({"system": ICD10CM, "code": ["M99.41", "M99.42"]}, (400, "invalid")),
+        ({"system": ICD10CM, "code": "M99.41", "coding": "x"}, (400, "not-supported")),
+    ],
+)
+def test_a_lookup_that_cannot_be_answered_says_why(client: FlaskClient, query: Json, refusal: tuple[int, str]) -> None:
+    answer = get(client, "CodeSystem/$lookup", **query)
+    assert refused(answer) == refusal
+    assert "Miller" not in answer.get_data(as_text=True)
+
+
+def test_both_code_and_coding_are_one_too_many(client: FlaskClient) -> None:
+    coding = {"system": ICD10CM, "code": "M99.41"}
+    answer = post(
+        client,
+        "CodeSystem/$lookup",
+        {"name": "coding", "valueCoding": coding},
+        {"name": "code", "valueCode": "M99.41"},
+        {"name": "system", "valueUri": ICD10CM},
+    )
+    assert refused(answer) == (400, "invalid")
+
+
+# --- CodeSystem/$validate-code ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "result"),
+    [
+        ({"code": "M99.41"}, True),
+        ({"code": "M99.41", "display": TITLE.upper()}, True),
+        ({"code": "M99.41", "display": "Connective tissue stenosis of neural canal of head region"}, False),
+        ({"code": "M99.4"}, False),
+        ({"code": "M99.4", "abstract": "true"}, True),
+        ({"code": "M99.4Z"}, False),
+        ({"code": "m99.41"}, False),
+        ({"code": "M99.41", "date": "2015-10-01"}, True),
+        ({"code": "M99.41", "date": "2015-09-30"}, False),
+        ({"code": "M48.061", "date": "2017-09-30"}, False),
+        ({"code": "M48.061", "date": "2017-10-01"}, True),
+        ({"code": "M51.360", "date": "2024-09-30", "version": "2024"}, None),
+        ({"code": "M51.360", "date": "2024-10-01"}, True),
+        ({"code": "D69.1", "date": "2026-09-30"}, True),
+        ({"code": "D69.1", "date": "2026-10-01"}, False),
+        ({"code": "D69.1", "version": "2026"}, True),
+    ],
+)
+def test_a_code_of_icd_10_cm_is_valid_by_date_or_version(client: FlaskClient, query: Json, result: bool | None) -> None:
+    answer = get(client, "CodeSystem/$validate-code", url=ICD10CM, **query)
+    if result is None:
+        assert refused(answer) == (404, "not-found")
+        return
+    assert told(answer, "result") is result
+    assert bool(told(answer, "message")) is not result
+
+
+@pytest.mark.proves("R4 $validate-code: display mismatch message")
+def test_a_wrong_display_is_told_with_the_right_one(client: FlaskClient) -> None:
+    answer = get(client, "CodeSystem/$validate-code", url=ICD10CM, code="M99.41", display="Mrs. Miller's back")
+    assert (told(answer, "result"), told(answer, "display")) == (False, TITLE)
+    assert TITLE in told(answer, "message")
+    assert "Miller" not in told(answer, "message")
+
+
+def test_the_instance_of_a_year_is_that_release(client: FlaskClient) -> None:
+    assert told(get(client, "CodeSystem/icd-10-cm-2021/$validate-code", code="M51.36"), "result") is True
+    assert told(get(client, "CodeSystem/icd-10-cm-2026/$validate-code", code="M51.36"), "result") is False
+    assert refused(get(client, "CodeSystem/none/$validate-code", code="M51.36")) == (404, "not-found")
+
+
+def test_one_valid_coding_makes_a_concept_valid_and_the_other_is_told(client: FlaskClient) -> None:
+    concept = {"coding": [{"system": ICD10CM, "code": "M99.4"}, {"system": ICD10CM, "code": "M99.41"}]}
+    answer = post(
+        client,
+        "CodeSystem/$validate-code",
+        {"name": "url", "valueUri": ICD10CM},
+        {"name": "codeableConcept", "valueCodeableConcept": concept},
+    )
+    assert told(answer, "result") is True
+    assert "M99.4 is a header" in told(answer, "message")
+
+
+def test_a_code_system_may_be_given_with_the_call(client: FlaskClient) -> None:
+    system = {
+        "resourceType": "CodeSystem",
+        "url": "http://example.com/colours",
+        "status": "active",
+        "content": "complete",
+        "concept": [{"code": "red", "display": "Red", "concept": [{"code": "crimson", "display": "Crimson"}]}],
+    }
+    for code, result in (("crimson", True), ("blue", False)):
+        coding = {"system": "http://example.com/colours", "code": code}
+        answer = post(
+            client,
+            "CodeSystem/$validate-code",
+            {"name": "codeSystem", "resource": system},
+            {"name": "coding", "valueCoding": coding},
+        )
+        assert told(answer, "result") is result
+
+
+# --- ValueSet/$expand ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.proves("R4 ValueSet/$expand by url, by id, by resource")
+def test_a_value_set_is_expanded_in_every_way_that_r4_names(client: FlaskClient) -> None:
+    include = {"system": ICD10CM, "filter": [{"property": "concept", "op": "descendent-of", "value": "M99.4"}]}
+    given = {"resourceType": "ValueSet", "status": "active", "compose": {"include": [include]}}
+    answers = [
+        get(client, "ValueSet/$expand", url=M99_4),
+        get(client, "ValueSet/m99-4-codes/$expand"),
+        client.post("/fhir/ValueSet/m99-4-codes/$expand"),
+        post(client, "ValueSet/$expand", {"name": "url", "valueUri": M99_4}),
+        post(client, "ValueSet/$expand", {"name": "valueSet", "resource": given}),
+        client.post("/fhir/ValueSet/$expand", json=given),
+    ]
+    assert [codes(answer) for answer in answers] == [[f"M99.4{digit}" for digit in range(10)]] * 6
+    assert "compose" not in answers[0].get_json()
+    assert "compose" in get(client, "ValueSet/$expand", url=M99_4, includeDefinition="true").get_json()
+
+
+@pytest.mark.proves("R4 ValueSet/$expand: filter, offset, count")
+def test_an_expansion_is_filtered_and_paged(client: FlaskClient) -> None:
+    found = get(client, "ValueSet/$expand", url=ALL, filter="spinal STENO lumbar").get_json()["expansion"]
+    assert [one["code"] for one in found["contains"]] == ["M48.05", "M48.06", "M48.061", "M48.062"]
+    assert [one.get("abstract", False) for one in found["contains"]] == [False, True, False, False]
+    page = get(client, "ValueSet/$expand", url=ALL, filter="spinal steno lumbar", offset=1, count=2)
+    assert codes(page) == ["M48.06", "M48.061"]
+    assert (page.get_json()["expansion"]["total"], page.get_json()["expansion"]["offset"]) == (4, 1)
+    assert codes(get(client, "ValueSet/$expand", url=ALL, filter="spinal steno", count=0)) == []
+    assert "M48.06" not in codes(
+        get(client, "ValueSet/$expand", url=ALL, filter="spinal steno", excludeNotForUI="true")
+    )
+
+
+def test_an_expansion_of_a_whole_release_is_had_by_pages_and_never_cut_short(client: FlaskClient) -> None:
+    assert refused(get(client, "ValueSet/$expand", url=ALL)) == (422, "too-costly")
+    release, pages = "2025", []
+    for offset in range(0, 100_000, 10_000):
+        answer = get(
+            client, "ValueSet/$expand", url=ALL, offset=offset, count=10_000, system_version=f"{ICD10CM}|{release}"
+        )
+        pages.append(codes(answer))
+    # releases.yaml: 97,584 codes in the tabular list of April 2025
+    assert len({code for page in pages for code in page}) == sum(map(len, pages)) == 97_584
+    assert {len(page) for page in pages[:-1]} == {10_000}
+
+
+def test_an_expansion_is_of_the_date(client: FlaskClient) -> None:
+    split = {"url": f"{CANONICAL}/ValueSet/icd-10-cm", "filter": "M48.06"}
+    assert codes(get(client, "ValueSet/$expand", **split, date="2026-11-01")) == ["M48.06", "M48.061", "M48.062"]
+    assert codes(get(client, "ValueSet/$expand", **split, date="2017-09-30")) == ["M48.06"]
+    used = get(client, "ValueSet/$expand", url=M99_4, date="2018-05-01").get_json()["expansion"]["parameter"]
+    assert {"name": "used-codesystem", "valueUri": f"{ICD10CM}|2018"} in used
+    assert refused(get(client, "ValueSet/$expand", url=ALL, filter="carpal", date="2018-05-01")) == (404, "not-found")
+
+
+def value_set(*includes: Json, exclude: Json | None = None) -> Json:
+    compose = {"include": list(includes)} | ({"exclude": [exclude]} if exclude else {})
+    return {"name": "valueSet", "resource": {"resourceType": "ValueSet", "status": "active", "compose": compose}}
+
+
+@pytest.mark.proves("R4 ValueSet/$expand: activeOnly")
+def test_an_enumerated_code_that_is_no_longer_valid_is_inactive(client: FlaskClient) -> None:
+    listed = value_set({"system": ICD10CM, "concept": [{"code": "D69.1"}, {"code": "M99.41"}, {"code": "M99.4Z"}]})
+    date = {"name": "date", "valueDateTime": "2026-11-01"}
+    answer = post(client, "ValueSet/$expand", listed, date)
+    assert [(one["code"], one.get("inactive", False)) for one in answer.get_json()["expansion"]["contains"]] == [
+        ("D69.1", True),
+        ("M99.41", False),
+    ]
+    active = {"name": "activeOnly", "valueBoolean": True}
+    assert codes(post(client, "ValueSet/$expand", listed, date, active)) == ["M99.41"]
+
+
+def test_a_compose_is_followed_to_its_end(client: FlaskClient) -> None:
+    family = {"system": ICD10CM, "filter": [{"property": "concept", "op": "is-a", "value": "M99.4"}]}
+    both = {"system": ICD10CM, "concept": [{"code": "M99.41"}, {"code": "M99.31"}], "valueSet": [M99_4]}
+    assert codes(post(client, "ValueSet/$expand", value_set(both))) == ["M99.41"]
+    assert "M99.4" in codes(post(client, "ValueSet/$expand", value_set(family)))
+    beneath = {"system": ICD10CM, "concept": [{"code": "M99.4"}]}
+    assert "M99.4" not in codes(post(client, "ValueSet/$expand", value_set(family, exclude=beneath)))
+    assert codes(post(client, "ValueSet/$expand", value_set({"valueSet": [M99_4]}))) == [
+        f"M99.4{digit}" for digit in range(10)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("include", "refusal"),
+    [
+        ({"system": "http://example.com/none"}, (404, "not-found")),
+        ({"system": ICD10CM, "filter": [{"property": "code", "op": "regex", "value": ".*"}]}, (422, "not-supported")),
+        ({"valueSet": ["http://example.com/none"]}, (404, "not-found")),
+        ({"system": ICD10CM, "version": "1999"}, (404, "not-found")),
+    ],
+)
+def test_a_compose_that_cannot_be_carried_out_is_refused_whole(
+    client: FlaskClient, include: Json, refusal: tuple[int, str]
+) -> None:
+    assert refused(post(client, "ValueSet/$expand", value_set(include))) == refusal
+
+
+@pytest.mark.parametrize(
+    ("query", "refusal"),
+    [
+        ({"url": "http://example.com/none"}, (404, "not-found")),
+        ({"url": M99_4, "valueSetVersion": "9"}, (404, "not-found")),
+        ({}, (400, "required")),
+        ({"url": M99_4, "count": "-1"}, (400, "value")),
+        ({"url": M99_4, "count": "ten"}, (400, "value")),
+        ({"url": M99_4, "activeOnly": "yes"}, (400, "value")),
+        ({"context": "http://hl7.org/fhir/StructureDefinition/Condition#code"}, (400, "not-supported")),
+    ],
+)
+def test_an_expansion_that_cannot_be_made_says_why(client: FlaskClient, query: Json, refusal: tuple[int, str]) -> None:
+    assert refused(get(client, "ValueSet/$expand", **query)) == refusal
+
+
+def test_what_would_keep_the_service_busy_is_refused(client: FlaskClient) -> None:
+    assert refused(get(client, "ValueSet/$expand", url=ALL, filter="a " * 60)) == (400, "too-long")
+    assert refused(post(client, "ValueSet/$expand", value_set(*[{"system": ICD10CM}] * 41))) == (422, "too-costly")
+
+
+def test_version_parameters_choose_check_and_force_the_release(client: FlaskClient) -> None:
+    ask = {"url": ALL, "filter": "M51.36"}
+    for name in ("system_version", "check_system_version", "force_system_version"):
+        assert codes(get(client, "ValueSet/$expand", **ask, **{name: f"{ICD10CM}|2021"})) == ["M51.36"]
+    excluded = get(client, "ValueSet/$expand", **ask, exclude_system=ICD10CM)
+    assert codes(excluded) == []
+    checked = get(
+        client,
+        "ValueSet/$expand",
+        **ask,
+        system_version=f"{ICD10CM}|2021",
+        check_system_version=f"{ICD10CM}|2026",
+    )
+    assert refused(checked) == (422, "invalid")
+
+
+# --- ValueSet/$validate-code --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "result"),
+    [
+        ({"code": "M99.41"}, True),
+        ({"code": "M99.31"}, False),
+        ({"code": "M99.4"}, False),
+        ({"code": "M99.41", "display": "Head"}, False),
+        ({"code": "M99.41", "date": "2015-09-30"}, False),
+    ],
+)
+def test_a_code_is_validated_against_a_value_set(client: FlaskClient, query: Json, result: bool) -> None:
+    for operation, more in (("ValueSet/$validate-code", {"url": M99_4}), ("ValueSet/m99-4-codes/$validate-code", {})):
+        answer = get(client, operation, system=ICD10CM, **more, **query)
+        assert told(answer, "result") is result
+        assert bool(told(answer, "message")) is not result
+
+
+def test_an_enumerated_code_of_a_system_that_is_not_served_is_validated_all_the_same(client: FlaskClient) -> None:
+    loinc = {"system": "http://loinc.org", "code": "24935-9"}
+    answer = get(client, "ValueSet/imaging-report/$validate-code", **loinc)
+    assert (told(answer, "result"), told(answer, "display")) == (True, "MR Cervical spine")
+    modality = {"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "MR", "display": "MRI"}
+    assert told(get(client, "ValueSet/imaging-modality/$validate-code", **modality), "result") is False
+
+
+def test_a_code_without_system_is_not_guessed(client: FlaskClient) -> None:
+    assert refused(get(client, "ValueSet/$validate-code", url=M99_4, code="M99.41")) == (400, "required")
+
+
+# --- ConceptMap/$translate ----------------------------------------------------------------------------------------
+
+
+def matches(answer: Any) -> Iterator[tuple[str, str]]:
+    for one in answer.get_json()["parameter"]:
+        if one["name"] == "match":
+            by_name = {part["name"]: _value(part) for part in one["part"]}
+            yield by_name["equivalence"], by_name["concept"]["code"]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"system": SNOMED, "code": "122494005"}, [("wider", "cervical")]),
+        ({"system": SNOMED, "code": "62555009"}, [("inexact", "head"), ("inexact", "cervical")]),
+        ({"system": SNOMED, "code": "203712005"}, [("equivalent", "M99.4")]),
+        ({"system": SNOMED, "code": "203714006"}, [("equivalent", "M99.6")]),
+        ({"system": SNOMED, "code": "83561009"}, [("equivalent", "M48.02")]),
+        ({"system": SNOMED, "code": "18347007"}, [("narrower", "M48.061")]),
+        ({"system": SNOMED, "code": "76107001"}, [("relatedto", "M48.0")]),
+        ({"system": SNOMED, "code": "90448008"}, [("relatedto", "M48.8X")]),
+    ],
+)
+def test_a_code_of_snomed_ct_is_translated(client: FlaskClient, query: Json, found: list[tuple[str, str]]) -> None:
+    assert list(matches(get(client, "ConceptMap/$translate", **query))) == found
+
+
+def dependency(system: str, code: str) -> Json:
+    concept = {"coding": [{"system": system, "code": code}]}
+    parts = [{"name": "element", "valueUri": system}, {"name": "concept", "valueCodeableConcept": concept}]
+    return {"name": "dependency", "part": parts}
+
+
+@pytest.mark.parametrize(
+    ("tissue", "space", "code"),
+    [
+        ("connective", "canal", "M99.41"),
+        ("osseous", "canal", "M99.31"),
+        ("subluxation", "canal", "M99.21"),
+        ("disc", "canal", "M99.51"),
+        ("osseous", "foramen", "M99.61"),
+        ("connective", "foramen", "M99.71"),
+    ],
+)
+def test_region_tissue_and_space_name_the_code_and_the_code_names_them(
+    client: FlaskClient, tissue: str, space: str, code: str
+) -> None:
+    coding = {"name": "coding", "valueCoding": {"system": REGION_SYSTEM, "code": "cervical"}}
+    depends = [dependency(TISSUE_SYSTEM, tissue), dependency(SPACE_SYSTEM, space)]
+    forward = post(client, "ConceptMap/region-to-icd-10-cm/$translate", coding, *depends)
+    # The families of the foramen stand for two tissues each: wider than the one asked about.
+    forth_and_back = ("equivalent", "equivalent") if space == "canal" else ("wider", "narrower")
+    assert list(matches(forward)) == [(forth_and_back[0], code)]
+    back = get(client, "ConceptMap/$translate", system=ICD10CM, code=code, reverse="true", targetsystem=REGION_SYSTEM)
+    assert set(matches(back)) == {(forth_and_back[1], "cervical")}
+    products = [one["concept"]["code"] for one in _products(back)]
+    assert {tissue, space} <= set(products)
+
+
+def _products(answer: Any) -> Iterator[Json]:
+    for one in answer.get_json()["parameter"]:
+        yield from (_value(part) for part in one.get("part", ()) if part["name"] == "product")
+
+
+def test_what_has_no_translation_is_no_error(client: FlaskClient) -> None:
+    answer = get(client, "ConceptMap/$translate", system=SNOMED, code="0")
+    assert told(answer, "result") is False
+    assert told(answer, "message")
+    url = f"{CANONICAL}/ConceptMap/none"
+    assert refused(get(client, "ConceptMap/$translate", url=url, system=SNOMED, code="0")) == (404, "not-found")
+
+
+# --- parameters ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameter"),
+    [
+        ("CodeSystem/$lookup", {"name": "code", "valueBoolean": True}),
+        ("ValueSet/$expand", {"name": "count", "valueString": "10"}),
+        ("ValueSet/$expand", {"name": "valueSet", "valueString": "x"}),
+        ("ConceptMap/$translate", {"name": "reverse", "valueString": "true"}),
+    ],
+)
+def test_a_parameter_of_the_wrong_type_is_refused(client: FlaskClient, operation: str, parameter: Json) -> None:
+    assert refused(post(client, operation, parameter))[0] == 400
+
+
+def test_an_unknown_parameter_is_passed_over_unless_strict_handling_is_preferred(client: FlaskClient) -> None:
+    extra = {"name": "cache-id", "valueId": "x"}
+    url = {"name": "url", "valueUri": M99_4}
+    assert post(client, "ValueSet/$expand", url, extra).status_code == 200
+    strict = post(client, "ValueSet/$expand", url, extra, Prefer="handling=strict")
+    assert refused(strict) == (400, "not-supported")
+
+
+@pytest.mark.parametrize(
+    "body", [b"[]", b"{}", b"{", b'{"resourceType":"Patient"}', b'{"resourceType":"Parameters","x":1}']
+)
+def test_a_body_that_is_no_parameters_is_refused(client: FlaskClient, body: bytes) -> None:
+    answer = client.post("/fhir/CodeSystem/$lookup", data=body, content_type="application/fhir+json")
+    assert refused(answer) == (400, "structure")
+
+
+# FHIR R4 4.0.1, OperationDefinitions: the in parameters with their types, as in the published definitions.
+R4 = {
+    "CodeSystem-lookup": (LOOKUP, "code system version coding date displayLanguage property"),
+    "CodeSystem-validate-code": (
+        CODE_SYSTEM_VALIDATE_CODE,
+        "url codeSystem code version display coding codeableConcept date abstract displayLanguage",
+    ),
+    "ValueSet-expand": (
+        EXPAND,
+        "url valueSet valueSetVersion context contextDirection filter date offset count includeDesignations "
+        "designation includeDefinition activeOnly excludeNested excludeNotForUI excludePostCoordinated displayLanguage "
+        "exclude-system system-version check-system-version force-system-version",
+    ),
+    "ValueSet-validate-code": (
+        VALUE_SET_VALIDATE_CODE,
+        "url context valueSet valueSetVersion code system systemVersion display coding codeableConcept date abstract "
+        "displayLanguage",
+    ),
+    "ConceptMap-translate": (
+        TRANSLATE,
+        "url conceptMap conceptMapVersion code system version source coding codeableConcept target targetsystem "
+        "dependency reverse",
+    ),
+}
+
+
+@pytest.mark.parametrize("operation", R4)
+def test_an_operation_takes_exactly_the_parameters_of_r4(operation: str) -> None:
+    ours, theirs = R4[operation]
+    assert list(ours) == theirs.split()
