@@ -24,6 +24,7 @@ from service.fhir_in import Request
 from service.fhir_out import CANONICAL
 from service.json_body import Issue, Refusal, dump_json, issues_to_operation_outcome, parse_json, readable_json
 from service.open_forms import Form, Forms, opener
+from service.responses import is_manual
 from service.sdc import (
     FORM,
     Result,
@@ -387,7 +388,7 @@ def note_line(response: Mapping[str, Any]) -> str:
     said = []
     for item in response.get("item") or ():
         answer = item["answer"][0]
-        if answer["extension"][0]["extension"][0]["valueCode"] == "manual":
+        if is_manual(item):
             coding = answer.get("valueCoding") or {}
             words = coding.get("display") or answer.get("valueString") or answer.get("valueDate")
             said += [] if coding.get("code") in ("other", "unable-to-determine") else [" ".join(str(words).split())]

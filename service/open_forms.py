@@ -16,7 +16,7 @@ from service.coding.model import Assessment, Query
 from service.fhir_in import Entry, Request
 from service.fhir_out import CANONICAL, prepopulated, questionnaire_of
 from service.json_body import dump_json
-from service.responses import read_response
+from service.responses import is_manual, read_response
 from service.store import Binding, Store
 from service.store import Form as StoredForm
 
@@ -137,7 +137,7 @@ def matter_key(store: Store, visit: str, matter: str) -> str:
 
 def told(form: Form) -> Json:
     """What was said to the query without the patient's words: options by their codes, free text as such."""
-    said = {item["linkId"]: _said(item["answer"][0]) for item in form.response.get("item") or () if item.get("answer")}
+    said = {item["linkId"]: _said(item["answer"][0]) for item in form.response.get("item") or () if is_manual(item)}
     return {"reason": form.reason} if form.reason else {"answers": said}
 
 

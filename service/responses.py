@@ -135,6 +135,11 @@ def kept_response(response: Mapping[str, Any], form: Mapping[str, Any], auto: Ma
     return kept | {key: value for key, value in about.items() if value} | ({"item": items} if items else {})
 
 
+def is_manual(item: Mapping[str, Any]) -> bool:
+    """Whether a person gave this answer of a kept response, and not the record."""
+    return bool(item["answer"][0]["extension"][0]["extension"][0]["valueCode"] == "manual")
+
+
 def _kept_item(asked: Mapping[str, Any], answer: Mapping[str, Any], source: str) -> Json:
     origin = {"url": ORIGIN, "extension": [{"url": "source", "valueCode": source}]}
     option = _option(asked, answer.get("valueCoding"))

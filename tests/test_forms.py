@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from flask import g
 from flask.testing import FlaskClient
 
 from service.app import create_app
@@ -59,6 +61,14 @@ def browser(assist: Assist, clock: Clock) -> Iterator[FlaskClient]:
     app = create_app(Settings(), assist)
     app.extensions["clock"] = clock
     yield app.test_client()
+
+
+@pytest.fixture
+def syncing(assist: Assist, clock: Clock) -> FlaskClient:
+    """What a call leaves behind is on the disk when it is answered."""
+    app = create_app(Settings(audit="sync"), assist)
+    app.extensions["clock"] = clock
+    return app.test_client()
 
 
 def condition(text: str = TWO_TISSUES, **code: Any) -> Json:
@@ -305,6 +315,48 @@ def test_what_is_kept_cannot_be_replaced(browser: FlaskClient) -> None:
     assert forms.get(kept.id) == kept
 
 
+# --- who may ------------------------------------------------------------------------------------------------------
+
+
+def test_a_form_is_served_to_no_other_client(assist: Assist) -> None:
+    """The token of one client opens no form of another, even where its address is known."""
+    app = create_app(Settings(), assist)
+    calling = iter(["https://one.example", "https://one.example", "https://two.example"])
+
+    @app.before_request
+    def admitted() -> None:
+        g.client = next(calling)
+
+    browser = app.test_client()
+    form_id = opened(browser).rpartition("/")[2]
+    told = [browser.get(f"/fhir/Questionnaire/{form_id}").status_code for _ in range(2)]
+    assert told == [200, 404]
+
+
+def test_each_use_of_a_form_is_in_the_audit_without_its_address(syncing: FlaskClient) -> None:
+    address = opened(syncing)
+    syncing.get(address)
+    answer(syncing, address, tissue="#connective")
+    records = [json.loads(one) for one in syncing.application.extensions["store"].export_audit()]
+    lines = [base64.b64decode(one["entity"][1]["query"]).decode() for one in records]
+    assert lines == [
+        "POST /cds-services/coding-assist",
+        "GET /forms/<form_id>",
+        "GET /fhir/Questionnaire/<string(length=32):form_id>",
+        "POST /forms/<form_id>",
+    ]
+    assert {one["entity"][2]["what"]["reference"] for one in records} == {"Patient/p1"}
+    assert address.rpartition("/")[2] not in json.dumps(records)
+
+
+@pytest.mark.proves("contract: queries and answers are exported")
+def test_what_was_answered_is_exported_by_its_codes(syncing: FlaskClient) -> None:
+    answer(syncing, opened(syncing), tissue="#connective", function="weak left hand")
+    [query] = syncing.application.extensions["store"].export_queries()
+    [told] = query["answers"]
+    assert (told["outcome"], told["answers"]) == ("answered", {"tissue": "connective", "function": "text"})
+
+
 # --- not again in the encounter (Q17) -----------------------------------------------------------------------------
 
 
@@ -334,14 +386,6 @@ def test_unable_to_determine_is_not_asked_again(browser: FlaskClient) -> None:
 
 
 OVERRIDDEN = {"outcome": "overridden", "outcomeTimestamp": "2026-11-23T09:00:00Z"}
-
-
-@pytest.fixture
-def syncing(assist: Assist, clock: Clock) -> FlaskClient:
-    """What a call leaves behind is on the disk when it is answered."""
-    app = create_app(Settings(audit="sync"), assist)
-    app.extensions["clock"] = clock
-    return app.test_client()
 
 
 def overridden(browser: FlaskClient, card: Json) -> None:
