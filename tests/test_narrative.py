@@ -51,6 +51,25 @@ def causes(text: str, lexicon: Lexicon) -> list[str]:
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Strength 5/5 throughout, sensation intact to light touch", ["weakness", "paresthesia"]),
+        ("Neurologically intact.", ["deficit"]),
+        ("no focal deficits", ["deficit"]),
+        ("Reflexes 2+ and symmetric. Gait normal.", ["reflex-change", "gait"]),
+        ("sensation is not intact", []),
+        ("The canal is normal, strength is decreased", []),
+        ("pain 5/5", []),
+    ],
+)
+def test_what_was_examined_and_found_as_it_should_be_is_denied(
+    text: str, expected: list[str], lexicon: Lexicon
+) -> None:
+    found = [f.value for f in reading(text, lexicon).findings if f.element == "function" and f.assertion == "negated"]
+    assert list(dict.fromkeys(found)) == expected
+
+
+@pytest.mark.parametrize(
     ("rule", "text", "expected"),
     [
         ("a level as a heading", "L4-5: severe canal stenosis.", ["L4-L5 canal affirmed"]),
@@ -251,6 +270,9 @@ def test_care_is_quoted_with_its_duration_and_response(text: str, quote: str, de
 @pytest.mark.parametrize(
     ("text", "dates"),
     [
+        ("Upright MRI 04-Feb-2026: canal stenosis", ["2026-02-04"]),
+        ("CT 4-FEB-26 shows canal stenosis", ["2026-02-04"]),
+        ("Decompressed in 2019; current MRI shows canal stenosis", []),
         ("MRI 11/3/2026 shows stenosis", ["2026-11-03"]),
         ("MRI of 3 November 2026", ["2026-11-03"]),
         ("MRI today: stenosis", ["2026-11-01"]),
