@@ -6,7 +6,8 @@ Excludes1 notes are those of the tabular lists (2025 and 2026). In `excludes` a 
 it, M43.3-M43.5X9 for all from the first to beneath the last; a note holds for all beneath where it stands. Notes that
 name no code ("current injury - see injury of spine") are left out.
 
-Without a folder it downloads the wheels with pip. The same wheels give the same bytes. facts.yaml is written by hand.
+Without a folder it downloads the wheels with pip. The same wheels give the same bytes. dates.yaml is written by hand,
+validity.csv by scripts/build_validity.py.
 A release that a site added with `coding-assist add-release` is not kept: add it again afterwards.
 """
 

@@ -77,7 +77,8 @@ def rows(scene: Scene, column: Column, passage: Passage) -> list[Statement]:
 
 def _parts(scene: Scene, levels: Sequence[Place]) -> Iterator[tuple[Place, int]]:
     """Each level with the position behind the last word that is said of it."""
-    yield from zip(levels, [*(place.first for place in levels[1:]), len(scene.words)], strict=True)
+    ends = [*(place.first for place in levels[1:]), len(scene.words)][: len(levels)]
+    yield from zip(levels, ends, strict=True)
 
 
 def _row(scene: Scene, place: Place, end: int, column: Column, passage: Passage) -> Statement | None:
