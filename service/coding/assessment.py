@@ -8,7 +8,7 @@ The date of service decides which rules and codes hold, never today.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.coding.alternatives import alternatives
 from service.coding.model import (
@@ -485,9 +485,10 @@ def _records(case: Case) -> Iterator[RuleHit]:
     checks = {fault.check: fault.expression for fault in documentation.faults}
     if documentation.verification in _UNSPOKEN:
         checks[documentation.verification] = "Condition.verificationStatus"
-    if uncertain_by_status(documentation) and _in_families(case):
+    concerns = documentation.on_claim or _in_families(case)  # a diagnosis that is billed, of whatever chapter
+    if uncertain_by_status(documentation) and concerns:
         checks["unconfirmed"] = "Condition.verificationStatus"
-    if documentation.clinical in ("resolved", "inactive", "remission") and _in_families(case):
+    if documentation.clinical in ("resolved", "inactive", "remission") and concerns:
         checks["resolved"] = "Condition.clinicalStatus"
     for rule in case.terminology.main.of_kind("records", case.on):
         check = str(rule.settings["check"])
@@ -576,6 +577,8 @@ def _issues(case: Case, hits: Iterable[RuleHit]) -> tuple[Issue, ...]:
             continue
         grade = "on-code" if case.on_code and code != "doc.foramen-not-canal" else ""
         issue = case.terminology.issue(hit, case.documentation.setting, grade)
+        if issue and issue.severity == "error" and case.documentation.beside_claim:
+            issue = replace(issue, severity="warning")  # not billed: it cannot fail the claim
         if issue:
             found.setdefault((code, hit.expression), issue)
     return tuple(found.values())

@@ -148,6 +148,8 @@ class RecordFault:
 class Documentation:
     """All that is documented on one condition at one date of service, with the code as recorded.
 
+    A claim may name it (`on_claim`), or name others (`beside_claim`); neither where no claim is judged.
+
     `answers` are what the provider answered to a query on required elements; `answered` names every element that was
     asked and answered, also where the answer settles nothing ("unable to determine").
     """
@@ -171,6 +173,8 @@ class Documentation:
     wants_care: bool = False
     named_regions: tuple[str, ...] = ()
     code_path: str = "Condition.code"
+    on_claim: bool = False
+    beside_claim: bool = False
     answers: tuple[Finding, ...] = ()
     answered: tuple[str, ...] = ()
 
