@@ -286,3 +286,42 @@ def test_a_facilitys_claim_without_its_encounter_is_judged_by_the_end_of_its_per
     assert raised(check(client, sent)) == {
         ("code.not-billable", "Claim.diagnosis[0].diagnosisCodeableConcept.coding[0].code")
     }
+
+
+# --- the display, and the words -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "display", "is_another"),
+    [
+        ("M17.11", "Unilateral primary osteoarthritis, left knee", True),
+        ("M17.11", "OA right knee", False),
+        ("M48.061", "Spinal stenosis, lumbar region with neurogenic claudication", True),
+        ("M48.062", "Lumbar stenosis with neurogenic claudication", False),
+        ("M47.812", "Cervical spondylosis with myelopathy", True),
+        ("S33.5XXA", "Lumbar sprain, subsequent encounter", True),
+        ("E11.9", "T2DM", False),
+        ("J45.909", "Asthma with allergic rhinitis", False),
+    ],
+)
+def test_a_display_that_contradicts_the_title_is_seen(
+    client: FlaskClient, code: str, display: str, is_another: bool
+) -> None:
+    answer = check(client, claim(coded(1, code, display=display)))
+    assert ("code.display-mismatch" in {flag for flag, _ in raised(answer)}) is is_another
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "disagrees"),
+    [
+        ("M48.061", "Lumbar spinal stenosis with neurogenic claudication", True),
+        ("M48.062", "Lumbar spinal stenosis with neurogenic claudication", False),
+        ("M48.062", "Lumbar spinal stenosis without neurogenic claudication", True),
+        ("M48.061", "Lumbar spinal stenosis", False),
+    ],
+)
+def test_claudication_in_the_words_and_in_the_code_agree(
+    client: FlaskClient, code: str, words: str, disagrees: bool
+) -> None:
+    answer = check(client, claim(referred(1, "Condition/c")), condition("c", code, words))
+    assert ("doc.code-text-mismatch" in {flag for flag, _ in raised(answer)}) is disagrees

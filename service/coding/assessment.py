@@ -557,13 +557,17 @@ def _family_disagrees(weighed: Weighed, pack: RulePack, region: str) -> bool:
 
 
 def _m48_disagrees(case: Case, weighed: Weighed, code: str) -> bool:
-    """M48.0- of another region than the words name; M48.00 has its own rule."""
+    """M48.0- of another region than the words name, or with a claudication that they deny; M48.00 has its own rule."""
     if code == "M48.00" or not weighed.regions or weighed.region_clash:
         return False
     table = case.terminology.main.tables["M48.0-"]
-    named = {table.code(f.value, f.detail, found, case.on) for f in weighed.regions for found in ([], ["claudication"])}
-    named |= {table.code(f.value, "", found, case.on) for f in weighed.regions for found in ([], ["claudication"])}
-    return code not in named and code in {*table.regions.values(), *table.junctions.values(), "M48.062"}
+    told = {f.value: f.assertion for f in case.documentation.findings("function", "provider")}
+    stated = [name for name in table.narrower if told.get(name) == "affirmed"]
+    possible = [stated] if stated else [[], [name for name in table.narrower if told.get(name) != "negated"]]
+    named = {table.code(f.value, f.detail, found, case.on) for f in weighed.regions for found in possible}
+    named |= {table.code(f.value, "", found, case.on) for f in weighed.regions for found in possible}
+    narrower = {narrow for codes in table.narrower.values() for narrow in codes.values()}
+    return code not in named and code in {*table.regions.values(), *table.junctions.values(), *narrower}
 
 
 # --- what follows -------------------------------------------------------------------------------------------------
