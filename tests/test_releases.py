@@ -279,6 +279,13 @@ def test_excludes1_is_known_for_every_chapter(icd10cm: Icd10Cm, code: str, other
         ("E87.20", "E11.9", False),  # only diabetes with ketoacidosis
         ("F07.81", "S06.0X0S", False),  # only the initial encounter
         ("S06.0X0A", "S06.5X0A", True),  # 'S06.1- to S06.6-' is a range
+        ("F07.81", "S06.0X0A", True),
+        ("I73.89", "E11.52", True),  # 'E08-E13 with .51-.52'
+        ("G63", "B27.11", True),  # 'B27.0-B27.9 with fifth character 1'
+        ("G63", "B27.12", False),
+        ("R27.0", "I69.393", True),  # 'I69. with final characters -93'
+        ("R27.0", "I69.398", False),
+        ("V00.218A", "V03.19XA", True),  # 'V01-V09 with 5th character 9'
     ],
 )
 def test_an_excludes1_note_excludes_what_it_says(icd10cm: Icd10Cm, code: str, other: str, is_excluded: bool) -> None:
@@ -303,8 +310,9 @@ def test_the_title_of_a_header_above_is_true_of_a_code(
 
 def test_an_excludes1_note_holds_in_the_releases_that_have_it(icd10cm: Icd10Cm) -> None:
     """FY2026 took optic neuritis out of the note at neuromyelitis optica."""
-    dates = ("2019-05-01", "2025-09-30", "2026-10-01")
-    assert [icd10cm.excludes1("G36.0", "H46.9", on) is not None for on in dates] == [True, True, False]
+    dates = ("2019-05-01", "2025-09-30", "2026-10-01", "2031-01-01")
+    assert [icd10cm.excludes1("G36.0", "H46.9", on) is not None for on in dates] == [True, True, False, False]
+    assert [icd10cm.tabular_list(on) for on in dates[:3]] == ["2021", "2025", "2026"]
 
 
 @pytest.mark.proves("guidelines: I.A.13 etiology/manifestation")

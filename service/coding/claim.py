@@ -157,8 +157,9 @@ def _pairs(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
                     (),
                     other.expression,
                     grade="unrelated" if _unrelated(one, other) else "",
-                    says=f"{one.code} and {other.code}: the Excludes1 note at {note.at} ({note.note}) parts them "
-                    "unless the conditions are unrelated.",
+                    says=f"{one.code} and {other.code}: the Excludes1 note at {note.at} of the FY"
+                    f"{terminology.icd10cm.tabular_list(billing.on)} tabular list ({note.note}) parts them unless the "
+                    "conditions are unrelated.",
                 )
         for rule in _rules(terminology, "excludes", "category-note", billing.on):
             pair = _beside(one, other, str(rule.settings["with"]), terminology)

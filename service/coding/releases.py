@@ -104,10 +104,10 @@ class Excludes1:
 
     def between(self, code: str, other: str, on: str) -> Excludes1Note | None:
         """The first note at a code that excludes the other, in the tabular list that is nearest to the date."""
-        release = self._release(on)
+        release = self.release(on)
         return next((note for note in self._standing_at(code) if note.forbids(other, release)), None)
 
-    def _release(self, on: str) -> str:
+    def release(self, on: str) -> str:
         """The newest that has begun; notes seldom change, so that the first stands for the years before it."""
         begun = [release for release in sorted(self._releases) if release <= fiscal_year(on)]
         return begun[-1] if begun else min(self._releases, default="")
@@ -237,11 +237,18 @@ class Icd10Cm:
         return CodeStatus(asked, validity, year, reason)
 
     def excludes1(self, code_a: str, code_b: str, on: str) -> Excludes1Note | None:
-        """The note that forbids the two together on a date, whichever of them carries it (Guidelines I.A.12.a)."""
+        """The note that forbids the two together on a date, whichever of them carries it (Guidelines I.A.12.a).
+
+        None too for a date of which nothing is known; `tabular_list` tells whose notes are taken.
+        """
         a, b = sorted((normalise(code_a), normalise(code_b)))
-        if a == b:
+        if a == b or not self.covers(on):
             return None
         return self._excludes1.between(a, b, on) or self._excludes1.between(b, a, on)
+
+    def tabular_list(self, on: str) -> str:
+        """The fiscal year of the tabular list whose notes are taken on a date."""
+        return self._excludes1.release(on)
 
     def is_manifestation(self, code: str) -> bool:
         """Can the code never be listed first? (Guidelines I.A.13, as far as title and 'Code first' note tell.)"""
