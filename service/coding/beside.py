@@ -123,9 +123,9 @@ def _is_as_it_should_be(scene: Scene, mention: Mention) -> bool:
 
 def _is_altered(scene: Scene, mention: Mention) -> bool:
     """In 'knee jerk absent' the absence is the finding."""
-    changes = {m.first for m in scene.of("change")}
+    changes = {m.last for m in scene.of("change")}
     denials = [m for m in scene.of("negation") if abs(m.first - mention.first) <= 6]
-    return "change" in mention.concept.needs_near and all(m.first in changes for m in denials)
+    return "change" in mention.concept.needs_near and all(m.last in changes for m in denials)
 
 
 def _pressures(scene: Scene, passage: Passage) -> Iterator[Finding]:

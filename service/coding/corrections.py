@@ -35,10 +35,16 @@ SPINAL = frozenset({"head", "cervical", "thoracic", "lumbar", "sacral", "head-or
 
 def _beside_the_spine(scene: Scene, place: Place) -> bool:
     """A limb or the trunk named beside a spinal place is where it hurts, unless the two are a list."""
-    if any(value in SPINAL for value, _ in place.values):
+    if any(value in SPINAL for value, _ in place.values) or _of_a_space(scene, place):
         return False
     spinal = [other for other in scene.places if any(value in SPINAL for value, _ in other.values)]
     return bool(spinal) and not any(_listed_with(scene, place, other) for other in spinal)
+
+
+def _of_a_space(scene: Scene, place: Place) -> bool:
+    """'neural canal of the pelvic region'."""
+    before = [m for m in scene.of("space") if 0 < place.first - m.last <= 4]
+    return any(all(word in FILLERS for word in scene.words[m.last + 1 : place.first]) for m in before)
 
 
 def _listed_with(scene: Scene, one: Place, other: Place) -> bool:

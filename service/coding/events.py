@@ -99,6 +99,8 @@ _TESTS = frozenset("test tests sign signs maneuver manoeuvre fracture fractures"
 def _names_a_test(scene: Scene, trigger: Mention) -> bool:
     """'foraminal compression test positive' is an examination, and so are 'compression and distraction tests'."""
     following = scene.words[trigger.last + 1 : trigger.last + 3]
+    if trigger.kind == "mass-effect" and following[:1] in (["positive"], ["negative"], ["pos"], ["neg"]):
+        return True
     if following[:1] in (["and"], ["or"], [","], ["/"]):
         later = (m for m in scene.of(trigger.kind) if 0 < m.first - trigger.last <= 4)
         coordinated = next(later, None)

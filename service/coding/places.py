@@ -83,7 +83,7 @@ def _is_parted(scene: Scene, place: Place, event: Event) -> bool:
 def _goes_on(scene: Scene, place: Place) -> bool:
     """Between the place and the joiner before it stands nothing that could be there instead."""
     start = next((p + 1 for p in range(place.first - 1, -1, -1) if scene.words[p] in _PARTS), 0)
-    return scene.covered(start, place.first - 1, "link") or all(
+    return (bool(place.labels) and scene.covered(start, place.first - 1, "link")) or all(
         not scene.words[p].isalpha()
         or scene.words[p] in FILLERS
         or scene.words[p] in JOINERS
