@@ -111,15 +111,15 @@ def _get(url: str, deadline: float, headers: Mapping[str, str], limit: int, adap
     if left <= 0:
         raise FetchFailed
     try:
-        with requests.Session() as session:
-            session.trust_env = False
-            session.mount("http://", adapter)
-            session.mount("https://", adapter)
-            asked = {**headers, "Accept-Encoding": "identity"}
-            with session.get(url, headers=asked, timeout=left, allow_redirects=False, stream=True) as response:
-                return _whole(response, limit)
+        # Not by a Session: it reads a redirect whole and unpacked, even where it is told not to follow it, and it looks
+        # for proxies, cookies and .netrc.
+        asked = requests.Request("GET", url, {**headers, "Accept-Encoding": "identity"}).prepare()
+        with adapter.send(asked, stream=True, timeout=left) as response:
+            return _whole(response, limit)
     except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError):
         raise FetchFailed from None  # its text would name the address
+    finally:
+        adapter.close()
 
 
 def _whole(response: requests.Response, limit: int) -> Fetched:

@@ -292,6 +292,14 @@ def raw(asked: BaseHTTPRequestHandler, body: bytes) -> None:
     asked.wfile.write(body)
 
 
+def endless(asked: BaseHTTPRequestHandler, status: int) -> None:
+    asked.send_response(status)
+    asked.send_header("Location", "/elsewhere")
+    asked.end_headers()
+    for _ in range(2000):
+        asked.wfile.write(b" " * 1_000_000)
+
+
 WHOLE = json.dumps(bundle(condition())).encode()
 FAULTS: dict[str, Answer] = {
     "hangs": lambda asked: time.sleep(3),
@@ -340,6 +348,21 @@ def test_conditions_that_do_not_come_whole_and_in_time_are_a_412(
     assert (status, told["resourceType"]) == (412, "OperationOutcome")
     assert TOKEN not in json.dumps(told)
     assert len(fake.asked) < 3 + ehr.PAGES  # a token that is refused is not tried again
+
+
+@pytest.mark.proves("security: stop at 1 MiB, whatever the status")
+@pytest.mark.parametrize("status", [200, 302, 404, 500])
+def test_an_answer_without_end_is_left_after_what_may_be_read(client: FlaskClient, fake: FakeEhr, status: int) -> None:
+    sent: list[int] = []
+
+    def counted(asked: BaseHTTPRequestHandler) -> None:
+        write = asked.wfile.write
+        asked.wfile.write = lambda data: (sent.append(len(data)), write(data))[1]  # type: ignore[method-assign]
+        endless(asked, status)
+
+    fake.answers["/fhir/Condition"] = counted
+    assert ask(client, call(fake.base))[0] == 412
+    assert sum(sent) < 30_000_000  # the rest lies in the buffers of the machine
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
