@@ -335,6 +335,7 @@ FAULTS: dict[str, Answer] = {
     "another patient": lambda asked: send(asked, bundle(condition("p2"))),
     "another patient among them": lambda asked: send(asked, bundle(condition(), condition("p2", 2))),
     "next for ever": lambda asked: send(asked, bundle(following=asked.path)),
+    "next no address": lambda asked: send(asked, bundle(condition(), following="http://[::1")),
 }
 
 
