@@ -5,6 +5,7 @@ No redirect is followed, no proxy, cookie or .netrc of the machine is used, no c
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from service.json_body import MAX_BYTES
+
+logging.getLogger("urllib3").setLevel(logging.CRITICAL)  # its lines name addresses, and those name patients
 
 
 class FetchFailed(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -371,6 +372,20 @@ def test_what_else_does_not_come_is_done_without(client: FlaskClient, fake: Fake
     fake.answers["/fhir/DiagnosticReport"] = fake.answers["/fhir/Patient/p1"] = fault
     status, told = ask(client, call(fake.base))
     assert (status, "M99.41" in json.dumps(told)) == (200, True)
+
+
+@pytest.mark.proves("phi: no ids and no tokens in logs")
+@pytest.mark.parametrize("level", ["DEBUG", "INFO"])
+def test_no_log_names_what_is_fetched(
+    client: FlaskClient, fake: FakeEhr, level: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.getLevelName(level))
+    broken = b"HTTP/1.0 200 OK\r\na line that is no header\r\nA: b\r\n\r\n"
+    fake.answers["/fhir/Condition"] = lambda asked: raw(asked, broken + WHOLE)
+    ask(client, call(fake.base, context={"userId": "Practitioner/1", "patientId": "canary-patient"}))
+    assert "/fhir/Patient/canary-patient" in fake.asked
+    for canary in ("canary-patient", TOKEN, fake.base, "no header"):
+        assert canary not in caplog.text
 
 
 @pytest.mark.parametrize("fault", ["hangs", "drips", "drips headers"])
