@@ -245,7 +245,7 @@ def _server_defaults() -> dict[str, Any]:
     return {
         "bind": f"{HOST}:{PORT}",
         "workers": min(2, os.cpu_count() or 1),
-        "worker_class": "gthread",
+        "worker_class": "service.serving.BufferingWorker",
         "threads": 4,
         "loglevel": "warning",
         "access_log_format": "%(t)s %(m)s %(s)s %(b)s %(M)sms",  # no address of a request: it may name a patient
@@ -261,7 +261,9 @@ def _configured(options: argparse.Namespace) -> Server:
         bind = _authority(options.host or HOST, PORT if options.port is None else options.port)
     try:
         server = Server({"bind": bind, "workers": options.workers})
-        _ = server.cfg.worker_class, server.cfg.address  # gunicorn reads these only when they are asked for
+        _ = server.cfg.address  # gunicorn reads these two only when they are asked for
+        if check := getattr(server.cfg.worker_class, "check_config", None):
+            check(server.cfg, None)
     except (ConfigError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         told = str(error).strip().partition("\n")[0].rstrip(" .:")
         raise CommandError(f"GUNICORN_CMD_ARGS is not accepted: {told}. Correct it.") from None
