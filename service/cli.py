@@ -8,6 +8,7 @@ import gc
 import ipaddress
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -20,7 +21,7 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from itertools import groupby, islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 from gunicorn.app.base import Application
@@ -48,6 +49,7 @@ from service.housekeeping import start_housekeeping
 from service.journal import Journal
 from service.json_body import Refusal
 from service.logs import LOG, configure_logs
+from service.metrics import share_counts
 from service.recording import removal_entry
 from service.releases import AddedRelease, ReleaseRefused, add_release
 from service.replay import ReplayRefused, replay
@@ -201,6 +203,7 @@ def _serve(options: argparse.Namespace) -> int:
     server.settings = _with_base_url(settings, server.cfg.address[0])
     server.assist = open_assist(settings)  # in the main process: wrong knowledge is told before any port is open,
     open_store(settings.database_url).close()  # and so is a wrong database; each worker opens it for itself
+    server.share_counts()
     gc.collect()
     gc.freeze()
     server.run()
@@ -239,6 +242,12 @@ class Server(Application):
         store = open_store(self.settings.database_url)
         start_housekeeping(store, self.settings.retention_days)
         return create_app(self.settings, self.assist, store)
+
+    def share_counts(self) -> None:
+        """Counts of all workers, past ones too, in a folder that goes when the service stops."""
+        folder = Path(mkdtemp(prefix="coding-assist-counts-"))
+        share_counts(folder)
+        self.cfg.set("on_exit", lambda _: shutil.rmtree(folder, ignore_errors=True))
 
 
 def _server_defaults() -> dict[str, Any]:

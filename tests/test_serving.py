@@ -100,6 +100,21 @@ def test_what_is_no_http_is_refused_as_everything_else(server: Running, sent: by
     assert answer.headers["Server"] is None
 
 
+def test_metrics_sum_over_the_workers(server: Running) -> None:
+    def asked() -> float:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
+        counted = re.search(r'^coding_assist_requests_total\{method="POST",route="[^"]+assist".*\} (\S+)$', text, re.M)
+        return float(counted[1]) if counted else 0.0
+
+    before = asked()
+    for _ in range(20):
+        good_request(server.port)
+    assert asked() == before + 20
+
+
 @pytest.mark.proves("operation: graceful reload on HUP without a failed request")
 @pytest.mark.parametrize("keep_alive", [True, False])
 def test_no_request_fails_while_the_workers_are_replaced(server: Running, keep_alive: bool) -> None:
