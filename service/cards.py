@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -124,8 +125,9 @@ class Cards:
     def of(self, answer: Answer) -> list[Json]:
         judged = [one for one in answer.judged if one.assessment.documentation.condition in self.call.concerned]
         cards = list(self._safety_cards(answer.issues, judged))
+        carried = Counter(code for one in answer.judged for code in codes_on(one.assessment))
         for one in judged:
-            cards += self._code_card(one.assessment, _codes_beside(one, answer.judged))
+            cards += self._code_card(one.assessment, _codes_beside(one.assessment, carried))
             if one.query and earns_query(one.assessment, one.query, self.terminology):
                 cards.append(self._query_card(one.assessment, one.query))
         return cards
@@ -332,8 +334,10 @@ class Cards:
                 return
 
 
-def _codes_beside(one: Judged, judged: Iterable[Judged]) -> frozenset[str]:
-    return frozenset(code for other in judged if other is not one for code in codes_on(other.assessment))
+def _codes_beside(assessment: Assessment, carried: Mapping[str, int]) -> frozenset[str]:
+    """The suggested codes that another Condition carries; `carried` counts the Conditions with each code."""
+    own = codes_on(assessment)
+    return frozenset(one.code for one in assessment.suggestions if carried.get(one.code, 0) > (one.code in own))
 
 
 def _said_in_code(assessment: Assessment, suggestion: CodingSuggestion) -> bool:

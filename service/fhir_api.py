@@ -12,7 +12,7 @@ from service.assist import SOFTWARE, Answer, Assist
 from service.coding.model import Setting
 from service.condition_validation import read_call, validate_condition
 from service.decisions import Visit, patients_of
-from service.envelope import open_envelope
+from service.envelope import open_envelope, refuse_crowd
 from service.fhir_http import fhir_response
 from service.fhir_in import Request
 from service.fhir_out import Json, assessment_part, outcome, part, release_parts
@@ -54,6 +54,7 @@ def open_visit(sent: bytes, setting: Setting, at: datetime) -> tuple[Visit, Requ
     """The record that was sent, and whose it is."""
     body: Any = parse_json(sent)
     record = open_envelope(body, setting)
+    refuse_crowd(record.conditions)
     return Visit(DOORS[setting], body, patients_of(record), at), record
 
 
