@@ -120,7 +120,8 @@ class _Refused(ErrorTask):
         error = self.request.error
         code, sentence = SENTENCES.get(error.code, ("exception", "The service failed on this request."))
         body = dump_json(issues_to_operation_outcome([Issue("error", code, sentence)]))
-        self.status = f"{error.code} {error.reason}"
+        # RFC 9112, 6.1 would have a 501 for an unknown transfer coding; alarms would count it as a mistake of ours.
+        self.status = "400 Bad Request" if error.code == 501 else f"{error.code} {error.reason}"
         self.response_headers += [
             ("Content-Type", "application/fhir+json; charset=utf-8"),
             ("Cache-Control", "no-store"),
