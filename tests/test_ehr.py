@@ -7,6 +7,7 @@ import json
 import logging
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -302,6 +303,7 @@ def endless(asked: BaseHTTPRequestHandler, status: int) -> None:
 
 
 WHOLE = json.dumps(bundle(condition())).encode()
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 FAULTS: dict[str, Answer] = {
     "hangs": lambda asked: time.sleep(3),
     "drips": drip,
@@ -337,6 +339,23 @@ FAULTS: dict[str, Answer] = {
     "another patient among them": lambda asked: send(asked, bundle(condition(), condition("p2", 2))),
     "next for ever": lambda asked: send(asked, bundle(following=asked.path)),
     "next no address": lambda asked: send(asked, bundle(condition(), following="http://[::1")),
+    "XML": lambda asked: send(asked, b"<Bundle xmlns='http://hl7.org/fhir'/>", Content_Type="application/fhir+xml"),
+    "part": lambda asked: send(asked, WHOLE, 206, Content_Range="bytes 0-9/99"),
+    "not changed": lambda asked: raw(asked, b"HTTP/1.1 304 Not Modified\r\n\r\n"),
+    "continue for ever": lambda asked: raw(asked, b"HTTP/1.1 100 Continue\r\n\r\n" * 5000),
+    "another protocol": lambda asked: raw(asked, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"),
+    "chunks that are none": lambda asked: raw(asked, CHUNKED + b"zz\r\nhello\r\n0\r\n\r\n"),
+    "a chunk that does not come": lambda asked: raw(asked, CHUNKED + b"FFFF\r\n" + WHOLE),
+    "no last chunk": lambda asked: raw(asked, CHUNKED + b"%x\r\n" % len(WHOLE) + WHOLE + b"\r\n"),
+    "headers for ever": lambda asked: raw(asked, b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 100_000),
+    "a header too long": lambda asked: raw(asked, b"HTTP/1.1 200 OK\r\nX-A: " + b"a" * 200_000 + b"\r\n\r\n"),
+    "a length that is none": lambda asked: raw(asked, b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n" + WHOLE),
+    "two lengths": lambda asked: raw(
+        asked, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: %d\r\n\r\n" % len(WHOLE) + WHOLE
+    ),
+    "deflated": lambda asked: send(asked, zlib.compress(WHOLE), Content_Encoding="deflate"),
+    "a number too long": lambda asked: send(asked, b'{"resourceType": "Bundle", "total": ' + b"9" * 5000 + b"}"),
+    "half a surrogate": lambda asked: send(asked, b'{"resourceType": "Bundle", "id": "\\ud800"}'),
 }
 
 
@@ -346,8 +365,10 @@ def test_conditions_that_do_not_come_whole_and_in_time_are_a_412(
     client: FlaskClient, fake: FakeEhr, fault: Answer
 ) -> None:
     fake.answers["/fhir/Condition"] = fault
+    began = time.monotonic()
     status, told = ask(client, call(fake.base))
     assert (status, told["resourceType"]) == (412, "OperationOutcome")
+    assert time.monotonic() - began < 1.5  # issue 6: whatever the server does
     assert TOKEN not in json.dumps(told)
     assert len(fake.asked) < 3 + ehr.PAGES  # a token that is refused is not tried again
 
