@@ -1,5 +1,6 @@
 # make run       set up what is missing and start the service; HOST=, PORT= and PYTHON= may be given
 # make test      set up what the tests need, then lint and run them all
+# make test-long run what takes long: kills, reloads under load, races (under an hour)
 # make install   only set up; afterwards .venv/bin/coding-assist is the command
 # make compile   only compile the core (run, test and install do it too where a C compiler is found)
 # make lint      ruff and mypy
@@ -25,7 +26,7 @@ PIP_INSTALL_LOCKED = $(PIP_INSTALL) --require-hashes --only-binary=:all:
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --custom-compile-command "make lock" $(LOCK_FLAGS)
 
 .DELETE_ON_ERROR:
-.PHONY: help run test install compile lint scorecard profiles wheel sbom lock clean
+.PHONY: help run test test-long install compile lint scorecard profiles wheel sbom lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -35,6 +36,9 @@ run: $(VENV)/.compiled
 
 test: lint $(VENV)/.compiled
 	$(VENV)/bin/python -m pytest
+
+test-long: $(VENV)/.installed-dev $(VENV)/.compiled
+	$(VENV)/bin/python -m pytest -m long
 
 install: $(VENV)/.compiled
 

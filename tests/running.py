@@ -5,11 +5,12 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,21 +28,26 @@ class Running:
 
 
 @contextmanager
-def serving(folder: Path, settings: Mapping[str, str] | None = None, *, port: int = 0) -> Iterator[Running]:
+def serving(
+    folder: Path, settings: Mapping[str, str] | None = None, *, port: int = 0, workers: int = 2
+) -> Iterator[Running]:
     """The service with its store in the folder unless the settings say otherwise; killed at the end."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CODING_ASSIST_")}
     environment["CODING_ASSIST_DATABASE_URL"] = f"sqlite:///{folder}/store.db"
     environment |= {f"CODING_ASSIST_{name}": value for name, value in (settings or {}).items()}
-    command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port), "--workers", str(workers)]
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, cwd=REPO, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(
+            command, cwd=REPO, env=environment, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+        )
     assert process.stdout
     said = re.fullmatch(r"Serving on http://127\.0\.0\.1:(\d+)\n", process.stdout.readline())
     assert said, (folder / "log").read_text()
     try:
         yield Running(process, int(said[1]))
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # the workers, too
         process.communicate()
 
 
