@@ -27,7 +27,7 @@ from service.json_body import MAX_BYTES, Issue, dump_json, issues_to_operation_o
 
 RECEIVE_SECONDS = 30  # for a whole request, and for a client to read on or to begin another
 LINGER_SECONDS = 2.0  # a stopping worker keeps silent connections so long: a request may be on its way
-MAX_UNREAD_BYTES = 1_048_576  # answers that wait to be read before the next request of the same connection is served
+MAX_UNREAD_BYTES = 262_144  # of answers that wait to be read; a connection with more is served no further meanwhile
 TICK_SECONDS = 0.5
 SWITCH_SECONDS = 0.0005  # Python's 5 ms, for which a thread that computes keeps the others waiting, show in the answers
 SENTENCES = {
@@ -137,6 +137,7 @@ class _Channel(HTTPChannel):
     task_class = _Task
     error_task_class = _Refused
     begun = 0.0
+    parked = False  # requests wait until the client has read
 
     def received(self, data: bytes) -> Any:
         if self.request is None:
@@ -148,11 +149,24 @@ class _Channel(HTTPChannel):
         with self.outbuf_lock:
             self._flush_exception(self._flush_some, do_close=False)
 
+    def writable(self) -> bool:
+        return self.parked or bool(super().writable())
+
+    def handle_write(self) -> None:
+        super().handle_write()
+        if self.parked and self.total_outbufs_len <= MAX_UNREAD_BYTES:
+            self.parked = False
+            self.server.task_dispatcher.add_task(self)
+
     def is_too_slow(self, now: float) -> bool:
-        return self.request is not None and not self.requests and now - self.begun > RECEIVE_SECONDS
+        """Neither sends its request nor reads its answers in time."""
+        receiving = self.request is not None and not self.requests
+        return (receiving and now - self.begun > RECEIVE_SECONDS) or (
+            self.parked and now - self.last_activity > RECEIVE_SECONDS
+        )
 
     def end_if_idle(self) -> None:
-        if not (self.requests or self.request or self.total_outbufs_len):
+        if self.parked or not (self.requests or self.request or self.total_outbufs_len):
             self.will_close = True
 
 
@@ -174,9 +188,9 @@ class _Stopping:
         self.socket.close()
 
     def add_task(self: Any, channel: _Channel) -> None:
-        """Serve the next request of a connection, unless its client leaves the answers unread."""
+        """Serve the next request of a connection, once its client has read the answers before."""
         if channel.total_outbufs_len > MAX_UNREAD_BYTES:
-            channel.will_close = True
+            channel.parked = True
             self.pull_trigger()
         else:
             self.task_dispatcher.add_task(channel)
