@@ -78,7 +78,7 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None, s
     settings = settings or Settings()
     app = Flask(__name__, static_folder=None)
     app.config.update(BASE_URL=settings.base_url, HOOK_DOMAIN=settings.hook_domain, MAX_CONTENT_LENGTH=MAX_BYTES)
-    app.config["FHIR_SERVERS"] = settings.fhir_servers
+    app.config.update(FHIR_SERVERS=settings.fhir_servers, INPUTS=settings.inputs)
     app.extensions["ehr"] = Ehr()
     assist = assist or open_assist(settings)
     app.extensions["assist"] = assist
@@ -234,7 +234,9 @@ def _record(visit: Visit, response: Response) -> Json:
     services, config = current_app.extensions, current_app.config
     access = _access(visit, response.status_code)
     settings = {"base_url": config["BASE_URL"], "hook_domain": config["HOOK_DOMAIN"]}
-    entry = entry_of(visit, access, response.get_data(), settings, services["assist"], services["store"])
+    entry = entry_of(
+        visit, access, response.get_data(), settings, services["assist"], services["store"], config["INPUTS"]
+    )
     services["journal"].write(entry)
     return log_fields(visit, access, services["store"])
 

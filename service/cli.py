@@ -46,6 +46,7 @@ from service.envelope import open_envelope
 from service.evaluate import SHORT, Evaluation, LabelError, Miss, evaluate, predict, read_labels, read_texts
 from service.explain import WIDTH, clean, explain, print_block, print_rule, print_rules
 from service.housekeeping import start_housekeeping
+from service.inputs import KeyFileError
 from service.journal import Journal
 from service.json_body import Refusal
 from service.logs import LOG, configure_logs
@@ -149,7 +150,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     replaying = command("replay", _replay, "Make a past answer again, byte for byte, from its input.")
     replaying.add_argument("decision", metavar="DECISION", help="its id, as the audit record names it")
-    replaying.add_argument("file", metavar="FILE", help="the body that was sent; - is stdin")
+    replaying.add_argument(
+        "file", metavar="FILE", nargs="?", help="the body that was sent; - is stdin; the one that was kept if left out"
+    )
     removing = command("remove-patient", _remove_patient, "Remove what is kept of one patient but for audit records.")
     removing.add_argument("patient", metavar="PATIENT", help="the reference, such as Patient/123")
     removing.add_argument("--client", default="", metavar="ID", help="the client that sent it (none)")
@@ -598,12 +601,24 @@ def _replay(options: argparse.Namespace) -> int:
         decision = store.decision(options.decision)
     if decision is None:
         raise CommandError("There is no decision with this id; the audit records name those that are kept.")
-    sent = sys.stdin.buffer.read() if options.file == "-" else Path(options.file).read_bytes()
-    made = replay(decision, sent, open_assist(read_settings(os.environ)))
+    settings = read_settings(os.environ)
+    made = replay(decision, _sent(options.file, decision, settings), open_assist(settings))
     sys.stdout.buffer.write(made.answer)  # nothing added: it is the same bytes
     if made.differs:
         print(made.differs, file=sys.stderr)
     return 1 if made.differs else 0
+
+
+def _sent(file: str | None, decision: dict[str, Any], settings: Settings) -> bytes:
+    """The input of a decision, from where the operator has it."""
+    if file is not None:
+        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    if settings.inputs is None or "sealedInput" not in decision:
+        raise CommandError(f"The input was not kept; give FILE. Inputs are kept where {PREFIX}INPUT_KEYS is set.")
+    try:
+        return settings.inputs.opened(decision["sealedInput"])
+    except KeyFileError as wrong:
+        raise CommandError(f"{PREFIX}INPUT_KEYS: {wrong}.") from None
 
 
 def _remove_patient(options: argparse.Namespace) -> int:

@@ -83,9 +83,15 @@ def input_hash(body: Mapping[str, Any]) -> str:
 
 
 def decide(
-    visit: Visit, answer: Answer, assist: Assist, output: bytes, settings: Json, patients: Sequence[str]
+    visit: Visit,
+    answer: Answer,
+    assist: Assist,
+    output: bytes,
+    settings: Json,
+    patients: Sequence[str],
+    sealed: str = "",
 ) -> Decision:
-    """The decision to keep for an answer; `output` are its bytes, `patients` hashed ids."""
+    """The decision to keep for an answer; `output` are its bytes, `patients` hashed ids, `sealed` the input if kept."""
     judged, main, decision_id = answer.judged, assist.terminology.main, str(uuid4())
     content: Json = {
         "door": visit.door,
@@ -100,6 +106,7 @@ def decide(
         "assessments": [_assessment(one) for one in judged if not _is_nothing(one)],
         "outOfScope": sum(_is_nothing(one) for one in judged),
         "issues": [_issue(issue) for issue in answer.issues],
+        **({"sealedInput": sealed} if sealed else {}),
     }
     cards = tuple((card.uuid, card.kind) for card in visit.cards or ())
     queries = tuple(_asked(visit, judged, decision_id))

@@ -13,6 +13,7 @@ from typing import Literal
 
 from service.clients import ClientError, TrustedClient, read_clients
 from service.coding.claim import PayerPolicy
+from service.inputs import KeyFileError, SealedInputs, read_keys
 from service.limits import Network
 from service.servers import ServerAddress, WrongAddress, server_address
 
@@ -35,6 +36,7 @@ KNOWN: dict[str, str] = {
     "TRUSTED_PROXIES": "addresses or networks of the proxies whose X-Forwarded-For is believed, divided by commas",
     "OPEN_DISCOVERY": "1 to answer GET /cds-services without a token",
     "OPEN_METRICS": "1 to answer GET /metrics without a token",
+    "INPUT_KEYS": "file with keys, one a line; what callers send is then kept sealed for replay",
     "TRACES": "address of an OpenTelemetry collector (OTLP over HTTP); it needs the extra `tracing`",
     "ALLOW_INSECURE": "1 to serve without authentication on an address that is not this machine's own",
 }
@@ -74,6 +76,7 @@ class Settings:
     rate_limit: int = 0
     trusted_proxies: tuple[Network, ...] = ()
     traces: str = ""
+    inputs: SealedInputs | None = None
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -127,6 +130,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         _rate_limit(given.get("RATE_LIMIT", "")),
         _proxies(given.get("TRUSTED_PROXIES", "")),
         _traces(given.get("TRACES", "")),
+        _inputs(_path("INPUT_KEYS", given)),
     )
 
 
@@ -156,6 +160,13 @@ def _proxies(written: str) -> tuple[Network, ...]:
         return tuple(ipaddress.ip_network(one.strip()) for one in written.split(",") if one.strip())
     except ValueError:
         raise SettingError(f"{PREFIX}TRUSTED_PROXIES lists addresses or networks such as 10.0.0.0/8.") from None
+
+
+def _inputs(path: Path | None) -> SealedInputs | None:
+    try:
+        return read_keys(path) if path else None
+    except KeyFileError as wrong:
+        raise SettingError(f"{PREFIX}INPUT_KEYS: {wrong}.") from None
 
 
 def _traces(written: str) -> str:

@@ -42,6 +42,7 @@ KEPT_TO = {  # a library and the only modules that may know it
     "requests": frozenset({"service.fetching"}),
     "urllib3": frozenset({"service.fetching"}),
     "jwt": frozenset({"service.clients"}),
+    "cryptography": frozenset({"service.inputs"}),
     "waitress": frozenset({"service.serving"}),
     "prometheus_client": frozenset({"service.metrics"}),
     "opentelemetry": frozenset({"service.tracing"}),
