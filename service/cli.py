@@ -291,7 +291,8 @@ def _refuse_unprotected(address: object, settings: Settings) -> None:
         return
     shown = address[0] if isinstance(address, tuple) else address
     if settings.allow_insecure:
-        LOG.warning(f"Without authentication on {shown}: whoever reaches it may call ({PREFIX}ALLOW_INSECURE=1).")
+        # Critical, so that no LOG_LEVEL keeps it from being said.
+        LOG.critical(f"Without authentication on {shown}: whoever reaches it may call ({PREFIX}ALLOW_INSECURE=1).")
     else:
         raise CommandError(
             f"Without authentication ({PREFIX}AUTH=none) the service does not listen on {shown}, where others reach it."

@@ -443,6 +443,24 @@ def test_serve_refuses_an_address_that_others_reach(host: str, capsys: pytest.Ca
     assert "CODING_ASSIST_ALLOW_INSECURE=1" in fails(capsys, "serve", "--host", host)
 
 
+@pytest.mark.proves("issue 6: AUTH=none beyond loopback is said at every start")
+@pytest.mark.parametrize("level", ["DEBUG", "ERROR"])
+def test_serving_without_authentication_is_said_at_every_start(level: str) -> None:
+    script = (
+        "import sys; from service.cli import _refuse_unprotected; from service.logs import configure_logs\n"
+        "from service.settings import Settings\n"
+        "configure_logs(sys.argv[1]); _refuse_unprotected((sys.argv[2], 80), Settings(allow_insecure=True))"
+    )
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", script, level, host], cwd=REPO, capture_output=True, text=True, check=True
+        )
+        for host in ("192.0.2.1", "127.0.0.1")
+    ]
+    assert "Without authentication on 192.0.2.1" in told[0].stderr
+    assert told[1].stderr == ""
+
+
 def test_an_address_in_gunicorn_cmd_args_is_no_way_around(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

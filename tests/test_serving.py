@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import signal
 import socket
 import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
-from tests.records import ASSIST
+from tests.records import ASSIST, CANARY, HOOK, call
 from tests.running import Load, Running
 from tests.slow_clients import BODY, HEADERS, KINDS, LONG, good_request, held_by
 
@@ -75,6 +78,23 @@ def test_metrics_sum_over_the_workers(server: Running) -> None:
     for _ in range(20):
         good_request(server.port)
     assert counted(server, ASSIST) == before + 20
+
+
+@pytest.mark.proves("PHI: canary over the process list")
+def test_the_process_list_names_no_patient_and_no_secret(own_server: Running) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", own_server.port, timeout=20)
+    secret = {"Authorization": f"Bearer {CANARY}", "Content-Type": "application/json"}
+    connection.request("POST", f"{HOOK}?patient=Zebedee", json.dumps(call()), secret)
+    assert connection.getresponse().status == 200
+    connection.close()
+    listed = b""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.getpgid(int(process.name)) == own_server.process.pid:
+                listed += (process / "cmdline").read_bytes()
+                listed += b"".join(comm.read_bytes() for comm in process.glob("task/*/comm"))
+    assert b"serve" in listed
+    assert [word for word in (b"Zebedee", b"Quux", b"sqlite:", b"Bearer") if word in listed] == []
 
 
 @pytest.mark.proves("operation: graceful reload on HUP without a failed request")
