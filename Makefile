@@ -1,11 +1,13 @@
 # make run       set up what is missing and start the service; HOST=, PORT= and PYTHON= may be given
 # make test      set up what the tests need, then lint and run them all
+# make test-long run what takes long: kills, reloads under load, races (under an hour)
 # make install   only set up; afterwards .venv/bin/coding-assist is the command
 # make compile   only compile the core (run, test and install do it too where a C compiler is found)
 # make lint      ruff and mypy
 # make scorecard write docs/SCORECARD.md: accuracy on the labelled texts
 # make profiles  compile fhir_profiles/fsh into fhir_profiles/*.json; it needs npm
 # make wheel     sdist and wheel into dist/
+# make sbom      dist/sbom.json: what the service is made of, as CycloneDX
 # make lock      rebuild the lock files from pyproject.toml; LOCK_FLAGS=--upgrade takes newer releases
 # make clean     remove what these commands made; the data under var/ stays
 
@@ -24,7 +26,7 @@ PIP_INSTALL_LOCKED = $(PIP_INSTALL) --require-hashes --only-binary=:all:
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --custom-compile-command "make lock" $(LOCK_FLAGS)
 
 .DELETE_ON_ERROR:
-.PHONY: help run test install compile lint scorecard profiles wheel lock clean
+.PHONY: help run test test-long install compile lint scorecard profiles wheel sbom lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -34,6 +36,9 @@ run: $(VENV)/.compiled
 
 test: lint $(VENV)/.compiled
 	$(VENV)/bin/python -m pytest
+
+test-long: $(VENV)/.installed-dev $(VENV)/.compiled
+	$(VENV)/bin/python -m pytest -m long
 
 install: $(VENV)/.compiled
 
@@ -53,6 +58,10 @@ profiles: $(VENV)/.installed
 
 wheel: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m build --no-isolation --outdir dist
+
+sbom: $(VENV)/.installed-dev
+	@mkdir -p dist
+	$(VENV)/bin/cyclonedx-py requirements requirements.lock --output-reproducible --output-file dist/sbom.json
 
 # The later ones are held to what the earlier ones chose: all three are installed into one environment.
 lock: $(VENV)/.installed-dev

@@ -8,6 +8,8 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from flask import Flask, Response, current_app, g, request
@@ -31,6 +33,7 @@ from service.journal import Journal
 from service.json_body import MAX_BYTES, Issue, Refusal, issues_to_operation_outcome
 from service.limits import RateLimit, caller_address
 from service.logs import LOG
+from service.metrics import FORMAT, Metrics
 from service.open_forms import Forms
 from service.recording import entry_of, log_fields
 from service.rules_pages import rules_pages
@@ -40,9 +43,14 @@ from service.store import Store, StoreUnavailable, instant, open_store
 from service.terminology_api import terminology_api
 from service.try_it import try_it
 
+if TYPE_CHECKING:
+    from service.tracing import Traces
+
 KEY_FETCHES = 4  # at once; each client's keys are fetched by one thread at a time
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+HEALTH = frozenset({"healthz", "readyz"})
 # Browsers follow a card's link to its rule or its form without a token; the address of a form is its key.
-OPEN_TO_ALL = frozenset({"healthz", "readyz", "rules", "forms"})
+OPEN_TO_ALL = HEALTH | {"rules", "forms"}
 # Pages bring their own style and nothing else; none may be framed (OWASP HTTP headers).
 _CONTENT_POLICY = "default-src 'none'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
 _CORS = {
@@ -75,12 +83,13 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None, s
     settings = settings or Settings()
     app = Flask(__name__, static_folder=None)
     app.config.update(BASE_URL=settings.base_url, HOOK_DOMAIN=settings.hook_domain, MAX_CONTENT_LENGTH=MAX_BYTES)
-    app.config["FHIR_SERVERS"] = settings.fhir_servers
+    app.config.update(FHIR_SERVERS=settings.fhir_servers, INPUTS=settings.inputs)
     app.extensions["ehr"] = Ehr()
     assist = assist or open_assist(settings)
     app.extensions["assist"] = assist
     app.extensions["published"] = publish(assist.terminology, assist.reader.concepts, fhir_profiles_dir())
     app.extensions["store"] = store = store or open_store(settings.database_url)
+    app.extensions["metrics"] = Metrics()
     app.extensions["journal"] = Journal(store, waits=settings.audit == "sync")
     app.register_blueprint(cds_hooks)
     app.register_blueprint(feedback)
@@ -94,10 +103,12 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None, s
     app.register_blueprint(rules_pages)
     if settings.auth == "jwt":
         app.extensions["callers"] = Callers(settings.clients, Fetcher(KEY_FETCHES), SeenByAll(store))
-        app.config["OPEN_TO_ALL"] = OPEN_TO_ALL | ({"cds_hooks.discovery"} if settings.open_discovery else set())
+        app.config["OPEN_TO_ALL"] = OPEN_TO_ALL | settings.open_endpoints
     else:
         app.register_blueprint(try_it)  # a page for people, who bring no token
     app.config.update(CORS_ORIGINS=settings.cors_origins, TRUSTED_PROXIES=settings.trusted_proxies)
+    if settings.traces:
+        app.extensions["traces"] = import_module("service.tracing").Traces(settings.traces)  # an extra: may be missing
     if settings.rate_limit:
         app.extensions["rate_limit"] = RateLimit(settings.rate_limit)
     app.before_request(_answer_preflight)
@@ -110,6 +121,7 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None, s
     app.register_error_handler(Exception, _crashed)
     app.add_url_rule("/healthz", "healthz", lambda: {"status": "ok"})
     app.add_url_rule("/readyz", "readyz", _readyz)
+    app.add_url_rule("/metrics", "metrics", _metrics)
     return app
 
 
@@ -125,6 +137,8 @@ class SeenByAll:
 
 def _begin() -> None:
     g.began = time.perf_counter()
+    if "traces" in current_app.extensions:
+        g.span = current_app.extensions["traces"].begin(request.headers)
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
     _admit()
@@ -157,7 +171,7 @@ def _may_read() -> bool:
 def _count() -> None:
     """429 for a client that calls too often; without authentication an address is a client."""
     limit: RateLimit | None = current_app.extensions.get("rate_limit")
-    if limit is None or request.endpoint in ("healthz", "readyz"):
+    if limit is None or request.endpoint in HEALTH:
         return
     forwarded_for = request.headers.get("X-Forwarded-For", "")
     address = caller_address(request.remote_addr or "", forwarded_for, current_app.config["TRUSTED_PROXIES"])
@@ -187,6 +201,7 @@ def _is_fhir() -> bool:
 
 def _finish(response: Response) -> Response:
     response = _recorded(response)
+    _count_answer(response)
     response.headers["X-Request-ID"] = g.get("request_id", "")
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers["X-Content-Type-Options"] = "nosniff"
@@ -216,6 +231,20 @@ def _recorded(response: Response) -> Response:
     return response
 
 
+def _count_answer(response: Response) -> None:
+    """For metrics and traces: the template of the address and the method are of closed sets, what was sent is not."""
+    metrics: Metrics = current_app.extensions["metrics"]
+    route = request.url_rule.rule if request.url_rule else "none"
+    method = request.method if request.method in METHODS else "other"
+    seconds = time.perf_counter() - g.get("began", time.perf_counter())
+    metrics.answered(route, method, response.status_code, seconds)
+    if "visit" in g and response.status_code < 400:
+        metrics.assessed(g.visit)
+    if "span" in g:
+        traces: Traces = current_app.extensions["traces"]
+        traces.end(g.span, route, method, response.status_code, g.get("request_id", "-"))
+
+
 def _record(visit: Visit, response: Response) -> Json:
     """Write the visit to the journal, and return what the log may say of it."""
     services, config = current_app.extensions, current_app.config
@@ -223,7 +252,9 @@ def _record(visit: Visit, response: Response) -> Json:
     caller = g.get("caller")
     settings = {"base_url": config["BASE_URL"], "hook_domain": config["HOOK_DOMAIN"], "client": access.client}
     settings |= {"dialect": caller.dialect if caller else None}
-    entry = entry_of(visit, access, response.get_data(), settings, services["assist"], services["store"])
+    entry = entry_of(
+        visit, access, response.get_data(), settings, services["assist"], services["store"], config["INPUTS"]
+    )
     services["journal"].write(entry)
     return log_fields(visit, access, services["store"])
 
@@ -264,14 +295,22 @@ def _unavailable(_error: StoreUnavailable) -> Response:
     return response
 
 
-def _readyz() -> tuple[Json, int]:
+def _readyz() -> Response | Json:
     """Ready only where the store can be written: a patient's data is not touched without a record of it."""
+    services = current_app.extensions
     try:
-        current_app.extensions["journal"].refuse_failing()
-        current_app.extensions["store"].probe(datetime.now(UTC))
-    except StoreUnavailable:
-        return {"status": "not ready", "store": "cannot be written"}, 503
-    return {"status": "ready", "store": "ok"}, 200
+        services["journal"].refuse_failing()
+        services["store"].probe(datetime.now(UTC))
+    except StoreUnavailable as error:
+        return _unavailable(error)
+    codes = services["assist"].terminology.icd10cm
+    is_covered = codes.covers(datetime.now(UTC).date().isoformat())
+    told = "ok" if is_covered else f"no release covers today; the newest is {codes.newest.version}, see add-release"
+    return {"status": "ready", "store": "ok", "terminology": told}
+
+
+def _metrics() -> Response:
+    return Response(current_app.extensions["metrics"].told(), content_type=FORMAT)
 
 
 def _http_error(error: HTTPException) -> Response:

@@ -20,14 +20,16 @@ from pypdf import PdfReader, apply_configuration, get_configuration
 from pypdf.errors import PyPdfError
 from striprtf.striprtf import rtf_to_text
 
-_TAGS = re.compile(r"<!--.*?-->|<(?:script|style)\b.*?</(?:script|style)\s*>|<[^>]*>", re.S | re.I)
+# What is opened and not closed runs to the end (HTML "Tokenization"): so each piece is looked at once.
+_TAGS = re.compile(r"<!--.*?(?:-->|\Z)|<(?:script|style)\b.*?(?:</(?:script|style)\s*>|\Z)|<[^>]*+>?", re.S | re.I)
+_HIDING = ("<!--", "<script", "<style")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _BLOCK = re.compile(r"</?(?:p|div|br|li|ul|ol|tr|td|th|table|h[1-6]|section|pre|hr|body|head|title)\b", re.I)
 _CHARSET = re.compile(r"charset=[\"']?([\w.:-]+)", re.I)
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 MAX_TEXT = 262_144  # characters
 MAX_PAGES = 50
-MAX_SECONDS = 2.0
+MAX_SECONDS = 1.0
 MAX_STREAM = 4_000_000  # bytes that a compressed stream may unpack to
 
 _LIMITS = {
@@ -94,7 +96,7 @@ def _characters(raw: bytes, kind: str) -> str:
 def _rtf_text(raw: bytes) -> str:
     try:
         return str(rtf_to_text(raw.decode("latin-1"), errors="replace"))  # type: ignore[no-untyped-call]  # it has no types
-    except (ValueError, LookupError, IndexError, KeyError, RecursionError):
+    except (ValueError, LookupError, IndexError, KeyError, RecursionError, OverflowError):
         return ""
 
 
@@ -131,8 +133,10 @@ def blank_markup(source: str) -> str:
 
 def _blank(match: re.Match[str]) -> str:
     tag = match.group()
+    if not tag.endswith(">") and not tag.lower().startswith(_HIDING):
+        return tag  # 'pain < 5': no tag, though nothing behind it closes it
     filler = "\n" if _BLOCK.match(tag) else " "
-    inside_word = filler == " " and not tag.startswith(("<!--", "<script", "<style"))
+    inside_word = filler == " " and not tag.startswith(_HIDING)
     return (filler if not inside_word else " ") + " " * (len(tag) - 1)
 
 

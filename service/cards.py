@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -148,15 +149,16 @@ class Cards:
         What was answered, declined or overridden in the encounter is not said again (QUERIES Q17); what is new is.
         """
         judged = [one for one in answer.judged if one.assessment.documentation.condition in self.call.concerned]
-        earned = [card for one in judged for card in self._earned(one, answer.judged)]
+        carried = Counter(code for one in answer.judged for code in codes_on(one.assessment))
+        earned = [card for one in judged for card in self._earned(one, carried)]
         away = self.put_away(matter for card in earned for matter in card.matters) if earned else frozenset()
         told = [self._told(card) for card in earned if not away.issuperset(card.matters)]
         return [*self._safety_cards(answer.issues, judged), *told]
 
-    def _earned(self, one: Judged, judged: Sequence[Judged]) -> Iterator[_Earned]:
+    def _earned(self, one: Judged, carried: Mapping[str, int]) -> Iterator[_Earned]:
         """What a Condition earns: its codes, and its questions."""
         assessment, about = one.assessment, self._identity(one.assessment)
-        if offered := offered_codes(assessment, _codes_beside(one, judged)):
+        if offered := offered_codes(assessment, _codes_beside(assessment, carried)):
             yield _Earned("code", assessment, tuple(f"code {about} {s.code}" for s in offered), offered)
         if one.query and earns_query(assessment, one.query, self.terminology):
             asked = tuple(f"query {about} {name}" for name in one.query.ask)
@@ -333,8 +335,10 @@ class Cards:
                 return
 
 
-def _codes_beside(one: Judged, judged: Iterable[Judged]) -> frozenset[str]:
-    return frozenset(code for other in judged if other is not one for code in codes_on(other.assessment))
+def _codes_beside(assessment: Assessment, carried: Mapping[str, int]) -> frozenset[str]:
+    """The suggested codes that another Condition carries; `carried` counts the Conditions with each code."""
+    own = codes_on(assessment)
+    return frozenset(one.code for one in assessment.suggestions if carried.get(one.code, 0) > (one.code in own))
 
 
 def _query_detail(query: Query) -> str:

@@ -20,7 +20,7 @@ from service.assist import Answer, Assist
 from service.cards import Call, Cards
 from service.decisions import Visit
 from service.ehr import Ehr
-from service.envelope import reference_of
+from service.envelope import reference_of, refuse_crowd
 from service.fhir_in import Entry, Request
 from service.fhir_out import Json
 from service.json_body import Issue, Refusal, dump_json, parse_json
@@ -319,6 +319,7 @@ def _record(hook: str, patient_id: str, context: Json, prefetch: Json) -> tuple[
     in_context = _about(patient_id, fresh)
     conditions = _entries([*in_context, *_about(patient_id, known)])
     _refuse_without_conditions(fresh, known, conditions)
+    refuse_crowd(conditions)
     record = Request(
         "charting",
         conditions,

@@ -8,6 +8,7 @@ import gc
 import ipaddress
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -20,7 +21,7 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from itertools import groupby, islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 from gunicorn.app.base import Application
@@ -45,9 +46,11 @@ from service.envelope import open_envelope
 from service.evaluate import SHORT, Evaluation, LabelError, Miss, evaluate, predict, read_labels, read_texts
 from service.explain import WIDTH, clean, explain, print_block, print_rule, print_rules
 from service.housekeeping import start_housekeeping
+from service.inputs import KeyFileError
 from service.journal import Journal
 from service.json_body import Refusal
 from service.logs import LOG, configure_logs
+from service.metrics import share_counts
 from service.recording import removal_entry
 from service.releases import AddedRelease, ReleaseRefused, add_release
 from service.replay import ReplayRefused, replay
@@ -147,7 +150,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     replaying = command("replay", _replay, "Make a past answer again, byte for byte, from its input.")
     replaying.add_argument("decision", metavar="DECISION", help="its id, as the audit record names it")
-    replaying.add_argument("file", metavar="FILE", help="the body that was sent; - is stdin")
+    replaying.add_argument(
+        "file", metavar="FILE", nargs="?", help="the body that was sent; - is stdin; the one that was kept if left out"
+    )
     removing = command("remove-patient", _remove_patient, "Remove what is kept of one patient but for audit records.")
     removing.add_argument("patient", metavar="PATIENT", help="the reference, such as Patient/123")
     removing.add_argument("--client", default="", metavar="ID", help="the client that sent it (none)")
@@ -201,6 +206,7 @@ def _serve(options: argparse.Namespace) -> int:
     server.settings = _with_base_url(settings, server.cfg.address[0])
     server.assist = open_assist(settings)  # in the main process: wrong knowledge is told before any port is open,
     open_store(settings.database_url).close()  # and so is a wrong database; each worker opens it for itself
+    server.share_counts()
     gc.collect()
     gc.freeze()
     server.run()
@@ -240,12 +246,18 @@ class Server(Application):
         start_housekeeping(store, self.settings.retention_days)
         return create_app(self.settings, self.assist, store)
 
+    def share_counts(self) -> None:
+        """Counts of all workers, past ones too, in a folder that goes when the service stops."""
+        folder = Path(mkdtemp(prefix="coding-assist-counts-"))
+        share_counts(folder)
+        self.cfg.set("on_exit", lambda _: shutil.rmtree(folder, ignore_errors=True))
+
 
 def _server_defaults() -> dict[str, Any]:
     return {
         "bind": f"{HOST}:{PORT}",
         "workers": min(2, os.cpu_count() or 1),
-        "worker_class": "gthread",
+        "worker_class": "service.serving.BufferingWorker",
         "threads": 4,
         "loglevel": "warning",
         "access_log_format": "%(t)s %(m)s %(s)s %(b)s %(M)sms",  # no address of a request: it may name a patient
@@ -261,7 +273,9 @@ def _configured(options: argparse.Namespace) -> Server:
         bind = _authority(options.host or HOST, PORT if options.port is None else options.port)
     try:
         server = Server({"bind": bind, "workers": options.workers})
-        _ = server.cfg.worker_class, server.cfg.address  # gunicorn reads these only when they are asked for
+        _ = server.cfg.address  # gunicorn reads these two only when they are asked for
+        if check := getattr(server.cfg.worker_class, "check_config", None):
+            check(server.cfg, None)
     except (ConfigError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         told = str(error).strip().partition("\n")[0].rstrip(" .:")
         raise CommandError(f"GUNICORN_CMD_ARGS is not accepted: {told}. Correct it.") from None
@@ -277,7 +291,8 @@ def _refuse_unprotected(address: object, settings: Settings) -> None:
         return
     shown = address[0] if isinstance(address, tuple) else address
     if settings.allow_insecure:
-        LOG.warning(f"Without authentication on {shown}: whoever reaches it may call ({PREFIX}ALLOW_INSECURE=1).")
+        # Critical, so that no LOG_LEVEL keeps it from being said.
+        LOG.critical(f"Without authentication on {shown}: whoever reaches it may call ({PREFIX}ALLOW_INSECURE=1).")
     else:
         raise CommandError(
             f"Without authentication ({PREFIX}AUTH=none) the service does not listen on {shown}, where others reach it."
@@ -587,12 +602,24 @@ def _replay(options: argparse.Namespace) -> int:
         decision = store.decision(options.decision)
         if decision is None:
             raise CommandError("There is no decision with this id; the audit records name those that are kept.")
-        sent = sys.stdin.buffer.read() if options.file == "-" else Path(options.file).read_bytes()
-        made = replay(decision, sent, open_assist(read_settings(os.environ)), store)
+        settings = read_settings(os.environ)
+        made = replay(decision, _sent(options.file, decision, settings), open_assist(settings), store)
     sys.stdout.buffer.write(made.answer)  # nothing added: it is the same bytes
     if made.differs:
         print(made.differs, file=sys.stderr)
     return 1 if made.differs else 0
+
+
+def _sent(file: str | None, decision: dict[str, Any], settings: Settings) -> bytes:
+    """The input of a decision, from where the operator has it."""
+    if file is not None:
+        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    if settings.inputs is None or "sealedInput" not in decision:
+        raise CommandError(f"The input was not kept; give FILE. Inputs are kept where {PREFIX}INPUT_KEYS is set.")
+    try:
+        return settings.inputs.opened(decision["sealedInput"])
+    except KeyFileError as wrong:
+        raise CommandError(f"{PREFIX}INPUT_KEYS: {wrong}.") from None
 
 
 def _remove_patient(options: argparse.Namespace) -> int:

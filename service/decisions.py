@@ -92,8 +92,9 @@ def decide(
     settings: Json,
     patients: Sequence[str],
     cards: Sequence[Card],
+    sealed: str = "",
 ) -> Decision:
-    """The decision to keep for an answer; `output` are its bytes, `patients` hashed ids."""
+    """The decision to keep for an answer; `output` are its bytes, `patients` hashed ids, `sealed` the input if kept."""
     judged, main, decision_id = answer.judged, assist.terminology.main, str(uuid4())
     content: Json = {
         "door": visit.door,
@@ -108,6 +109,7 @@ def decide(
         "assessments": [_assessment(one) for one in judged if not _is_nothing(one)],
         "outOfScope": sum(_is_nothing(one) for one in judged),
         "issues": [_issue(issue) for issue in answer.issues],
+        **({"sealedInput": sealed} if sealed else {}),
     }
     queries = tuple(_asked(visit, judged, decision_id))
     return Decision(decision_id, instant(visit.at), content, tuple(patients), tuple(cards), queries)

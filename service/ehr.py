@@ -122,7 +122,7 @@ class _Visit:
             entries, left, following = entries + page.get("entry", []), left - size, next_page(page)
             if not following:
                 return {"resourceType": "Bundle", "type": "searchset", "entry": entries}
-            url = urljoin(url, following)
+            url = _joined(url, following)
             if left <= 0 or not self._server.holds(url):
                 return None
             fetch = self._start(url, left)
@@ -158,6 +158,14 @@ def _is_search_of(kind: str, bundle: Json) -> bool:
 def next_page(bundle: Json) -> str:
     """The address of the next page, empty where there is none (FHIR R4 "Paging")."""
     return next((url for relation, url in _links(bundle) if relation == "next"), "")
+
+
+def _joined(url: str, link: str) -> str:
+    """The address that a link on a page stands for, empty where it is none."""
+    try:
+        return urljoin(url, link)
+    except ValueError:
+        return ""
 
 
 def _links(bundle: Json) -> Iterator[tuple[object, str]]:

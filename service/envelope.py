@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from service.coding.model import Setting
@@ -24,6 +24,7 @@ ROLES = {
 }
 SINGLE = frozenset({"encounter", "patient", "claim", "coverage", "practitionerRole"})
 CLAIM_ONLY = frozenset({"claim", "coverage", "practitionerRole"})
+MAX_CONDITIONS = 1000  # about what 1 MiB holds of real ones; that many take two seconds
 KNOWN = frozenset({*ROLES.values(), "Organization"})  # of an Organization the name of a payer is read
 
 
@@ -47,6 +48,16 @@ def open_envelope(body: Any, setting: Setting) -> Request:
 def request_of(entries: Iterable[Entry], setting: Setting) -> Request:
     """The Request of resources that were validated already, as if they had come in one Bundle."""
     return _request(_by_type(entries), None, setting)
+
+
+def refuse_crowd(conditions: Sequence[Entry]) -> None:
+    """413 for more Conditions than are judged while somebody waits."""
+    if len(conditions) > MAX_CONDITIONS:
+        sentence = (
+            f"The call brings {len(conditions)} Conditions, and {MAX_CONDITIONS} are judged at once; send those of the "
+            "encounter or of the problem list."
+        )
+        raise Refusal(413, [Issue("error", "too-long", sentence)])
 
 
 def reference_of(resource: Json, full_url: Any, position: str) -> str:

@@ -5,6 +5,7 @@ No redirect is followed, no proxy, cookie or .netrc of the machine is used, no c
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from service.json_body import MAX_BYTES
+
+logging.getLogger("urllib3").setLevel(logging.CRITICAL)  # its lines name addresses, and those name patients
 
 
 class FetchFailed(Exception):
@@ -111,15 +114,15 @@ def _get(url: str, deadline: float, headers: Mapping[str, str], limit: int, adap
     if left <= 0:
         raise FetchFailed
     try:
-        with requests.Session() as session:
-            session.trust_env = False
-            session.mount("http://", adapter)
-            session.mount("https://", adapter)
-            asked = {**headers, "Accept-Encoding": "identity"}
-            with session.get(url, headers=asked, timeout=left, allow_redirects=False, stream=True) as response:
-                return _whole(response, limit)
+        # Not by a Session: it reads a redirect whole and unpacked, even where it is told not to follow it, and it looks
+        # for proxies, cookies and .netrc.
+        asked = requests.Request("GET", url, {**headers, "Accept-Encoding": "identity"}).prepare()
+        with adapter.send(asked, stream=True, timeout=left) as response:
+            return _whole(response, limit)
     except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError):
         raise FetchFailed from None  # its text would name the address
+    finally:
+        adapter.close()
 
 
 def _whole(response: requests.Response, limit: int) -> Fetched:

@@ -12,13 +12,14 @@ from service.assist import SOFTWARE, Answer, Assist
 from service.coding.model import Setting
 from service.condition_validation import read_call, validate_condition
 from service.decisions import Visit, patients_of
-from service.envelope import open_envelope
+from service.envelope import open_envelope, refuse_crowd
 from service.fhir_http import fhir_response
-from service.fhir_in import Request
+from service.fhir_in import Entry, Request
 from service.fhir_out import Json, assessment_part, outcome, part, release_parts
 from service.json_body import parse_json
 
 DOORS: dict[Setting, str] = {"charting": "/fhir/Condition/$coding-assist", "claim": "/fhir/Claim/$check"}
+VALIDATE = "/fhir/Condition/$validate"
 fhir = Blueprint("fhir", __name__, url_prefix="/fhir")
 
 
@@ -39,7 +40,11 @@ def check() -> Response:
 def validate(identifier: str) -> Response:
     """What is wrong with a Condition: as FHIR, by profile and by the documentation rules."""
     assist: Assist = current_app.extensions["assist"]
-    return fhir_response(validate_condition(read_call(parse_json(request.get_data()), identifier), assist))
+    asked = read_call(parse_json(request.get_data()), identifier)
+    if isinstance(asked.resource, dict):  # a patient's data, whatever is wrong with it
+        shown = Request("charting", [Entry(asked.resource, "")])
+        g.visit = Visit(VALIDATE, {}, patients_of(shown), datetime.now(UTC))
+    return fhir_response(validate_condition(asked, assist))
 
 
 def _operation(setting: Setting) -> Response:
@@ -54,6 +59,7 @@ def open_visit(sent: bytes, setting: Setting, at: datetime) -> tuple[Visit, Requ
     """The record that was sent, and whose it is."""
     body: Any = parse_json(sent)
     record = open_envelope(body, setting)
+    refuse_crowd(record.conditions)
     return Visit(DOORS[setting], body, patients_of(record), at), record
 
 

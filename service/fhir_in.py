@@ -6,6 +6,7 @@ The dicts come from the validation gate and stay as they are; nothing here chang
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -148,8 +149,15 @@ class _Record:
         own = [self._own(entry) for entry in self.request.conditions]
         takers = self._takers(own)
         duplicates = _duplicates(self.request.conditions)
+        regions = [_regions_claimed(documentation) for documentation in own]
+        claims = Counter(region for claimed in regions for region in claimed)
         return [
-            self._with_record(documentation, own, takes=index in takers, duplicate=index in duplicates)
+            self._with_record(
+                documentation,
+                tuple(sorted(claims - Counter(regions[index]))),
+                takes=index in takers,
+                duplicate=index in duplicates,
+            )
             for index, documentation in enumerate(own)
         ]
 
@@ -311,7 +319,7 @@ class _Record:
     # -- what the Conditions share
 
     def _with_record(
-        self, own: Documentation, all_own: Sequence[Documentation], *, takes: bool, duplicate: bool
+        self, own: Documentation, claimed_elsewhere: tuple[str, ...], *, takes: bool, duplicate: bool
     ) -> Documentation:
         faults = [*own.faults, *self._report_faults] if takes else list(own.faults)
         if duplicate:
@@ -320,14 +328,6 @@ class _Record:
         if takes:
             readings += (*self._report_readings, *self._document_readings)
         readings += self._observation_readings
-        claimed = {
-            region
-            for other in all_own
-            if other is not own
-            for s in other.statements("provider")
-            for region in s.region_values()
-        }
-        claimed |= {f.value for other in all_own if other is not own for f in other.sites}
         return replace(
             own,
             readings=readings,
@@ -335,7 +335,7 @@ class _Record:
             imaging=self._imaging if takes else (),
             faults=tuple(faults),
             takes_reports=takes,
-            regions_claimed_elsewhere=tuple(sorted(claimed)),
+            regions_claimed_elsewhere=claimed_elsewhere,
             imaging_encounter=takes and self._is_imaging_encounter(),
         )
 
@@ -790,6 +790,11 @@ def _family_code(documentation: Documentation) -> bool:
 def _dotted(code: str) -> str:
     plain = code.strip().upper()
     return plain if "." in plain or len(plain) <= 3 else f"{plain[:3]}.{plain[3:]}"
+
+
+def _regions_claimed(own: Documentation) -> set[str]:
+    spoken = {region for statement in own.statements("provider") for region in statement.region_values()}
+    return spoken | {finding.value for finding in own.sites}
 
 
 def _duplicates(conditions: Iterable[Entry]) -> set[int]:

@@ -8,19 +8,29 @@ from typing import Any
 from service.assist import Answer, Assist
 from service.audit import Access, audit_event, removal_event, written
 from service.decisions import Shown, Visit, codes_in, decide, rules_in
+from service.inputs import SealedInputs
 from service.open_forms import matter_key, visit_key
 from service.store import Card, Entry, Store
 
 Json = dict[str, Any]
 
 
-def entry_of(visit: Visit, access: Access, output: bytes, settings: Json, assist: Assist, store: Store) -> Entry:
+def entry_of(
+    visit: Visit,
+    access: Access,
+    output: bytes,
+    settings: Json,
+    assist: Assist,
+    store: Store,
+    inputs: SealedInputs | None = None,
+) -> Entry:
     """What a request leaves behind; `access` is told of it without patient and decision, `output` is what went out."""
     decision = None
     if visit.answer and access.status < 400:
         hashes = [store.hashed(access.client, patient) for patient in visit.patients]
         cards = [kept_card(store, access.client, visit, card) for card in visit.cards or ()]
-        decision = decide(visit, visit.answer, assist, output, settings, hashes, cards)
+        sealed = inputs.seal(visit.body) if inputs else ""
+        decision = decide(visit, visit.answer, assist, output, settings, hashes, cards, sealed)
     decision_id = decision.id if decision else ""
     accesses = [replace(access, patient=patient, decision=decision_id) for patient in visit.patients]
     return Entry(access.recorded, tuple(written(audit_event(one)) for one in accesses), decision)

@@ -7,11 +7,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 from service.clients import ClientError, TrustedClient, read_clients
 from service.coding.claim import PayerPolicy
+from service.inputs import KeyFileError, SealedInputs, read_keys
 from service.limits import Network
 from service.servers import ServerAddress, WrongAddress, server_address
 
@@ -34,12 +36,16 @@ KNOWN: dict[str, str] = {
     "RATE_LIMIT": "calls a minute that one client may make, in each process",
     "TRUSTED_PROXIES": "addresses or networks of the proxies whose X-Forwarded-For is believed, divided by commas",
     "OPEN_DISCOVERY": "1 to answer GET /cds-services without a token",
+    "OPEN_METRICS": "1 to answer GET /metrics without a token",
+    "INPUT_KEYS": "file with keys, one a line; what callers send is then kept sealed for replay",
+    "TRACES": "address of an OpenTelemetry collector (OTLP over HTTP); it needs the extra `tracing`",
     "ALLOW_INSECURE": "1 to serve without authentication on an address that is not this machine's own",
 }
 _REVERSE_DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]++)++")
 AUDIT_MODES = ("group", "sync")
 STORE = "sqlite:///var/coding-assist.db"
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", re.ASCII)
+OPENED_BY = {"OPEN_DISCOVERY": "cds_hooks.discovery", "OPEN_METRICS": "metrics"}
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -65,12 +71,14 @@ class Settings:
     retention_days: int | None = None
     auth: Literal["none", "jwt"] = "none"
     clients: tuple[TrustedClient, ...] = ()
-    open_discovery: bool = False
+    open_endpoints: frozenset[str] = frozenset()
     fhir_servers: tuple[ServerAddress, ...] = ()
     cors_origins: frozenset[str] = frozenset()
     rate_limit: int = 0
     trusted_proxies: tuple[Network, ...] = ()
     form_hours: float = 24
+    traces: str = ""
+    inputs: SealedInputs | None = None
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -118,12 +126,14 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         _days(given.get("RETENTION")),
         "jwt" if auth == "jwt" else "none",
         clients,
-        given.get("OPEN_DISCOVERY") == "1",
+        frozenset(endpoint for name, endpoint in OPENED_BY.items() if given.get(name) == "1"),
         _fhir_servers(given.get("FHIR_SERVERS", ""), auth),
         _origins(given.get("CORS_ORIGINS", "")),
         _rate_limit(given.get("RATE_LIMIT", "")),
         _proxies(given.get("TRUSTED_PROXIES", "")),
         _hours(given),
+        _traces(given.get("TRACES", "")),
+        _inputs(_path("INPUT_KEYS", given)),
     )
 
 
@@ -160,6 +170,22 @@ def _proxies(written: str) -> tuple[Network, ...]:
         return tuple(ipaddress.ip_network(one.strip()) for one in written.split(",") if one.strip())
     except ValueError:
         raise SettingError(f"{PREFIX}TRUSTED_PROXIES lists addresses or networks such as 10.0.0.0/8.") from None
+
+
+def _inputs(path: Path | None) -> SealedInputs | None:
+    try:
+        return read_keys(path) if path else None
+    except KeyFileError as wrong:
+        raise SettingError(f"{PREFIX}INPUT_KEYS: {wrong}.") from None
+
+
+def _traces(written: str) -> str:
+    if written and not (_ORIGIN.fullmatch(written) and find_spec("opentelemetry")):
+        raise SettingError(
+            f"{PREFIX}TRACES is the address of a collector such as http://collector:4318, and needs the packages of "
+            "fhir-coding-assist[tracing]."
+        )
+    return written
 
 
 def _fhir_servers(written: str, auth: str) -> tuple[ServerAddress, ...]:

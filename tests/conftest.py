@@ -14,6 +14,7 @@ from service.settings import Settings
 from service.shipped import terminology_dir
 from service.store import Store, open_store
 from tests.postgres import new_database, running_server
+from tests.running import Running, serving
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +54,17 @@ def store(database_url: str) -> Iterator[Store]:
     opened = open_store(database_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The service as an operator starts it, for tests that leave it running."""
+    with serving(tmp_path_factory.mktemp("served")) as running:
+        yield running
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Running]:
+    """One that a test may stop."""
+    with serving(tmp_path) as running:
+        yield running

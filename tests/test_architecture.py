@@ -44,6 +44,10 @@ KEPT_TO = {  # a library and the only modules that may know it
     "requests": frozenset({"service.fetching"}),
     "urllib3": frozenset({"service.fetching"}),
     "jwt": frozenset({"service.clients"}),
+    "cryptography": frozenset({"service.inputs"}),
+    "waitress": frozenset({"service.serving"}),
+    "prometheus_client": frozenset({"service.metrics"}),
+    "opentelemetry": frozenset({"service.tracing"}),
 }
 CLOCK = frozenset({"now", "today", "utcnow", "time_ns", "monotonic", "localtime", "gmtime"})
 ENVIRONMENT = frozenset({"environ", "getenv"})

@@ -12,7 +12,7 @@ import pytest
 
 from service import attachments
 from service.assist import Assist
-from service.attachments import attachment_text
+from service.attachments import attachment_text, blank_markup
 from service.coding.model import Evidence, Passage
 from service.envelope import open_envelope
 from service.fhir_out import assessment_part, evidence_part
@@ -222,3 +222,22 @@ def test_a_forgiven_misspelling_stands_in_the_evidence(assist: Assist) -> None:
     parts = evidence_part(evidence, assist.terminology.lexicon)["part"]
     [correction] = [part["part"] for part in parts if part["name"] == "correction"]
     assert [part["valueString"] for part in correction] == ["steonsis", "stenosis"]
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("<p>pain < 5, canal narrow", "pain < 5, canal narrow"),
+        ("<p>narrow<!-- not closed, stenosis", "narrow"),
+        ("narrow<SCRIPT>stenosis", "narrow"),
+    ],
+)
+def test_what_is_opened_and_not_closed_hides_the_rest_only_where_html_says_so(source: str, words: str) -> None:
+    blanked = blank_markup(source)
+    assert len(blanked) == len(source)
+    assert blanked.strip() == words
+
+
+def test_rtf_with_impossible_characters_is_unreadable() -> None:
+    rtf = base64.b64encode(b"{\\rtf1 \\u99999999999999 stenosis}").decode()
+    assert attachment_text({"contentType": "application/rtf", "data": rtf}) is None

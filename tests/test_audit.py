@@ -51,7 +51,8 @@ def entity(event: Json, code: str) -> Json:
 
 # --- what is recorded ---------------------------------------------------------------------------------------------
 
-DOORS = [(HOOK, call()), (ASSIST, condition()), (CHECK, condition())]
+DECIDING = [(HOOK, call()), (ASSIST, condition()), (CHECK, condition())]
+DOORS = [*DECIDING, ("/fhir/Condition/$validate", condition())]
 
 
 @pytest.mark.parametrize(("door", "body"), DOORS)
@@ -83,7 +84,7 @@ def test_an_audit_event_is_r4_and_has_the_slices_of_the_balp_profile(client: Fla
     assert base64.b64decode(query["query"]).decode() == f"POST {HOOK}"
 
 
-@pytest.mark.parametrize(("door", "body"), DOORS)
+@pytest.mark.parametrize(("door", "body"), DECIDING)
 def test_no_word_of_the_patient_is_in_an_audit_event_or_a_decision(
     client: FlaskClient, store: Store, door: str, body: Json
 ) -> None:

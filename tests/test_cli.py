@@ -443,6 +443,24 @@ def test_serve_refuses_an_address_that_others_reach(host: str, capsys: pytest.Ca
     assert "CODING_ASSIST_ALLOW_INSECURE=1" in fails(capsys, "serve", "--host", host)
 
 
+@pytest.mark.proves("issue 6: AUTH=none beyond loopback is said at every start")
+@pytest.mark.parametrize("level", ["DEBUG", "ERROR"])
+def test_serving_without_authentication_is_said_at_every_start(level: str) -> None:
+    script = (
+        "import sys; from service.cli import _refuse_unprotected; from service.logs import configure_logs\n"
+        "from service.settings import Settings\n"
+        "configure_logs(sys.argv[1]); _refuse_unprotected((sys.argv[2], 80), Settings(allow_insecure=True))"
+    )
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", script, level, host], cwd=REPO, capture_output=True, text=True, check=True
+        )
+        for host in ("192.0.2.1", "127.0.0.1")
+    ]
+    assert "Without authentication on 192.0.2.1" in told[0].stderr
+    assert told[1].stderr == ""
+
+
 def test_an_address_in_gunicorn_cmd_args_is_no_way_around(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -468,7 +486,7 @@ def test_serve_tells_a_wrong_gunicorn_cmd_args(
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", int]]:
     """A running service and its port."""
-    environment = {**os.environ, "HOME": str(tmp_path), "GUNICORN_CMD_ARGS": "--workers 1 --access-logfile -"}
+    environment = {**os.environ, "HOME": str(tmp_path), "GUNICORN_CMD_ARGS": "--workers 1"}
     environment["CODING_ASSIST_DATABASE_URL"] = f"sqlite:///{tmp_path}-kept/store.db"
     environment.pop("XDG_RUNTIME_DIR", None)
     with subprocess.Popen(
@@ -498,7 +516,6 @@ def test_serve_answers_and_stops_cleanly_on_sigterm(
     out, err = process.communicate(timeout=20)
     assert process.returncode == 0
     assert "Traceback" not in err
-    assert " POST 200 " in out  # GUNICORN_CMD_ARGS asked for an access log,
     assert "Smith" not in out + err  # which still names no address
     assert list(tmp_path.iterdir()) == []  # no control socket in the home folder
     store = open_store(f"sqlite:///{tmp_path}-kept/store.db")

@@ -351,6 +351,12 @@ def test_discovery_is_open_where_the_operator_says_so(assist: Assist, settings: 
     assert client.post(SERVICE, json=CALL).status_code == 401
 
 
+def test_metrics_are_open_where_the_operator_says_so(assist: Assist, settings: Callable[..., Settings]) -> None:
+    client = create_app(settings(OPEN_METRICS="1"), assist).test_client()
+    assert client.get("/metrics").status_code == 200
+    assert client.get("/cds-services").status_code == 401
+
+
 def test_one_token_for_fhir_may_name_the_base_of_the_server(guarded: FlaskClient) -> None:
     assert guarded.get("/fhir/metadata", headers=bearer(signed(claims("/fhir")))).status_code == 200
     assert guarded.get("/cds-services", headers=bearer(signed(claims("/fhir")))).status_code == 401

@@ -163,7 +163,7 @@ def test_a_locked_database_is_said_and_then_works_again(client: FlaskClient, dat
         connection.rollback()
     other.dispose()
     assert sent(client, accepted()) == 200
-    assert client.get("/readyz").json == {"status": "ready", "store": "ok"}
+    assert client.get("/readyz").json["status"] == "ready"
 
 
 @pytest.mark.proves("reliability: disk full, 503 and Retry-After, then recovery by itself")

@@ -575,11 +575,12 @@ def _m48_disagrees(case: Case, weighed: Weighed, code: str) -> bool:
 
 def _issues(case: Case, hits: Iterable[RuleHit]) -> tuple[Issue, ...]:
     found: dict[tuple[str, str], Issue] = {}
+    on_code = case.on_code
     for hit in hits:
         code = hit.flag or hit.rule.flag
         if hit.outcome == "met" or not code:
             continue
-        grade = "on-code" if case.on_code and code != "doc.foramen-not-canal" else ""
+        grade = "on-code" if on_code and code != "doc.foramen-not-canal" else ""
         issue = case.terminology.issue(hit, case.documentation.setting, grade)
         if issue and issue.severity == "error" and case.documentation.beside_claim:
             issue = replace(issue, severity="warning")  # not billed: it cannot fail the claim

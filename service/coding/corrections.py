@@ -82,6 +82,8 @@ def _end_of_box(scene: Scene, box: int, following: int) -> int:
 
 def _hedged_apart(scene: Scene, place: Place) -> bool:
     """'..., lumbar involvement suspected': a hedge of its own part of the sentence."""
+    if not scene.says("hedge"):
+        return False
     start = next((p for p in range(place.first - 1, -1, -1) if scene.words[p] in (",", ";")), -1)
     end = next(
         (p for p in range(place.last + 1, len(scene.words)) if scene.words[p] in (",", ";", ".")),

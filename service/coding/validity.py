@@ -16,14 +16,11 @@ def recorded_code_hits(documentation: Documentation, terminology: Terminology, o
     rules = {str(rule.settings["check"]): rule for rule in terminology.main.of_kind("validates", on)} or {}
     if on < "2015-10-01":
         rules = {str(rule.settings["check"]): rule for rule in terminology.main.rules if rule.kind == "validates"}
+    is_coded = any(code.system in ("icd-10-cm", "snomed") for code in documentation.codes)
     for code in documentation.codes:
         if code.system == "icd-10-cm":
             yield from _judged(code, documentation, terminology, on, rules)
-        elif (
-            code.system in ("other-icd", "other")
-            and "system" in rules
-            and not any(c.system in ("icd-10-cm", "snomed") for c in documentation.codes)
-        ):
+        elif code.system in ("other-icd", "other") and "system" in rules and not is_coded:
             yield RuleHit(rules["system"], "conflict", (), code.expression)
 
 

@@ -1,0 +1,67 @@
+"""Counts for the operator, for Prometheus to fetch: what was asked and answered, never of or for whom.
+
+The labels are closed sets: route templates, methods, statuses, dispositions, rule ids and kinds of card.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from service.decisions import Visit, rules_in
+
+FORMAT = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def share_counts(folder: Path) -> None:
+    """Keep the counts of this process and of those that it starts in files there, so that each can tell the sum."""
+    os.environ[FOLDER] = str(folder)
+    # The library looks at the environment only when it is imported.
+    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
+
+
+class Metrics:
+    """What one process has counted; where counts are shared, `told` sums them over all."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "coding_assist_requests", "Requests answered", ["route", "method", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "coding_assist_request_seconds", "Time to an answer", ["route"], registry=registry, buckets=SECONDS
+        )
+        self._assessments = Counter(
+            "coding_assist_assessments", "Conditions assessed", ["disposition"], registry=registry
+        )
+        self._rules = Counter("coding_assist_rules", "Answers that a rule decided", ["rule"], registry=registry)
+        self._cards = Counter("coding_assist_cards", "Cards shown", ["kind"], registry=registry)
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """One request was answered; route and method are of a closed set."""
+        self._requests.labels(route, method, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def assessed(self, visit: Visit) -> None:
+        """What came of one visit that was answered."""
+        if visit.answer is None:
+            return
+        for one in visit.answer.judged:
+            self._assessments.labels(one.assessment.disposition).inc()
+        for rule in rules_in(visit.answer):
+            self._rules.labels(rule).inc()
+        for card in visit.cards or ():
+            self._cards.labels(card.kind).inc()
+
+    def told(self) -> bytes:
+        """All counts as Prometheus reads them."""
+        if FOLDER not in os.environ:
+            return generate_latest(self._registry)
+        summed = CollectorRegistry()
+        MultiProcessCollector(summed)  # type: ignore[no-untyped-call]
+        return generate_latest(summed)

@@ -1,0 +1,133 @@
+"""The server under clients that hold on to it, under malformed requests, and while it reloads and stops."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.records import ASSIST, CANARY, HOOK, call
+from tests.running import Load, Running
+from tests.slow_clients import BODY, HEADERS, KINDS, LONG, good_request, held_by
+
+COUNT = 150
+
+
+@pytest.mark.proves("operation: a good request stays under 2 s beside slow clients")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_good_request_does_not_wait_for_those_who_hold_on(server: Running, kind: str) -> None:
+    with held_by(kind, server.port, COUNT):
+        assert max(good_request(server.port, limit=5) for _ in range(10)) < 2
+
+
+def test_answers_that_nobody_reads_are_not_piled_up(server: Running) -> None:
+    before = counted(server, "/fhir/StructureDefinition")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as greedy:
+        greedy.sendall(LONG * 100)  # 29 MB of answers
+        time.sleep(2)
+        made = counted(server, "/fhir/StructureDefinition") - before
+        told = b""
+        while told.count(b"HTTP/1.1 200 OK") < 100:
+            told += greedy.recv(1_000_000)
+    assert 1 <= made < 60  # what the system and we had in hand; the others were made as they were read
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET / HTTP/9.9 x\r\n\r\n", 400),
+        (b"GET /Smith\r\nno header\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 300_000 + b"\r\n\r\n", 431),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n", 413),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
+    ],
+)
+def test_what_is_no_http_is_refused_as_everything_else(server: Running, sent: bytes, status: int) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+        connection.sendall(sent)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        told = json.loads(answer.read())
+    assert (answer.status, told["resourceType"]) == (status, "OperationOutcome")
+    assert "Smith" not in str(told)
+    assert answer.headers["X-Request-ID"]
+    assert answer.headers["Server"] is None
+
+
+def counted(server: Running, route: str) -> float:
+    """How many requests of a route were answered, by any worker."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    found = re.findall(r'^coding_assist_requests_total\{method="\w+",route="([^"]+)",.*\} (\S+)$', text, re.M)
+    return sum(float(number) for one, number in found if one.startswith(route))
+
+
+def test_metrics_sum_over_the_workers(server: Running) -> None:
+    before = counted(server, ASSIST)
+    for _ in range(20):
+        good_request(server.port)
+    assert counted(server, ASSIST) == before + 20
+
+
+@pytest.mark.proves("PHI: canary over the process list")
+def test_the_process_list_names_no_patient_and_no_secret(own_server: Running) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", own_server.port, timeout=20)
+    secret = {"Authorization": f"Bearer {CANARY}", "Content-Type": "application/json"}
+    connection.request("POST", f"{HOOK}?patient=Zebedee", json.dumps(call()), secret)
+    assert connection.getresponse().status == 200
+    connection.close()
+    listed = b""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.getpgid(int(process.name)) == own_server.process.pid:
+                listed += (process / "cmdline").read_bytes()
+                listed += b"".join(comm.read_bytes() for comm in process.glob("task/*/comm"))
+    assert b"serve" in listed
+    assert [word for word in (b"Zebedee", b"Quux", b"sqlite:", b"Bearer") if word in listed] == []
+
+
+@pytest.mark.proves("operation: graceful reload on HUP without a failed request")
+@pytest.mark.parametrize("keep_alive", [True, False])
+def test_no_request_fails_while_the_workers_are_replaced(server: Running, keep_alive: bool) -> None:
+    over, load = threading.Event(), Load(server.port, keep_alive)
+    threads = [threading.Thread(target=load.run, args=(over,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        time.sleep(1.5)
+        server.process.send_signal(signal.SIGHUP)
+    time.sleep(3)
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert load.failed == []
+    assert load.answered > 50
+
+
+@pytest.mark.proves("operation: stop on TERM answers what was sent")
+def test_a_stop_answers_what_has_come(own_server: Running) -> None:
+    waiting = [socket.create_connection(("127.0.0.1", own_server.port), timeout=10) for _ in range(20)]
+    begun = waiting.pop()
+    begun.sendall(HEADERS + BODY[:20])
+    for one in waiting:
+        one.sendall(HEADERS + BODY)
+    own_server.process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    begun.sendall(BODY[20:])  # its request had begun, too
+    for one in [*waiting, begun]:
+        answer = http.client.HTTPResponse(one)
+        answer.begin()
+        assert (answer.status, b"M99.41" in answer.read()) == (200, True)
+        one.close()
+    assert own_server.process.wait(20) == 0
