@@ -2,7 +2,7 @@
 
     python scripts/build_icd10cm.py [FOLDER_WITH_THE_WHEELS]
 
-Excludes1 notes are those of the tabular lists (2021, 2025, 2026). In `excludes` a code stands for itself and all beneath
+Excludes1 notes are those of the tabular lists (2021, 2025, 2026). In `excludes` a code stands for itself and all below
 it, M43.3-M43.5X9 for all from the first to beneath the last; a note holds for all beneath where it stands. Notes that
 name no code ("current injury - see injury of spine") are left out.
 
