@@ -33,6 +33,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.audit import chained
+from service.json_body import dump_json, kept_json
 
 Json = dict[str, Any]
 FormState = Literal["open", "answered", "declined", "expired"]
@@ -238,7 +239,7 @@ def instant(at: datetime) -> str:
 
 
 def _text(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    return dump_json(content).decode("utf-8")
 
 
 def _sha256(*parts: str) -> str:
@@ -669,7 +670,7 @@ def _form(row: Any, at: datetime) -> Form:
     """An expired form keeps its state alone: what it quotes is nobody's business any more."""
     if row.state == "open" and row.expires <= instant(at):
         return Form(row.id, "expired", row.opened, row.expires, "", {})
-    return Form(row.id, row.state, row.opened, row.expires, row.closed, json.loads(row.content))
+    return Form(row.id, row.state, row.opened, row.expires, row.closed, kept_json(row.content))
 
 
 def _answer_row(query_id: str, outcome: str, content: Json, at: datetime) -> Json:
