@@ -309,8 +309,10 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    # A transaction that reads first and then writes would fail at once where another has written meanwhile.
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
+    # A transaction that reads first and then writes would fail at once where another has written meanwhile. What only
+    # reads is one statement, and so a transaction of its own.
+    if connection.get_execution_options().get("writes"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _migrate(engine: sa.Engine) -> None:
@@ -383,7 +385,7 @@ class Store:
 
     def hashed(self, *parts: str) -> str:
         """An id as a hash under this store's own key: ids are short enough to be guessed from a plain hash."""
-        return hmac.new(self._key, json.dumps(parts).encode(), hashlib.sha256).hexdigest()
+        return hmac.digest(self._key, json.dumps(parts).encode(), "sha256").hex()
 
     # -- feedback, exactly once
 
