@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-from service.coding.levels import LETTERS, NUMBERS, Level, find_levels
+from service.coding.levels import LETTERS, NUMBERS, Level, find_levels_at
 from service.coding.lexicon import Concept, Lexicon, Mention
 from service.coding.sentences import Span
 from service.coding.spelling import Tokens
@@ -185,13 +185,10 @@ def _stands_before(one: Mention, other: Mention) -> bool:
 
 
 def _levels(text: str, span: Span, tokens: Tokens) -> list[Place]:
-    words = tokens.words
-    if not _may_name_a_level(words):
+    if not _may_name_a_level(tokens.words):
         return []
-    first = 0
-    while words[first] not in LETTERS:
-        first += 1
-    return [place for level in find_levels(text, tokens.starts[first], span.end) if (place := _place(level, tokens))]
+    starts = [tokens.starts[n] for n, word in enumerate(tokens.words) if word in LETTERS]
+    return [place for level in find_levels_at(text, starts, span.end) if (place := _place(level, tokens))]
 
 
 def _may_name_a_level(words: Sequence[str]) -> bool:
