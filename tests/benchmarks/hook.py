@@ -75,6 +75,7 @@ def _measured(runs: dict[str, Callable[[int], None]], rounds: int = 200) -> dict
             run(number)
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 50)  # as in a worker
     costs: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(5, rounds + 5):
         for name, run in runs.items():
