@@ -279,7 +279,7 @@ class _Record:
     def _places(self, passage: Passage) -> list[Finding]:
         """The regions that a short text names (a bodySite, an exam title)."""
         span = Span(0, len(passage.text), Section("", "findings", 0, len(passage.text)), True)
-        [scene] = lay_out(passage.text, [span], self.lexicon)
+        [scene] = lay_out(passage.text, self.lexicon.tokens(passage.text), [span], self.lexicon)
         return [
             Finding("region", region, Evidence(passage, place.start, place.end), detail=junction)
             for place in scene.places

@@ -47,7 +47,8 @@ class Journal:
             self.refuse_failing()
             self._waiting.append((entry, written))
             self._start()
-            self._changed.notify_all()
+            if len(self._waiting) in (1, BATCH):  # else the writer has nothing new to do
+                self._changed.notify_all()
         if self._waits:
             try:
                 written.result(PATIENCE_SECONDS)

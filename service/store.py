@@ -33,6 +33,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.audit import chained
+from service.json_body import dump_json, kept_json
 
 Json = dict[str, Any]
 FormState = Literal["open", "answered", "declined", "expired"]
@@ -238,7 +239,7 @@ def instant(at: datetime) -> str:
 
 
 def _text(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    return dump_json(content).decode("utf-8")
 
 
 def _sha256(*parts: str) -> str:
@@ -308,8 +309,10 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    # A transaction that reads first and then writes would fail at once where another has written meanwhile.
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
+    # A transaction that reads first and then writes would fail at once where another has written meanwhile. What only
+    # reads is one statement, and so a transaction of its own.
+    if connection.get_execution_options().get("writes"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _migrate(engine: sa.Engine) -> None:
@@ -325,6 +328,22 @@ def _migrate(engine: sa.Engine) -> None:
         engine.dispose()
 
 
+# What every call asks: put together once, which takes SQLAlchemy longer than SQLite takes to answer.
+_CARDS_WITH_FEEDBACK = (
+    sa.select(card.c.matters, feedback.c.content)
+    .join(feedback, feedback.c.card == card.c.uuid)
+    .where(card.c.visit == sa.bindparam("visit"))
+    .where(feedback.c.received > sa.bindparam("since"), feedback.c.received <= sa.bindparam("until"))
+)
+_CLOSED_FORMS = (
+    sa.select(form)
+    .where(form.c.patient == sa.bindparam("patient"), form.c.encounter == sa.bindparam("encounter"))
+    .where(form.c.closed > sa.bindparam("since"), form.c.closed <= sa.bindparam("until"))
+    .order_by(form.c.closed, form.c.id)
+)
+_FORM_OF_KEY = sa.select(form).where(form.c.key == sa.bindparam("of"))
+
+
 # --- the store ----------------------------------------------------------------------------------------------------
 
 
@@ -333,6 +352,7 @@ class Store:
 
     def __init__(self, engine: sa.Engine, transient: str | None = None) -> None:
         self._engine = engine
+        self._adding: dict[sa.Table, Any] = {}
         self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
 
         self.close = weakref.finalize(
@@ -365,7 +385,7 @@ class Store:
 
     def hashed(self, *parts: str) -> str:
         """An id as a hash under this store's own key: ids are short enough to be guessed from a plain hash."""
-        return hmac.new(self._key, json.dumps(parts).encode(), hashlib.sha256).hexdigest()
+        return hmac.digest(self._key, json.dumps(parts).encode(), "sha256").hex()
 
     # -- feedback, exactly once
 
@@ -385,14 +405,14 @@ class Store:
 
     def _add_once(self, connection: sa.Connection, table: sa.Table, row: Json) -> bool:
         """Whether the row was new: its unique key was free."""
-        added = self._insert(table).values(row).on_conflict_do_nothing().returning(sa.literal(1))
-        return connection.execute(added).first() is not None
+        if table not in self._adding:
+            self._adding[table] = self._insert(table).on_conflict_do_nothing().returning(sa.literal(1))
+        return connection.execute(self._adding[table], row).first() is not None
 
     def overridden(self, visit: str, since: datetime, until: datetime) -> frozenset[str]:
         """The matters of the cards of one visit that users have overridden in that time."""
-        given = (feedback.c.received > instant(since)) & (feedback.c.received <= instant(until))
-        joined = sa.select(card.c.matters, feedback.c.content).join(feedback, feedback.c.card == card.c.uuid)
-        rows = self._read(joined.where(card.c.visit == visit, given))
+        times = {"since": instant(since), "until": instant(until)}
+        rows = self._read(_CARDS_WITH_FEEDBACK, {"visit": visit, **times})
         told = [row.matters.split() for row in rows if json.loads(row.content)["outcome"] == "overridden"]
         return frozenset(matter for matters in told for matter in matters)
 
@@ -478,7 +498,7 @@ class Store:
         }
         with self._transaction() as connection:
             self._add_once(connection, form, row)
-            held = connection.execute(sa.select(form).where(form.c.key == row["key"])).one()
+            held = connection.execute(_FORM_OF_KEY, {"of": row["key"]}).one()
         return _form(held, at)
 
     def form(self, form_id: str, at: datetime) -> Form | None:
@@ -509,9 +529,8 @@ class Store:
     def closed_forms(self, client: str, patient: str, encounter: str, since: datetime, until: datetime) -> list[Form]:
         """The answered and declined forms of one patient in one encounter, whoever closed them, oldest first."""
         hashed = self._hashed(Binding(client, patient, "", encounter))
-        theirs = (form.c.patient == hashed["patient"]) & (form.c.encounter == hashed["encounter"])
-        done = theirs & (form.c.closed > instant(since)) & (form.c.closed <= instant(until))
-        rows = self._read(sa.select(form).where(done).order_by(form.c.closed, form.c.id))
+        times = {"since": instant(since), "until": instant(until)}
+        rows = self._read(_CLOSED_FORMS, {"patient": hashed["patient"], "encounter": hashed["encounter"], **times})
         return [_form(row, since) for row in rows]
 
     def _hashed(self, bound: Binding) -> dict[str, str]:
@@ -563,9 +582,9 @@ class Store:
             yield from rows
             after = rows[-1].number
 
-    def _read(self, statement: sa.Select[Any]) -> Sequence[Any]:
+    def _read(self, statement: sa.Select[Any], values: Mapping[str, str] | None = None) -> Sequence[Any]:
         with self._transaction(writes=False) as connection:
-            return connection.execute(statement).all()
+            return connection.execute(statement, values).all()
 
     # -- the chains
 
@@ -669,7 +688,7 @@ def _form(row: Any, at: datetime) -> Form:
     """An expired form keeps its state alone: what it quotes is nobody's business any more."""
     if row.state == "open" and row.expires <= instant(at):
         return Form(row.id, "expired", row.opened, row.expires, "", {})
-    return Form(row.id, row.state, row.opened, row.expires, row.closed, json.loads(row.content))
+    return Form(row.id, row.state, row.opened, row.expires, row.closed, kept_json(row.content))
 
 
 def _answer_row(query_id: str, outcome: str, content: Json, at: datetime) -> Json:

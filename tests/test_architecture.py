@@ -40,7 +40,7 @@ KEPT_TO = {  # a library and the only modules that may know it
     "sqlalchemy": STORE,
     "alembic": STORE,
     "pyarrow": frozenset({"service.bulk_output"}),
-    "msgspec": frozenset({"service.gate", "service.batch", "service.bulk_export"}),
+    "msgspec": frozenset({"service.gate", "service.batch", "service.bulk_export", "service.json_body"}),
     "requests": frozenset({"service.fetching"}),
     "urllib3": frozenset({"service.fetching"}),
     "jwt": frozenset({"service.clients"}),

@@ -28,6 +28,8 @@ from tests.lforms_export import exported
 Json = dict[str, Any]
 STATIC = Path(__file__).resolve().parent.parent / "service" / "web" / "static"
 INSTANCE = "d1577c69-dfbe-44ad-ba6d-3e05e953b2ea"
+CONTEXT = {"userId": "Practitioner/d1", "patientId": "p1", "encounterId": "e1"}
+JSON_TYPE = "application/json"
 TWO_TISSUES = "Biomechanical lesion. Canal stenosis at C5-C6 with disc bulge and flavum hypertrophy"
 CODED = {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "M99.41"}]}
 REPORT = {
@@ -84,7 +86,7 @@ def cards(browser: FlaskClient, record: Json | None = None, *reports: Json, **mo
     sent = {
         "hook": "patient-view",
         "hookInstance": INSTANCE,
-        "context": {"userId": "Practitioner/d1", "patientId": "p1", "encounterId": "e1"},
+        "context": CONTEXT,
         "prefetch": {"conditions": bundle(record or condition()), "reports": bundle(*reports)},
     }
     answer = browser.post("/cds-services/coding-assist", json=sent | more)
@@ -146,6 +148,19 @@ def test_a_retry_finds_the_same_form_and_another_record_another(browser: FlaskCl
     first = opened(browser)
     assert opened(browser) == first
     assert opened(browser, condition("Canal stenosis with bone spurs and flavum hypertrophy", **CODED)) != first
+
+
+def test_a_decimal_of_the_record_is_kept_as_it_was_written(browser: FlaskClient) -> None:
+    measured = '{"resourceType": "Condition", "extension": [{"url": "https://ehr.example/width", "valueDecimal": 7.50}]'
+    record = json.dumps(condition()).replace('{"resourceType": "Condition"', measured, 1)
+    sent = json.dumps(
+        {"hook": "patient-view", "hookInstance": INSTANCE, "context": CONTEXT, "prefetch": {"conditions": 0}}
+    )
+    answer = browser.post("/cds-services/coding-assist", data=sent.replace("0}", f"{record}}}"), content_type=JSON_TYPE)
+    assert answer.status_code == 200, answer.get_json()
+    [card] = [card for card in answer.get_json()["cards"] if "links" in card]
+    [kept] = kept_form(browser, card["links"][0]["url"]).record["conditions"]
+    assert str(kept["resource"]["extension"][0]["valueDecimal"]) == "7.50"
 
 
 def test_the_address_of_a_form_cannot_be_guessed(browser: FlaskClient) -> None:

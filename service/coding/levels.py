@@ -7,7 +7,8 @@ L5-S1 lumbar. C0-C1 is head. C1-C2 has no entry in the Alphabetic Index: `head-o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -86,13 +87,24 @@ class Level(NamedTuple):
     @property
     def labels(self) -> tuple[str, ...]:
         """Normalised: a vertebra 'L1', a segment 'L4-L5', each segment of a range."""
-        if len(self.vertebrae) == 1:
-            return self.vertebrae
-        return tuple(f"{upper}-{lower}" for upper, lower in pairwise(self.vertebrae))
+        return _labels(self.vertebrae)
 
     def places(self) -> tuple[tuple[str, str], ...]:
         """(region, junction) of each part, in order, without repeats."""
-        return tuple(dict.fromkeys(_place_of(label) for label in self.labels))
+        return _places(self.vertebrae)
+
+
+# There are few levels, and a report names each again and again.
+@lru_cache(maxsize=1024)
+def _labels(vertebrae: tuple[str, ...]) -> tuple[str, ...]:
+    if len(vertebrae) == 1:
+        return vertebrae
+    return tuple(f"{upper}-{lower}" for upper, lower in pairwise(vertebrae))
+
+
+@lru_cache(maxsize=1024)
+def _places(vertebrae: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(dict.fromkeys(_place_of(label) for label in _labels(vertebrae)))
 
 
 def _place_of(label: str) -> tuple[str, str]:
@@ -112,8 +124,24 @@ def region_of(label: str) -> str:
 
 def find_levels(text: str, start: int = 0, end: int | None = None) -> list[Level]:
     """The levels of a text, or of a part of it, in order; MR sequences (T1-weighted), grades and dates are none."""
+    return _tied(text, LEVEL.finditer(text, start, len(text) if end is None else end))
+
+
+def find_levels_at(text: str, starts: Sequence[int], end: int) -> list[Level]:
+    """The same where it is known at which places a level may begin: `starts`, in order."""
+    matches: list[re.Match[str]] = []
+    beyond = 0
+    for start in starts:
+        match = LEVEL.match(text, start, end) if start >= beyond else None
+        if match:
+            matches.append(match)
+            beyond = match.end()
+    return _tied(text, matches)
+
+
+def _tied(text: str, matches: Iterable[re.Match[str]]) -> list[Level]:
     found: list[Level] = []
-    for match in LEVEL.finditer(text, start, len(text) if end is None else end):
+    for match in matches:
         level = _level(text, match)
         if level is None:
             continue

@@ -7,11 +7,11 @@ found in one pass of one automaton (Aho-Corasick), however many packs and terms 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ahocorasick_rs import AhoCorasick
 
@@ -105,11 +105,13 @@ class Mention:
         self.first, self.last, self.start, self.end = first, last, start, end
 
 
-class _Term(NamedTuple):
+class _Term:
     """What a pattern means in one channel: concepts, each with the spelling that it asks for, if any."""
 
-    channel: str
-    entries: tuple[tuple[Concept, str], ...]
+    __slots__ = ("channel", "entries")
+
+    def __init__(self, channel: str, entries: tuple[tuple[Concept, str], ...]) -> None:
+        self.channel, self.entries = channel, entries
 
 
 class Lexicon:
@@ -130,6 +132,7 @@ class Lexicon:
         vocabulary = {word for _, _, words in known for word in words}
         self._spelling = Spelling(vocabulary, ordinary, spelled)
         self._terms, patterns = _terms(known, vocabulary)
+        self._kinds = [frozenset(c.kind for term in terms for c, _ in term.entries) for terms in self._terms]
         self._signs = {word: chr(number) for number, word in enumerate(sorted(vocabulary), 1)}
         self._automaton = AhoCorasick(["".join([self._signs[word] for word in words]) for words in patterns])
 
@@ -158,33 +161,43 @@ class Lexicon:
 
         In each channel the longest term wins, and terms do not overlap.
         """
-        signs = self._signs
-        written = _NO_WORD.join(["".join([signs.get(word, _NO_WORD) for word in one.words]) for one in sentences])
+        written = _NO_WORD.join([self._written(one.words) for one in sentences])
         hits = self._automaton.find_matches_as_indexes(written, overlapping=True)
         spans = sorted([(first, -beyond, term) for term, first, beyond in hits])
-        return list(self._by_sentence(text, sentences, spans))
-
-    def _by_sentence(
-        self, text: str, sentences: Sequence[Tokens], spans: Sequence[tuple[int, int, int]]
-    ) -> Iterator[list[Mention]]:
+        found: list[list[Mention]] = []
         at, base = 0, 0
         for tokens in sentences:
-            found: list[Mention] = []
-            taken: dict[str, int] = {}
-            beyond = base + len(tokens.words)
+            begun, beyond = at, base + len(tokens.words)
             while at < len(spans) and spans[at][0] < beyond:
-                first, last, term = spans[at][0] - base, -spans[at][1] - base - 1, spans[at][2]
                 at += 1
-                for channel, entries in self._terms[term]:
-                    if first < taken.get(channel, 0):
-                        continue
-                    taken[channel] = last + 1
-                    start, end = tokens.starts[first], tokens.ends[last]
-                    for concept, exact in entries:
-                        if not exact or text.startswith(exact, start):
-                            found.append(Mention(concept, first, last, start, end))
-            yield found
+            found.append(self._mentions(text, tokens, spans[begun:at], base) if begun < at else [])
             base = beyond + 1
+        return found
+
+    def names(self, tokens: Tokens, kinds: frozenset[str]) -> bool:
+        """Whether a term of any of these kinds stands in a text, wherever its sentences end."""
+        hits = self._automaton.find_matches_as_indexes(self._written(tokens.words), overlapping=True)
+        return any(not self._kinds[hit[0]].isdisjoint(kinds) for hit in hits)
+
+    def _written(self, words: Sequence[str]) -> str:
+        signs = self._signs
+        return "".join([signs.get(word, _NO_WORD) for word in words])
+
+    def _mentions(self, text: str, tokens: Tokens, spans: Sequence[tuple[int, int, int]], base: int) -> list[Mention]:
+        found: list[Mention] = []
+        taken: dict[str, int] = {}
+        starts, ends = tokens.starts, tokens.ends
+        for begins, ended, number in spans:
+            first, last = begins - base, -ended - base - 1
+            for term in self._terms[number]:
+                if first < taken.get(term.channel, 0):
+                    continue
+                taken[term.channel] = last + 1
+                start, end = starts[first], ends[last]
+                for concept, exact in term.entries:
+                    if not exact or text.startswith(exact, start):
+                        found.append(Mention(concept, first, last, start, end))
+        return found
 
 
 _NO_WORD = "\0"  # the sign of a word that no term has, and of the gap between two sentences

@@ -17,7 +17,7 @@ from service.coding.corrections import correct
 from service.coding.lexicon import Lexicon
 from service.coding.model import Assertion, Finding, Passage, Reading, Statement
 from service.coding.places import place_findings, regions_joined
-from service.coding.scene import FILLERS, JOINERS, Place, Scene, lay_out
+from service.coding.scene import FILLERS, JOINERS, Place, Scene, is_silent, lay_out
 from service.coding.sentences import Section, find_sections, find_sentences
 from service.coding.statements import read_scene
 from service.coding.tables import Column, Header, again, cells, column_of, fields, header_of, rows
@@ -29,8 +29,11 @@ _CORRECTING = frozenset(
 
 def read(passage: Passage, lexicon: Lexicon) -> Reading:
     """Every statement on narrowing and every finding of one passage, in order of place."""
+    tokens = lexicon.tokens(passage.text)
+    if is_silent(tokens, lexicon):
+        return Reading(passage)
     sections = find_sections(passage.text, lexicon.sections)
-    scenes = lay_out(passage.text, find_sentences(passage.text, sections), lexicon)
+    scenes = lay_out(passage.text, tokens, find_sentences(passage.text, sections), lexicon)
     openings = [opening(scene) for scene in scenes]
     several = sum(bool(places) for places, _ in openings) > 1
     statements: list[Statement] = []

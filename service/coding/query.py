@@ -6,6 +6,7 @@ back on the full neutral list; where nothing supports an option the question is 
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -27,7 +28,7 @@ from service.coding.model import (
 )
 from service.coding.packs import REGIONS, Terminology
 from service.coding.query_check import names_a_code
-from service.coding.sentences import Span, find_sections, find_sentences
+from service.coding.sentences import find_sections, find_sentences
 
 # A card cuts a quote at 240 characters and a form is to fit on one screen.
 LONGEST_SENTENCE, LONGEST_NAME, MOST_INDICATORS = 240, 100, 8
@@ -65,7 +66,7 @@ class _Record:
 
     documentation: Documentation
     lexicon: Lexicon
-    sentences: dict[str, list[Span]] = field(default_factory=dict)
+    sentences: dict[str, tuple[list[int], list[int]]] = field(default_factory=dict)  # where each begins and ends
     dated: dict[tuple[str, str], Passage] = field(default_factory=dict)
 
     def quoted(self, evidence: Evidence) -> Evidence:
@@ -88,9 +89,11 @@ class _Record:
     def _sentence(self, evidence: Evidence) -> tuple[int, int]:
         text = evidence.passage.text
         if text not in self.sentences:
-            self.sentences[text] = find_sentences(text, find_sections(text, self.lexicon.sections))
-        inside = [s for s in self.sentences[text] if s.start < evidence.end and evidence.start < s.end]
-        return min((s.start for s in inside), default=0), max((s.end for s in inside), default=0)
+            spans = find_sentences(text, find_sections(text, self.lexicon.sections))
+            self.sentences[text] = [span.start for span in spans], [span.end for span in spans]
+        starts, ends = self.sentences[text]
+        first, beyond = bisect_right(ends, evidence.start), bisect_left(starts, evidence.end)
+        return (starts[first], ends[beyond - 1]) if first < beyond else (0, 0)
 
     def _dated(self, evidence: Evidence) -> Evidence:
         """With date, status and encounter of its resource, also where the words are those of a title or a site (Q6)."""

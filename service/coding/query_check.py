@@ -15,6 +15,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -302,7 +303,7 @@ def _extensions(holder: Json, ending: str) -> list[Json]:
 
 def _value(extension: Json) -> Any:
     value = next((v for key, v in extension.items() if key.startswith("value")), None)
-    return value.get("reference") if isinstance(value, Mapping) else value
+    return value.get("reference") if isinstance(value, dict) else value
 
 
 def _is_hidden(item: Json) -> bool:
@@ -407,34 +408,49 @@ def _sent_words(form: _Form) -> Words:
     rest = {key: value for key, value in form.questionnaire.items() if key != "item"}
     yield from (("title", text) for text in _strings(rest, form))
     for item in form.items:
-        yield from ((str(item.get("linkId") or ""), text) for text in _item_strings(item, form))
+        at = str(item.get("linkId") or "")
+        for text in _item_strings(item, form):
+            yield at, text
     yield from (("response", text) for text in _strings(form.response, form))
     yield from (("card", text) for text in _strings(form.card, form))
 
 
-def _item_strings(item: Json, form: _Form) -> Iterator[str]:
+def _item_strings(item: Json, form: _Form) -> list[str]:
     indicator = form.indicators.get(str(item.get("linkId")))
     kept = {key: value for key, value in item.items() if key != "item"}
+    found = [str(item.get("linkId") or "")]
     if indicator:
-        yield indicator.label
+        found.append(indicator.label)
         kept.pop("text", None)
-    yield str(item.get("linkId") or "")
-    yield from _strings(kept, form)
+    return found + _strings(kept, form)
 
 
-def _strings(value: Any, form: _Form, key: str = "") -> Iterator[str]:
-    if isinstance(value, Mapping):
+def _strings(value: Any, form: _Form) -> list[str]:
+    found: list[str] = []
+    _gather(value, form, "", found)
+    return found
+
+
+def _gather(value: Any, form: _Form, key: str, found: list[str]) -> None:
+    if isinstance(value, str):
+        if key == "url":
+            found.extend(_CODE.findall(value))
+        elif key not in _NAMES:
+            found.append(form.own_words(value) if key == "detail" else value)
+    elif isinstance(value, dict):
         if value.get("url") in _RECORDED:
             return  # the record's own words and where they stand
-        if value.get("resourceType") == "Questionnaire" and value.get("item") == form.questionnaire.get("item"):
-            value = {name: inner for name, inner in value.items() if name != "item"}  # this form, judged by its items
+        is_this_form = "resourceType" in value and _is_this_form(value, form)
         for name, inner in value.items():
-            yield from _strings(inner, form, name)
+            if not (is_this_form and name == "item"):  # judged by its items
+                _gather(inner, form, name, found)
     elif isinstance(value, list | tuple):
         for inner in value:
-            yield from _strings(inner, form, key)
-    elif isinstance(value, str) and key not in _NAMES:
-        yield from _CODE.findall(value) if key == "url" else [form.own_words(value) if key == "detail" else value]
+            _gather(inner, form, key, found)
+
+
+def _is_this_form(value: Json, form: _Form) -> bool:
+    return value["resourceType"] == "Questionnaire" and value.get("item") == form.questionnaire.get("item")
 
 
 # --- the rules ----------------------------------------------------------------------------------------------------
@@ -459,9 +475,18 @@ def _q2(form: _Form) -> Found:
 
 
 def _where(words: re.Pattern[str], form: _Form, says: str) -> Found:
-    # One search over all that is read: nearly always there is nothing to find.
-    if words.search("\n".join(text for _, text in form.read_words())):
-        yield from ((at, says) for at, text in form.read_words() if words.search(text))
+    yield from ((at, says) for at, text in form.read_words() if _says(words, text))
+
+
+# What a form says of itself is nearly always what the form before it said, so what was found there is remembered.
+@lru_cache(maxsize=4096)
+def _says(words: re.Pattern[str], text: str) -> bool:
+    return words.search(text) is not None
+
+
+@lru_cache(maxsize=4096)
+def _holds_a_code(text: str) -> bool:
+    return names_a_code(text)
 
 
 def _introduced(form: _Form, text: str) -> bool:
@@ -653,9 +678,8 @@ def _q11(form: _Form) -> Found:
                 yield question.element, "offers an option without clinical words"
             elif any(mark in option.system.casefold() for mark in _CODING_SYSTEMS):
                 yield question.element, "offers an option of a coding system"
-    sent = tuple(_sent_words(form))
-    if names_a_code("\n".join(text for _, text in sent)):
-        yield from ((at, "holds a code") for at in dict.fromkeys(at for at, text in sent if names_a_code(text)))
+    held = (at for at, text in _sent_words(form) if _holds_a_code(text))
+    yield from ((at, "holds a code") for at in dict.fromkeys(held))
 
 
 def _q12(form: _Form) -> Found:

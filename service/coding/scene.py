@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterable, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
-from service.coding.levels import LETTERS, NUMBERS, Level, find_levels
+from service.coding.levels import LETTERS, NUMBERS, Level, find_levels_at
 from service.coding.lexicon import Concept, Lexicon, Mention
 from service.coding.sentences import Span
 from service.coding.spelling import Tokens
@@ -118,12 +119,16 @@ class Scene:
         return next((place for place in self.places if place.first <= position <= place.last), None)
 
 
-def lay_out(text: str, spans: Sequence[Span], lexicon: Lexicon) -> list[Scene]:
+def is_silent(tokens: Tokens, lexicon: Lexicon) -> bool:
+    """Whether a text certainly says nothing of what is read here: it names no level, and no term that tells."""
+    return not _may_name_a_level(tokens.words) and not lexicon.names(tokens, _TELLING)
+
+
+def lay_out(text: str, tokens: Tokens, spans: Sequence[Span], lexicon: Lexicon) -> list[Scene]:
     """Each sentence with its words, its mentions in only those senses that hold there, and its places."""
-    tokens = lexicon.tokens(text)
     sentences = [tokens.within(span.start, span.end) for span in spans]
     found = lexicon.find_all(text, sentences)
-    return [_scene(text, *parts) for parts in zip(spans, sentences, found, strict=True)]
+    return [_scene(text, spans[n], sentences[n], found[n]) for n in range(len(spans))]
 
 
 def _scene(text: str, span: Span, tokens: Tokens, found: Sequence[Mention]) -> Scene:
@@ -135,7 +140,7 @@ def _scene(text: str, span: Span, tokens: Tokens, found: Sequence[Mention]) -> S
     mentions = _supported(found, tokens.words)
     places = [place for mention in mentions if (place := _named_place(mention, levels))]
     if levels:
-        places = sorted([*levels, *places], key=lambda place: place.first)
+        places = sorted([*levels, *places], key=attrgetter("first"))
     return Scene(text, span, tokens, mentions, places)
 
 
@@ -163,15 +168,31 @@ def _by_position(mentions: Iterable[Mention]) -> dict[int, list[Mention]]:
 def _beside_levels(found: Sequence[Mention], levels: Sequence[Place]) -> list[Mention]:
     """The letter and the number of a level are no words of their own ('C', 'T1')."""
     masked = {position for place in levels for position in range(place.first, place.last + 1)}
-    free = [m for m in found if not masked.issuperset(range(m.first, m.last + 1))]
-    free += [Mention(LEVEL, p.first, p.last, p.start, p.end) for p in levels]
-    return sorted(free, key=lambda m: (m.first, -m.last))
+    free = [m for m in found if m.first not in masked or not masked.issuperset(range(m.first, m.last + 1))]
+    named = [Mention(LEVEL, p.first, p.last, p.start, p.end) for p in levels]
+    beside: list[Mention] = []
+    at = 0
+    for mention in free:  # both are in order of place, the longer of two that begin together first
+        while at < len(named) and _stands_before(named[at], mention):
+            beside.append(named[at])
+            at += 1
+        beside.append(mention)
+    return beside + named[at:]
+
+
+def _stands_before(one: Mention, other: Mention) -> bool:
+    return one.first < other.first or (one.first == other.first and one.last > other.last)
 
 
 def _levels(text: str, span: Span, tokens: Tokens) -> list[Place]:
-    if LETTERS.isdisjoint(tokens.words) or NUMBERS.isdisjoint(tokens.words):
+    if not _may_name_a_level(tokens.words):
         return []
-    return [place for level in find_levels(text, span.start, span.end) if (place := _place(level, tokens))]
+    starts = [tokens.starts[n] for n, word in enumerate(tokens.words) if word in LETTERS]
+    return [place for level in find_levels_at(text, starts, span.end) if (place := _place(level, tokens))]
+
+
+def _may_name_a_level(words: Sequence[str]) -> bool:
+    return not LETTERS.isdisjoint(words) and not NUMBERS.isdisjoint(words)
 
 
 def _place(level: Level, tokens: Tokens) -> Place | None:

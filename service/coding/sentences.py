@@ -164,13 +164,14 @@ def find_sentences(text: str, sections: list[Section]) -> list[Span]:
     return found
 
 
-def _cut(text: str, section: Section, *, dictated: bool) -> Iterator[Span]:
+def _cut(text: str, section: Section, *, dictated: bool) -> list[Span]:
+    found: list[Span] = []
     start = section.start
     paragraph = not section.aspect or text[max(0, start - 3) : start].count("\n") > 1
     breaks = _written_breaks(text, section)
     if dictated:
-        breaks = iter(sorted({*breaks, *_spoken_breaks(text, section)}))
-    for at in _bounded(text, section.start, (*breaks, section.end)):
+        breaks = sorted({*breaks, *_spoken_breaks(text, section)})
+    for at in _bounded(text, section.start, [*breaks, section.end]):
         piece = text[start:at]
         words = piece.strip(" \t\r\n")
         if len(words) > 1 or words.isalnum():
@@ -179,22 +180,25 @@ def _cut(text: str, section: Section, *, dictated: bool) -> Iterator[Span]:
             bullet = _BULLET.match(text, begin, at)
             begin = bullet.end() if bullet else begin
             if begin < end:
-                yield Span(begin, end, section, paragraph)
+                found.append(Span(begin, end, section, paragraph))
             paragraph = False
         elif piece.count("\n") + text.startswith("\n", at) >= 2:
             paragraph = True
         start = at
+    return found
 
 
-def _bounded(text: str, start: int, breaks: Iterable[int]) -> Iterator[int]:
+def _bounded(text: str, start: int, breaks: Sequence[int]) -> list[int]:
     """The breaks, and more where a sentence would not end: its words are compared in pairs."""
+    bounded: list[int] = []
     for at in breaks:
         while at - start > _LONGEST_SENTENCE:
             blank = text.rfind(" ", start + _LONGEST_SENTENCE // 2, start + _LONGEST_SENTENCE)
             start = blank if blank > 0 else start + _LONGEST_SENTENCE
-            yield start
-        yield at
+            bounded.append(start)
+        bounded.append(at)
         start = at
+    return bounded
 
 
 _SPOKEN_SIGN = re.compile(r"\b(?:period|new paragraph|next paragraph|new line|next line)(?=\s|$)")
@@ -209,17 +213,19 @@ def _spoken_breaks(text: str, section: Section) -> Iterator[int]:
             yield match.end()
 
 
-def _written_breaks(text: str, section: Section) -> Iterator[int]:
+def _written_breaks(text: str, section: Section) -> list[int]:
     """Where sentences end: before a new line, behind a sign."""
+    breaks: list[int] = []
     for match in _BREAK.finditer(text, section.start, section.end):
         at = match.end()
         if match.group() == "\n":
             if not _is_wrap(text, at - 1):
-                yield at - 1
+                breaks.append(at - 1)
         elif _inside_number(text, at):
             continue
         elif _NEXT_LEVEL.match(text, at) or not _is_abbreviated(text[max(section.start, at - 12) : at]):
-            yield at
+            breaks.append(at)
+    return breaks
 
 
 _NEXT_LEVEL = re.compile(r"\s+[CTLSDctlsd]\d[^\s:]{0,8}:")  # 'stenosis N. L3-4: ...': no initial of a name

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable
-from itertools import accumulate
+from itertools import pairwise
 from typing import NamedTuple
 
 from rapidfuzz import process
@@ -22,8 +22,8 @@ TOKEN = re.compile(
 _ASCII_TOKEN = re.compile(
     r"([A-Za-z]+(?:'[A-Za-z]+)?|[0-9]+(?:\.[0-9]+)?|-->?|=>|(?<![^\W_])-|-(?![^\W_])|[^\w\s-]|_+)", re.ASCII
 )
-_REMEMBERED = 50_000  # words; a note full of junk must not fill the memory
-_LONGEST = 40  # characters of a word that may be a misspelling
+_REMEMBERED = 50_000  # words, bare and with the signs beside them; a note full of junk must not fill the memory
+_LONGEST = 40  # characters of a word that may be a misspelling, and of what is remembered
 
 
 class Tokens(NamedTuple):
@@ -51,43 +51,58 @@ class Spelling:
         for choice in choices:
             self._by_letter.setdefault(choice[0], []).append(choice)
         self._by_tail = {choice[1:]: choice for choice in choices if len(choice) >= 7}
-        self._known: dict[str, str] = {}
-        self._run_together: dict[str, int] = {}
+        self._known: dict[str, Tokens] = {}
+        self._words: dict[str, str] = {}
 
     def read(self, text: str) -> Tokens:
         """All words of a text; two where a blank was left out ('ligamentumflavum')."""
-        parts = (_ASCII_TOKEN if text.isascii() else TOKEN).split(text)  # gap, word, gap, word ... gap
-        offsets = list(accumulate(map(len, parts)))
-        written, known = parts[1::2], self._known
-        tokens = Tokens([known.get(w) or self._learn(w) for w in written], offsets[:-1:2], offsets[1::2])
-        together = self._run_together
-        return self._parted(tokens, written) if together and not together.keys().isdisjoint(written) else tokens
+        words: list[str] = []
+        starts: list[int] = []
+        ends: list[int] = []
+        at, known = 0, self._known
+        for written in text.split(" "):  # no word holds a blank
+            if written:
+                found = known.get(written)
+                if found is None:
+                    found = self._learn(written)
+                words.extend(found[0])
+                for start in found[1]:
+                    starts.append(at + start)
+                for end in found[2]:
+                    ends.append(at + end)
+            at += len(written) + 1
+        return Tokens(words, starts, ends)
 
-    def _parted(self, tokens: Tokens, written: list[str]) -> Tokens:
-        """The same with the words that were run together cut apart."""
-        found = Tokens([], [], [])
-        for word, text, start, end in zip(tokens.words, written, tokens.starts, tokens.ends, strict=True):
-            cut = self._run_together.get(text, 0)
-            found.words.extend([self._word(text[:cut]), self._word(text[cut:])] if cut else [word])
-            found.starts.extend([start, start + cut] if cut else [start])
-            found.ends.extend([start + cut, end] if cut else [end])
-        return found
-
-    def _learn(self, written: str) -> str:
+    def _learn(self, written: str) -> Tokens:
         if len(self._known) > _REMEMBERED:
             self._known.clear()
-            self._run_together.clear()
-        word = self._word(written)
+        found = Tokens([], [], [])
+        for match in (_ASCII_TOKEN if written.isascii() else TOKEN).finditer(written):
+            cuts = (match.start(), *self._cuts(match.group(), match.start()), match.end())
+            for start, end in pairwise(cuts):
+                found.words.append(self._word(written[start:end]))
+                found.starts.append(start)
+                found.ends.append(end)
         if len(written) <= _LONGEST:
-            self._known[written] = word
+            self._known[written] = found
+        return found
+
+    def _cuts(self, written: str, start: int) -> tuple[int, ...]:
+        """Where in a text a word is cut in two."""
+        word = self._word(written)
         cut = self._missing_blank(word) if word not in self._vocabulary else 0
-        if cut:
-            self._run_together[written] = cut
-        return word
+        return (start + cut,) if cut else ()
 
     def _word(self, written: str) -> str:
-        lowered = written.lower().replace("’", "'")
-        return self._singular(lowered) or self._corrected(lowered)
+        word = self._words.get(written)
+        if word is None:
+            lowered = written.lower().replace("’", "'")
+            word = self._singular(lowered) or self._corrected(lowered)
+            if len(self._words) > _REMEMBERED:
+                self._words.clear()
+            if len(written) <= _LONGEST:
+                self._words[written] = word
+        return word
 
     def _singular(self, lowered: str) -> str:
         if lowered in self._vocabulary:

@@ -1,0 +1,211 @@
+"""What a call of the CDS hook costs: CPU of the whole request, beside a view of bare Flask that answers the same bytes.
+
+    python tests/benchmarks/hook.py
+
+All are measured in the same run and in turns, with log, journal and store on, by the process's own CPU time (which has
+the journal's thread in it). Absolute times drift between machines and minutes; compare the ratios.
+"""
+
+from __future__ import annotations
+
+import gc
+import io
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+from uuid import UUID
+
+import orjson
+from flask import Flask, Response, request
+
+from service.app import create_app
+from service.coding.model import Passage
+from service.coding.narrative import read
+from service.settings import Settings
+
+REPORTS = Path(__file__).parent.parent / "data" / "reports.jsonl"
+ADDRESS = "/cds-services/coding-assist"
+NOTE = "Reviewed with the patient at this visit; stable on current treatment and followed in clinic."
+STENOSIS = (
+    "M54.2",
+    "Biomechanical connective tissue stenosis of neural canal of cervical region, thickened ligamentum flavum",
+)
+OTHERS = (
+    ("E11.9", "Type 2 diabetes mellitus without complications"),
+    ("I10", "Essential (primary) hypertension"),
+    ("J45.909", "Unspecified asthma, uncomplicated"),
+    ("K21.9", "Gastro-esophageal reflux disease without esophagitis"),
+    ("E78.5", "Hyperlipidemia, unspecified"),
+)
+Json = dict[str, Any]
+
+
+def main() -> None:
+    """Print the table."""
+    logging.disable(logging.CRITICAL)  # the lines of the log are made, and not shown between those of the table
+    app = create_app(Settings())
+    texts = [json.loads(line)["text"] for line in REPORTS.read_text("utf-8").splitlines()]
+    whole = "\n\n".join(text for text in texts if len(text) >= 500)
+    others = [_condition(f"o{n}", *OTHERS[n % len(OTHERS)]) for n in range(99)]
+    ours = _condition("c1", *STENOSIS)
+    calls = {
+        "out of scope: 5 other Conditions": _call(others[:5], []),
+        "in scope: 1 of ours, 5 others, 2 kB": _call([ours, *others[:5]], [_report(0, whole[:2000])]),
+        "100 Conditions and 32 kB of reports": _call(
+            [ours, *others], [_report(n, whole[n * 2000 : n * 2000 + 2000]) for n in range(16)]
+        ),
+    }
+    floor = _floor()
+    _served(floor, calls["in scope: 1 of ours, 5 others, 2 kB"], 0)
+    runs: dict[str, Callable[[int], None]] = {"bare Flask: JSON in, an answer as long out": _floor_run(floor, calls)}
+    runs |= {name: _run(app, body) for name, body in calls.items()}
+    lexicon = app.extensions["assist"].terminology.lexicon
+    runs["  of it reading the report of 2 kB"] = lambda _: _read(whole[:2000], lexicon)
+    _print(_measured(runs))
+
+
+def _measured(runs: dict[str, Callable[[int], None]], rounds: int = 200) -> dict[str, list[float]]:
+    """CPU microseconds of each round, in turns, after some rounds that warm up."""
+    for number in range(5):
+        for run in runs.values():
+            run(number)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)  # as in a worker
+    costs: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(5, rounds + 5):
+        for name, run in runs.items():
+            begun = time.process_time_ns()
+            run(number)
+            costs[name].append((time.process_time_ns() - begun) / 1000)
+    return costs
+
+
+def _print(costs: dict[str, list[float]]) -> None:
+    floor = median(next(iter(costs.values())))
+    print(f"{'CPU microseconds of a call':46}{'least':>9}{'median':>9}{'p95':>9}{'p99':>9}{'x floor':>9}")
+    for name, found in costs.items():
+        ordered = sorted(found)
+        half, late, last = (ordered[len(ordered) * part // 100] for part in (50, 95, 99))
+        print(f"{name:46}{ordered[0]:9.0f}{half:9.0f}{late:9.0f}{last:9.0f}{half / floor:9.2f}")
+
+
+def _floor() -> Flask:
+    app = Flask("floor")
+    answer = orjson.dumps({"cards": [{"summary": "x" * 1500}]})
+
+    @app.post(ADDRESS)
+    def fixed() -> Response:
+        orjson.loads(request.get_data())
+        return Response(answer, content_type="application/json")
+
+    return app
+
+
+def _floor_run(app: Flask, calls: dict[str, bytes]) -> Callable[[int], None]:
+    body = next(iter(calls.values()))
+    return lambda number: _served(app, body, number)
+
+
+def _run(app: Flask, body: bytes) -> Callable[[int], None]:
+    return lambda number: _served(app, body, number)
+
+
+def _served(app: Flask, body: bytes, number: int) -> None:
+    """One call as a WSGI server makes it; each is a call of its own and no retry."""
+    body = body.replace(b"00000000-0000-4000-8000-000000000000", str(UUID(int=number, version=4)).encode())
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": ADDRESS,
+        "QUERY_STRING": "",
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "8080",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "CONTENT_TYPE": "application/json",
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(body),
+    }
+    statuses: list[str] = []
+    answer = app(environ, lambda status, headers, exc_info=None: statuses.append(status) or statuses.append)  # type: ignore[func-returns-value,arg-type]
+    b"".join(answer)
+    if statuses[0] != "200 OK":
+        raise RuntimeError(f"the service answered {statuses[0]}")
+
+
+def _read(text: str, lexicon: Any) -> None:
+    read(Passage(text, "DiagnosticReport/r", "DiagnosticReport.conclusion", "report"), lexicon)
+
+
+def _call(conditions: list[Json], reports: list[Json]) -> bytes:
+    patient = {"resourceType": "Patient", "id": "p1", "gender": "female", "birthDate": "1960-01-01"}
+    encounter = {
+        "resourceType": "Encounter",
+        "id": "e1",
+        "status": "in-progress",
+        "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"},
+        "subject": {"reference": "Patient/p1"},
+        "period": {"start": "2026-05-01"},
+    }
+    call = {
+        "hook": "patient-view",
+        "hookInstance": "00000000-0000-4000-8000-000000000000",
+        "context": {"userId": "Practitioner/d1", "patientId": "p1", "encounterId": "e1"},
+        "prefetch": {
+            "patient": patient,
+            "encounter": encounter,
+            "conditions": _bundle(conditions),
+            "reports": _bundle(reports),
+        },
+    }
+    return json.dumps(call).encode()
+
+
+def _bundle(resources: list[Json]) -> Json:
+    base = "https://ehr.example/fhir"
+    entries = [{"fullUrl": f"{base}/{one['resourceType']}/{one['id']}", "resource": one} for one in resources]
+    return {"resourceType": "Bundle", "type": "searchset", "total": len(entries), "entry": entries}
+
+
+def _condition(condition_id: str, code: str, title: str) -> Json:
+    return {
+        "resourceType": "Condition",
+        "id": condition_id,
+        "clinicalStatus": _concept("condition-clinical", "active"),
+        "verificationStatus": _concept("condition-ver-status", "confirmed"),
+        "category": [_concept("condition-category", "encounter-diagnosis")],
+        "code": {
+            "coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": code, "display": title}],
+            "text": title,
+        },
+        "subject": {"reference": "Patient/p1"},
+        "encounter": {"reference": "Encounter/e1"},
+        "recordedDate": "2026-05-01",
+        "note": [{"text": NOTE}],
+    }
+
+
+def _report(number: int, conclusion: str) -> Json:
+    return {
+        "resourceType": "DiagnosticReport",
+        "id": f"r{number}",
+        "status": "final",
+        "category": [_concept("v2-0074", "RAD")],
+        "code": {"text": "MRI cervical spine"},
+        "subject": {"reference": "Patient/p1"},
+        "effectiveDateTime": "2026-04-20",
+        "conclusion": conclusion,
+    }
+
+
+def _concept(system: str, code: str) -> Json:
+    return {"coding": [{"system": f"http://terminology.hl7.org/CodeSystem/{system}", "code": code}]}
+
+
+if __name__ == "__main__":
+    main()
