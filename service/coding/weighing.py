@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
 from service.coding.answers import answered_alone, settle
@@ -294,7 +294,10 @@ def _exam_regions(documentation: Documentation) -> tuple[Finding, ...]:
 
 
 def _report_regions(statement: Statement, own: Sequence[Finding], documentation: Documentation) -> tuple[Finding, ...]:
-    """Regions of reports where every narrowing that they find lies elsewhere, and no other Condition claims it."""
+    """Regions of reports where every narrowing that they find lies elsewhere, and no other Condition claims it.
+
+    An exam of the provider's region that finds narrowing elsewhere is no conflict unless it finds none in that region.
+    """
     values = {f.value for f in own}
     found: tuple[Finding, ...] = ()
     for other in documentation.statements("report"):
@@ -310,7 +313,15 @@ def _report_regions(statement: Statement, own: Sequence[Finding], documentation:
             return ()
         found = merged(found, tuple(f for f in other.regions if f.value not in documentation.regions_claimed_elsewhere))
     examined = {f.value for f in documentation.exam_places}
-    return () if examined & values else found
+    return () if examined & values and not _denied_by_report(statement, values, documentation) else found
+
+
+def _denied_by_report(statement: Statement, values: Set[str], documentation: Documentation) -> bool:
+    return any(
+        other.assertion == "negated" and _same_space(other, statement) and values.intersection(other.region_values())
+        for other in documentation.statements("report")
+        if not other.evidence.passage.earlier_encounter
+    )
 
 
 def _region(regions: Sequence[Finding], clash: Sequence[Evidence]) -> Element:
