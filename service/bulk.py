@@ -40,7 +40,7 @@ from service.batch import (
     wording_of,
 )
 from service.bulk_export import JOINED, PASSED_OVER, Export, Located, Visit, index_row
-from service.bulk_files import Line, Part, Source, lay_down, lines_of, parts_of, read_at, read_document
+from service.bulk_files import Line, Part, Source, lay_down, lines_of, parts_of, read_at, read_document, read_piece
 from service.bulk_output import Journal
 from service.envelope import reference_of, request_of
 from service.fhir_in import Entry
@@ -240,37 +240,33 @@ def _check_part(part: Part) -> Checked:
         body, size = read_document(source)
         found = judge(Record(source.name, 1, body, size, is_line=False), judging.assist, every=judging.every)
         return Checked([(1, _finding(row)) for row in found.rows], 1, found.tally) if body.strip() else _NOTHING
+    piece = read_piece(source.path, part)
+    chosen = range(len(piece.bodies)) if judging.every else judging.gate.passing(piece.bodies)
     findings: list[tuple[int, bytes]] = []
-    tally, number, passes, every = Tally(), 0, judging.gate.passes, judging.every
-    passed_over = 0
-    for line in lines_of(source.path, part):
-        number = line.number
-        if not every and not passes(line.body):
-            passed_over += 1
+    tally = Tally(passed_over=len(piece.bodies) - len(chosen))
+    tally.records = tally.passed_over
+    for index in chosen:
+        body, size = piece.bodies[index], piece.size_of(index)
+        if not body.strip():
             continue
-        if not line.body.strip():
-            continue
-        if (kind := kind_of(line.body)) in JOINED:
+        if (kind := kind_of(body)) in JOINED:
             return Checked([], 0, Tally(), needs_join=True)
         tally.records += 1
         if kind in PASSED_OVER:
             continue
-        rows, counted = _judged(line, source.name, judging)
-        findings.extend([(number, row) for row in rows])
+        rows, counted = _judged(Record(source.name, 0, body.strip(), size, is_line=True), judging)
+        findings.extend([(index + 1, row) for row in rows])
         counted.records = 0
         tally.add(counted)
-    tally.records += passed_over
-    tally.passed_over = passed_over
-    return Checked(findings, number, tally)
+    return Checked(findings, len(piece.bodies), tally)
 
 
 _NOTHING = Checked([], 0, Tally())
 
 
-def _judged(line: Line, name: str, judging: Judging) -> tuple[list[bytes], Tally]:
+def _judged(record: Record, judging: Judging) -> tuple[list[bytes], Tally]:
     """The findings of a line and its figures; what was found on a Condition of the same wording is not sought again."""
-    record = Record(name, 0, line.body.strip(), line.size, is_line=True)
-    wording = wording_of(line.body) if line.size < 4096 else None
+    wording = wording_of(record.body) if record.size < 4096 else None
     if wording is None:
         found = judge(record, judging.assist, every=judging.every)
         return [_finding(row) for row in found.rows], found.tally
