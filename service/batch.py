@@ -252,7 +252,9 @@ def wording_of(line: bytes) -> tuple[str, tuple[tuple[str, bytes], ...]] | None:
         for key in _DATES & members.keys():
             if not _is_day(bytes(members.pop(key))):
                 return None
-        return given[1:-1].decode(), tuple([(key, _without_what_varies(key, bytes(raw))) for key, raw in members.items()])
+        return given[1:-1].decode(), tuple(
+            [(key, _without_what_varies(key, bytes(raw))) for key, raw in members.items()]
+        )
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, RecursionError, ValueError):
         return None
 

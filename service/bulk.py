@@ -13,6 +13,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -399,9 +400,12 @@ def _workers(settings: Settings, sources: Sequence[Source], every: bool, workers
         if workers == 1:
             yield map
             return
-        # spawn: the same on every system, and no thread of this process is copied half-way.
-        spawning = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(workers, spawning, _prepare_worker, (settings, sources, every))
+        # A copy of this process has the knowledge already; where there is no such copy each worker reads it.
+        copied = sys.platform == "linux"
+        knowledge = None if copied else (settings, sources, every)
+        context = multiprocessing.get_context("fork" if copied else "spawn")
+        pool = ProcessPoolExecutor(workers, context, _prepare_worker, (knowledge,))
+        pool.submit(_ready)  # the copies are made now: this process has no other thread and no database open yet
         try:
             yield lambda function, tasks: _in_processes(pool, function, tasks, PARTS_AHEAD * workers)
         finally:
@@ -431,10 +435,16 @@ def _prepare(settings: Settings, sources: Sequence[Source], every: bool) -> None
     gc.freeze()  # what was loaded stays: the collector need not walk it for each record
 
 
-def _prepare_worker(settings: Settings, sources: Sequence[Source], every: bool) -> None:
+def _prepare_worker(knowledge: tuple[Settings, Sequence[Source], bool] | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process ends the workers
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # what the main process does at its end is not for its copies
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _prepare(settings, sources, every)
+    if knowledge:
+        _prepare(*knowledge)
+
+
+def _ready() -> bool:
+    return bool(_worker)
 
 
 def _end_with_parent() -> None:

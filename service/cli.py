@@ -393,14 +393,18 @@ def _progress(options: argparse.Namespace) -> Iterator[Callable[[float, int], ob
         yield lambda share, records: None
         return
     columns = TextColumn("checking"), BarColumn(), TaskProgressColumn(show_speed=False), TimeRemainingColumn()
-    with Progress(*columns, TextColumn("{task.fields[told]}"), console=console, transient=True) as bar:
-        task, begun = bar.add_task("", total=1.0, told=""), time.perf_counter()
+    bar = Progress(*columns, TextColumn("{task.fields[told]}"), console=console, transient=True)
+    task, begun = bar.add_task("", total=1.0, told=""), time.perf_counter()
 
-        def show(share: float, records: int) -> None:
-            rate = records / (time.perf_counter() - begun)
-            bar.update(task, completed=share, told=f"{records:,} records, {rate:,.0f} a second")
+    def show(share: float, records: int) -> None:
+        bar.start()  # not sooner: its thread would be copied half-way with the process
+        rate = records / (time.perf_counter() - begun)
+        bar.update(task, completed=share, told=f"{records:,} records, {rate:,.0f} a second")
 
+    try:
         yield show
+    finally:
+        bar.stop()
 
 
 def _summarise(tally: Tally, seconds: float) -> None:
