@@ -36,6 +36,7 @@ from service.app import create_app
 from service.assist import Assist, open_assist
 from service.batch import Record, Tally, parse_record, place_of, sentence_of
 from service.bulk import check_files, records_of
+from service.bulk_manifest import with_manifests
 from service.bulk_output import unfinished, written_whole
 from service.bulk_summary import write_summary
 from service.coding.errors import PackError
@@ -330,6 +331,7 @@ def _freeze(_worker: object) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
+    options.inputs = with_manifests(options.inputs)
     for path in options.inputs:
         _refuse_missing(path)
     if options.output and options.output.suffix == ".parquet" and not find_spec("pyarrow"):
