@@ -58,6 +58,21 @@ REMEMBERED = 20_000  # answers on Conditions of the same wording
 Progress = Callable[[float, int], object]  # the share of the work done, and the records read
 
 
+class Knowledge(NamedTuple):
+    """What is read once: the rules and terms, and what the gate has made of them."""
+
+    settings: Settings
+    assist: Assist
+    gate: Gate
+
+
+def read_knowledge(settings: Settings) -> Knowledge:
+    """The knowledge that these settings name."""
+    assist = open_assist(settings)
+    gate = Gate(assist, telling_words(settings.terminology or terminology_dir(), settings.lexicon))
+    return Knowledge(settings, assist, gate)
+
+
 class Judging(NamedTuple):
     """What a process needs to judge parts of the inputs."""
 
@@ -105,15 +120,17 @@ def check_files(
     every: bool = False,
     progress: Progress = lambda share, records: None,
     journal: Journal | None = None,
+    known: Knowledge | None = None,
 ) -> Tally:
     """Judge all records of these files (`-` is standard input), write what there is to say, return the figures.
 
     `output` can be read and cut; what the run lays down meanwhile goes into `folder`. With a journal that was kept
-    by an interrupted run over the same inputs, the output goes on where that one ended.
+    by an interrupted run over the same inputs, the output goes on where that one ended. For several batches the
+    knowledge can be read once and given to each.
     """
     sources = lay_down(names, folder)
     run = Run(output, progress, journal or Journal(), sources)
-    with _workers(settings, sources, every, workers) as in_order:
+    with _workers(known or read_knowledge(settings), sources, every, workers) as in_order:
         if not run.journal.joined and not _begins_with_a_row_to_join(sources):
             if run.check_parts(in_order):
                 return run.tally
@@ -393,16 +410,16 @@ def _judging() -> Judging:
 
 
 @contextmanager
-def _workers(settings: Settings, sources: Sequence[Source], every: bool, workers: int) -> Iterator[InOrder]:
-    """A map that keeps the order, in this process or in several; the knowledge is read in this one at any rate."""
-    _prepare(settings, sources, every)
+def _workers(known: Knowledge, sources: Sequence[Source], every: bool, workers: int) -> Iterator[InOrder]:
+    """A map that keeps the order, in this process or in several."""
+    _prepare(known, sources, every)
     try:
         if workers == 1:
             yield map
             return
         # A copy of this process has the knowledge already; where there is no such copy each worker reads it.
         copied = sys.platform == "linux"
-        knowledge = None if copied else (settings, sources, every)
+        knowledge = None if copied else (known.settings, sources, every)
         context = multiprocessing.get_context("fork" if copied else "spawn")
         pool = ProcessPoolExecutor(workers, context, _prepare_worker, (knowledge,))
         pool.submit(_ready)  # the copies are made now: this process has no other thread and no database open yet
@@ -427,10 +444,8 @@ def _in_processes(
         yield waiting.popleft().result()
 
 
-def _prepare(settings: Settings, sources: Sequence[Source], every: bool) -> None:
-    assist = open_assist(settings)
-    gate = Gate(assist, telling_words(settings.terminology or terminology_dir(), settings.lexicon))
-    _worker.append(Judging(assist, gate, sources, every, {}))
+def _prepare(known: Knowledge, sources: Sequence[Source], every: bool) -> None:
+    _worker.append(Judging(known.assist, known.gate, sources, every, {}))
     gc.collect()
     gc.freeze()  # what was loaded stays: the collector need not walk it for each record
 
@@ -440,7 +455,8 @@ def _prepare_worker(knowledge: tuple[Settings, Sequence[Source], bool] | None) -
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # what the main process does at its end is not for its copies
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if knowledge:
-        _prepare(*knowledge)
+        settings, sources, every = knowledge
+        _prepare(read_knowledge(settings), sources, every)
 
 
 def _ready() -> bool:
