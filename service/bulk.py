@@ -417,12 +417,13 @@ def _workers(known: Knowledge, sources: Sequence[Source], every: bool, workers: 
         if workers == 1:
             yield map
             return
-        # A copy of this process has the knowledge already; where there is no such copy each worker reads it.
-        copied = sys.platform == "linux"
+        # A copy of this process has the knowledge already; of one with other threads it might have their locks too, so
+        # there, and on systems that do not copy, each worker reads the knowledge.
+        copied = sys.platform == "linux" and threading.active_count() == 1
         knowledge = None if copied else (known.settings, sources, every)
         context = multiprocessing.get_context("fork" if copied else "spawn")
         pool = ProcessPoolExecutor(workers, context, _prepare_worker, (knowledge,))
-        pool.submit(_ready)  # the copies are made now: this process has no other thread and no database open yet
+        pool.submit(_ready)  # the copies are made now, before the progress has a thread and the join a database
         try:
             yield lambda function, tasks: _in_processes(pool, function, tasks, PARTS_AHEAD * workers)
         finally:
