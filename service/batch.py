@@ -233,7 +233,9 @@ _DAY = re.compile(
 
 
 def wording_of(line: bytes) -> tuple[str, tuple[tuple[str, bytes], ...]] | None:
-    """The id of a Condition, and all of it but whose it is and when it was recorded; None where a part is unusual.
+    """The id of a Condition, and all of it but whose it is and when it was recorded and stored.
+
+    None where a part is unusual.
 
     In a stream, two Conditions with the same wording have the same answer: one is judged, the other is copied.
     """
@@ -250,9 +252,11 @@ def wording_of(line: bytes) -> tuple[str, tuple[tuple[str, bytes], ...]] | None:
         for key in _DATES & members.keys():
             if not _is_day(bytes(members.pop(key))):
                 return None
+        return given[1:-1].decode(), tuple(
+            [(key, _without_what_varies(key, bytes(raw))) for key, raw in members.items()]
+        )
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, RecursionError, ValueError):
         return None
-    return given[1:-1].decode(), tuple([(key, _without_name(key, bytes(raw))) for key, raw in members.items()])
 
 
 def _hides_a_key(line: bytes, members: Mapping[str, msgspec.Raw], given: bytes) -> bool:
@@ -262,12 +266,20 @@ def _hides_a_key(line: bytes, members: Mapping[str, msgspec.Raw], given: bytes) 
     return len(line.strip()) != written + 2 + (2 if blank else 1) * (2 * len(members) + 1)
 
 
-def _without_name(key: str, raw: bytes) -> bytes:
-    """Of who asserted or recorded a Condition the answer depends on what they are, not on who."""
+def _without_what_varies(key: str, raw: bytes) -> bytes:
+    """Of who asserted or recorded a Condition only what they are; of its meta not which version, and since when."""
+    if key == "meta":
+        stored = _STORED.fullmatch(raw)
+        return stored["rest"] if stored and _is_day(b'"%b"' % stored["day"]) else raw
     found = _SOMEBODY.fullmatch(raw) if key in ("asserter", "recorder") else None
     return found[1] if found else raw
 
 
+_STORED = re.compile(
+    rb'\{(?:"versionId": ?"[A-Za-z0-9.-]{1,64}", ?)?"lastUpdated": ?"(?P<day>\d{4}-\d\d-\d\d)'
+    rb'T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:Z|[+-](?:0\d|1[0-3]):[0-5]\d)"'
+    rb'(?:, ?"source": ?"[A-Za-z0-9:/#.-]+")?(?P<rest>(?!.*"(?:versionId|lastUpdated|source)").*\})'
+)
 _SOMEBODY = re.compile(
     rb'\{"reference": ?"(Practitioner|PractitionerRole|Patient|RelatedPerson)/[A-Za-z0-9.-]*[0-9.-][A-Za-z0-9.-]*"\}'
 )

@@ -13,6 +13,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,7 +41,7 @@ from service.batch import (
     wording_of,
 )
 from service.bulk_export import JOINED, PASSED_OVER, Export, Located, Visit, index_row
-from service.bulk_files import Line, Part, Source, lay_down, lines_of, parts_of, read_at, read_document
+from service.bulk_files import Line, Part, Source, lay_down, lines_of, parts_of, read_at, read_document, read_piece
 from service.bulk_output import Journal
 from service.envelope import reference_of, request_of
 from service.fhir_in import Entry
@@ -55,6 +56,21 @@ VISITS_AT_ONCE = 32
 REMEMBERED = 20_000  # answers on Conditions of the same wording
 
 Progress = Callable[[float, int], object]  # the share of the work done, and the records read
+
+
+class Knowledge(NamedTuple):
+    """What is read once: the rules and terms, and what the gate has made of them."""
+
+    settings: Settings
+    assist: Assist
+    gate: Gate
+
+
+def read_knowledge(settings: Settings) -> Knowledge:
+    """The knowledge that these settings name."""
+    assist = open_assist(settings)
+    gate = Gate(assist, telling_words(settings.terminology or terminology_dir(), settings.lexicon))
+    return Knowledge(settings, assist, gate)
 
 
 class Judging(NamedTuple):
@@ -104,15 +120,17 @@ def check_files(
     every: bool = False,
     progress: Progress = lambda share, records: None,
     journal: Journal | None = None,
+    known: Knowledge | None = None,
 ) -> Tally:
     """Judge all records of these files (`-` is standard input), write what there is to say, return the figures.
 
     `output` can be read and cut; what the run lays down meanwhile goes into `folder`. With a journal that was kept
-    by an interrupted run over the same inputs, the output goes on where that one ended.
+    by an interrupted run over the same inputs, the output goes on where that one ended. For several batches the
+    knowledge can be read once and given to each.
     """
     sources = lay_down(names, folder)
     run = Run(output, progress, journal or Journal(), sources)
-    with _workers(settings, sources, every, workers) as in_order:
+    with _workers(known or read_knowledge(settings), sources, every, workers) as in_order:
         if not run.journal.joined and not _begins_with_a_row_to_join(sources):
             if run.check_parts(in_order):
                 return run.tally
@@ -240,37 +258,33 @@ def _check_part(part: Part) -> Checked:
         body, size = read_document(source)
         found = judge(Record(source.name, 1, body, size, is_line=False), judging.assist, every=judging.every)
         return Checked([(1, _finding(row)) for row in found.rows], 1, found.tally) if body.strip() else _NOTHING
+    piece = read_piece(source.path, part)
+    chosen = range(len(piece.bodies)) if judging.every else judging.gate.passing(piece.bodies)
     findings: list[tuple[int, bytes]] = []
-    tally, number, passes, every = Tally(), 0, judging.gate.passes, judging.every
-    passed_over = 0
-    for line in lines_of(source.path, part):
-        number = line.number
-        if not every and not passes(line.body):
-            passed_over += 1
+    tally = Tally(passed_over=len(piece.bodies) - len(chosen))
+    tally.records = tally.passed_over
+    for index in chosen:
+        body, size = piece.bodies[index], piece.size_of(index)
+        if not body.strip():
             continue
-        if not line.body.strip():
-            continue
-        if (kind := kind_of(line.body)) in JOINED:
+        if (kind := kind_of(body)) in JOINED:
             return Checked([], 0, Tally(), needs_join=True)
         tally.records += 1
         if kind in PASSED_OVER:
             continue
-        rows, counted = _judged(line, source.name, judging)
-        findings.extend([(number, row) for row in rows])
+        rows, counted = _judged(Record(source.name, 0, body.strip(), size, is_line=True), judging)
+        findings.extend([(index + 1, row) for row in rows])
         counted.records = 0
         tally.add(counted)
-    tally.records += passed_over
-    tally.passed_over = passed_over
-    return Checked(findings, number, tally)
+    return Checked(findings, len(piece.bodies), tally)
 
 
 _NOTHING = Checked([], 0, Tally())
 
 
-def _judged(line: Line, name: str, judging: Judging) -> tuple[list[bytes], Tally]:
+def _judged(record: Record, judging: Judging) -> tuple[list[bytes], Tally]:
     """The findings of a line and its figures; what was found on a Condition of the same wording is not sought again."""
-    record = Record(name, 0, line.body.strip(), line.size, is_line=True)
-    wording = wording_of(line.body) if line.size < 4096 else None
+    wording = wording_of(record.body) if record.size < 4096 else None
     if wording is None:
         found = judge(record, judging.assist, every=judging.every)
         return [_finding(row) for row in found.rows], found.tally
@@ -396,16 +410,20 @@ def _judging() -> Judging:
 
 
 @contextmanager
-def _workers(settings: Settings, sources: Sequence[Source], every: bool, workers: int) -> Iterator[InOrder]:
-    """A map that keeps the order, in this process or in several; the knowledge is read in this one at any rate."""
-    _prepare(settings, sources, every)
+def _workers(known: Knowledge, sources: Sequence[Source], every: bool, workers: int) -> Iterator[InOrder]:
+    """A map that keeps the order, in this process or in several."""
+    _prepare(known, sources, every)
     try:
         if workers == 1:
             yield map
             return
-        # spawn: the same on every system, and no thread of this process is copied half-way.
-        spawning = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(workers, spawning, _prepare_worker, (settings, sources, every))
+        # A copy of this process has the knowledge already; of one with other threads it might have their locks too, so
+        # there, and on systems that do not copy, each worker reads the knowledge.
+        copied = sys.platform == "linux" and threading.active_count() == 1
+        knowledge = None if copied else (known.settings, sources, every)
+        context = multiprocessing.get_context("fork" if copied else "spawn")
+        pool = ProcessPoolExecutor(workers, context, _prepare_worker, (knowledge,))
+        pool.submit(_ready)  # the copies are made now, before the progress has a thread and the join a database
         try:
             yield lambda function, tasks: _in_processes(pool, function, tasks, PARTS_AHEAD * workers)
         finally:
@@ -427,18 +445,23 @@ def _in_processes(
         yield waiting.popleft().result()
 
 
-def _prepare(settings: Settings, sources: Sequence[Source], every: bool) -> None:
-    assist = open_assist(settings)
-    gate = Gate(assist, telling_words(settings.terminology or terminology_dir(), settings.lexicon))
-    _worker.append(Judging(assist, gate, sources, every, {}))
+def _prepare(known: Knowledge, sources: Sequence[Source], every: bool) -> None:
+    _worker.append(Judging(known.assist, known.gate, sources, every, {}))
     gc.collect()
     gc.freeze()  # what was loaded stays: the collector need not walk it for each record
 
 
-def _prepare_worker(settings: Settings, sources: Sequence[Source], every: bool) -> None:
+def _prepare_worker(knowledge: tuple[Settings, Sequence[Source], bool] | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process ends the workers
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # what the main process does at its end is not for its copies
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _prepare(settings, sources, every)
+    if knowledge:
+        settings, sources, every = knowledge
+        _prepare(read_knowledge(settings), sources, every)
+
+
+def _ready() -> bool:
+    return bool(_worker)
 
 
 def _end_with_parent() -> None:

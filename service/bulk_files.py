@@ -46,15 +46,28 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line with its number in the part (from 1), where it starts in the file, and the bytes that it takes there.
-
-    Of one that is longer than MAX_RECORD only the beginning is kept.
-    """
+    """A line with its number in the part (from 1), where it starts in the file, and the bytes that it takes there."""
 
     number: int
     start: int
     body: bytes
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The lines that begin in a part: where the first one does, the bytes of each, and how many the last one takes.
+
+    Of one that is longer than MAX_RECORD only the beginning is kept.
+    """
+
+    start: int
+    bodies: list[bytes]
+    last_size: int
+
+    def size_of(self, index: int) -> int:
+        """How many bytes a line takes in the file, its end included."""
+        return len(self.bodies[index]) + 1 if index < len(self.bodies) - 1 else self.last_size
 
 
 def lay_down(names: Iterable[str], folder: Path) -> list[Source]:
@@ -70,19 +83,27 @@ def parts_of(sources: Sequence[Source]) -> Iterator[Part]:
             yield Part(number, start, min(start + step, source.size))
 
 
-def lines_of(path: Path, part: Part) -> Iterator[Line]:
+def read_piece(path: Path, part: Part) -> Piece:
     """The lines that begin in a part; the last one may end beyond it."""
     with path.open("rb") as stream:
         start = _next_line(stream, part)
         stream.seek(start)
-        lines = stream.read(max(0, part.end - start)).split(b"\n")
-        last = lines.pop()
-        number = 0
-        for number, body in enumerate(lines, 1):
-            yield Line(number, start, body, len(body) + 1)
-            start += len(body) + 1
+        bodies = stream.read(max(0, part.end - start)).split(b"\n")
+        last = bodies.pop()
         if last:
-            yield _to_its_end(stream, number + 1, start, last)
+            body, size = _to_its_end(stream, last)
+            return Piece(start, [*bodies, body], size)
+        return Piece(start, bodies, len(bodies[-1]) + 1 if bodies else 0)
+
+
+def lines_of(path: Path, part: Part) -> Iterator[Line]:
+    """The lines that begin in a part, one by one."""
+    piece = read_piece(path, part)
+    start = piece.start
+    for index, body in enumerate(piece.bodies):
+        size = piece.size_of(index)
+        yield Line(index + 1, start, body, size)
+        start += size
 
 
 def read_document(source: Source) -> tuple[bytes, int]:
@@ -181,12 +202,13 @@ def _next_line(stream: BinaryIO, part: Part) -> int:
     return stream.tell()
 
 
-def _to_its_end(stream: BinaryIO, number: int, start: int, begun: bytes) -> Line:
-    """The last line of a part, read on to its end; what goes beyond MAX_RECORD is only counted."""
+def _to_its_end(stream: BinaryIO, begun: bytes) -> tuple[bytes, int]:
+    """The last line of a part, read on to its end, and its size; what goes beyond MAX_RECORD is only counted."""
+    start = stream.tell() - len(begun)
     rest = stream.readline(max(1, MAX_RECORD + 2 - len(begun)))
     size = len(begun) + len(rest)
     while rest and not rest.endswith(b"\n"):
         rest = stream.readline(PART_BYTES)
         size += len(rest)
     stream.seek(start)
-    return Line(number, start, stream.read(min(size, MAX_RECORD + 2)), size)
+    return stream.read(min(size, MAX_RECORD + 2)), size

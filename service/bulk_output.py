@@ -25,7 +25,7 @@ from service.batch import COUNTERS, Tally
 from service.settings import Settings
 from service.shipped import terminology_dir
 
-KEPT_EVERY = 1.0  # seconds of work that a kill may cost
+KEPT_EVERY = 1.0  # seconds; what was under way since is done again after a kill
 _JOURNAL, _FINDINGS = "journal.json", "findings.ndjson"
 
 

@@ -37,6 +37,7 @@ from service.app import create_app
 from service.assist import Assist, open_assist
 from service.batch import Record, Tally, parse_record, place_of, sentence_of
 from service.bulk import check_files, records_of
+from service.bulk_manifest import with_manifests
 from service.bulk_output import unfinished, written_whole
 from service.bulk_summary import write_summary
 from service.coding.errors import PackError
@@ -347,6 +348,7 @@ def _freeze(_worker: object) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
+    options.inputs = with_manifests(options.inputs)
     for path in options.inputs:
         _refuse_missing(path)
     if options.output and options.output.suffix == ".parquet" and not find_spec("pyarrow"):
@@ -410,14 +412,18 @@ def _progress(options: argparse.Namespace) -> Iterator[Callable[[float, int], ob
         yield lambda share, records: None
         return
     columns = TextColumn("checking"), BarColumn(), TaskProgressColumn(show_speed=False), TimeRemainingColumn()
-    with Progress(*columns, TextColumn("{task.fields[told]}"), console=console, transient=True) as bar:
-        task, begun = bar.add_task("", total=1.0, told=""), time.perf_counter()
+    bar = Progress(*columns, TextColumn("{task.fields[told]}"), console=console, transient=True)
+    task, begun = bar.add_task("", total=1.0, told=""), time.perf_counter()
 
-        def show(share: float, records: int) -> None:
-            rate = records / (time.perf_counter() - begun)
-            bar.update(task, completed=share, told=f"{records:,} records, {rate:,.0f} a second")
+    def show(share: float, records: int) -> None:
+        bar.start()  # not sooner: its thread would be copied half-way with the process
+        rate = records / (time.perf_counter() - begun)
+        bar.update(task, completed=share, told=f"{records:,} records, {rate:,.0f} a second")
 
+    try:
         yield show
+    finally:
+        bar.stop()
 
 
 def _summarise(tally: Tally, seconds: float) -> None:

@@ -171,6 +171,22 @@ def test_conditions_that_differ_in_whose_they_are_and_when_they_were_recorded_ha
     )
 
 
+def test_conditions_that_differ_in_when_they_were_stored_have_the_same_wording() -> None:
+    def stored(version: str, on: str, *profile: str) -> Any:
+        meta = {"versionId": version, "lastUpdated": f"{on}T08:00:00.123Z", "source": f"#{version}x"}
+        return worded(condition(STENOSIS, id="a", meta=meta | ({"profile": profile} if profile else {})))
+
+    assert stored("1", "2026-11-16") == stored("2", "2026-11-17") != stored("1", "2026-11-16", "http://example.org/p")
+    assert stored("1", "2026-02-30") is None
+
+
+@pytest.mark.parametrize("rest", ["versionId", "lastUpdated", "source"])
+def test_a_key_that_stands_twice_in_meta_is_not_overlooked(rest: str) -> None:
+    meta = b'"meta":{"versionId":"1","lastUpdated":"2026-11-16T08:00:00Z","source":"#1","%b":"x"}' % rest.encode()
+    line = b'{"resourceType":"Condition","id":"a","subject":{"reference":"Patient/p"},%b}'
+    assert ("meta", meta.partition(b":")[2]) in worded(line % meta)
+
+
 def by(reference: str) -> dict[str, Any]:
     return {"asserter": {"reference": reference}}
 

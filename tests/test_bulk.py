@@ -188,6 +188,14 @@ def test_two_workers_write_the_same_as_one_in_the_order_of_the_input(
     assert [line["line"] for line in one.lines] == [*range(1, 141)] * 2
 
 
+def test_workers_of_a_process_with_other_threads_write_the_same(tmp_path: Path) -> None:
+    content = ndjson(condition(1), condition(2, "Asthma"))
+    with ThreadPoolExecutor(1) as pool:  # its thread must not be copied, so the workers read the knowledge themselves
+        pool.submit(abs, 1).result()
+        lines = Checked(tmp_path, content, workers=2).lines
+    assert lines == Checked(tmp_path, content).lines
+
+
 def test_reading_runs_only_a_little_ahead_of_what_is_written() -> None:
     read = 0
 

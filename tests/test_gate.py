@@ -182,6 +182,13 @@ def test_what_the_core_would_refuse_to_read_passes(line: bytes) -> None:
     assert passes(line)
 
 
+def test_rows_looked_at_together_pass_as_each_would_alone() -> None:
+    own = [json.dumps(row).encode() for row in (*RECORDS[:20], condition("Asthma"), condition(STATEMENTS[0]))]
+    lines = [each for row in own for each in (row, b"{", b"", b"\xff", b'{"code":{}}{"code":{}}', b"[1]", row[:-1])]
+    assert GATE.passing(lines) == [index for index, line in enumerate(lines) if passes(line)]
+    assert {own.index(line) for index, line in enumerate(lines) if line in own and index not in GATE.passing(lines)}
+
+
 def test_a_sites_own_term_opens_the_gate(tmp_path: Path) -> None:
     file = tmp_path / "site.yaml"
     entry = {"kind": "narrowing", "value": "stenosis", "terms": ["pinchosis"]}
