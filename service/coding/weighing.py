@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from service.coding.answers import answered_alone, settle
@@ -298,7 +298,7 @@ def _report_regions(statement: Statement, own: Sequence[Finding], documentation:
 
     An exam of the provider's region that finds narrowing elsewhere is no conflict unless it finds none in that region.
     """
-    values = {f.value for f in own}
+    values = frozenset(f.value for f in own)
     found: tuple[Finding, ...] = ()
     for other in documentation.statements("report"):
         if (
@@ -316,7 +316,7 @@ def _report_regions(statement: Statement, own: Sequence[Finding], documentation:
     return () if examined & values and not _denied_by_report(statement, values, documentation) else found
 
 
-def _denied_by_report(statement: Statement, values: Set[str], documentation: Documentation) -> bool:
+def _denied_by_report(statement: Statement, values: frozenset[str], documentation: Documentation) -> bool:
     return any(
         other.assertion == "negated" and _same_space(other, statement) and values.intersection(other.region_values())
         for other in documentation.statements("report")
