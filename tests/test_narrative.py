@@ -73,6 +73,7 @@ def test_what_was_examined_and_found_as_it_should_be_is_denied(
     ("rule", "text", "expected"),
     [
         ("a level as a heading", "L4-5: severe canal stenosis.", ["L4-L5 canal affirmed"]),
+        ("a hyphen that does not break", "canal stenosis at L3\u2011L4", ["L3-L4 canal affirmed"]),
         ("levels run together", "canal stenosis at L45 and C56", ["L4-L5+C5-C6 canal affirmed"]),
         ("one vertebra on another", "stenosis of the canal at L4 on L5", ["L4-L5 canal affirmed"]),
         ("dorsal levels", "canal narrowed at D11-12", ["T11-T12 canal affirmed"]),

@@ -52,10 +52,10 @@ NUMBERS = frozenset(
 )
 _NUMBER = rf"(?:[0-9]{{1,2}}|(?i:{'|'.join(SPOKEN)})\b)"
 _LETTER = r"[CcTtDdLlSs]"
-_SEPARATOR = r"(?:\s?[-–—/]\s?|\s?&\s?|\s(?:dash|hyphen|slash|to|through|thru|on|upon|over|down to)\s)"
+_SEPARATOR = r"(?:\s?[-‐‑‒–—/]\s?|\s?&\s?|\s(?:dash|hyphen|slash|to|through|thru|on|upon|over|down to)\s)"
 LEVEL = re.compile(
     rf"(?<![A-Za-z0-9.])(?:"
-    rf"(?P<whole>(?:[Oo]cciput|[Oo]cc|[Oo]c|O|C ?0))(?:\s?[-–—/]\s?|\s+(?:to|on)\s+)(?:[Cc] ?-?1|[Aa]tlas)"
+    rf"(?P<whole>(?:[Oo]cciput|[Oo]cc|[Oo]c|O|C ?0))(?:\s?[-‐‑‒–—/]\s?|\s+(?:to|on)\s+)(?:[Cc] ?-?1|[Aa]tlas)"
     rf"|(?P<letter>{_LETTER})(?P<upper>[ -]{_NUMBER}|[0-9]{{1,2}})"
     rf"(?:(?P<separator>{_SEPARATOR}|\s(?=(?:[CcTtDdLlSs]\s)?(?i:{'|'.join(SPOKEN)})))(?P<lowerletter>{_LETTER}?)\s?-?(?P<lower>{_NUMBER})|(?P<glued>[LlSsTtDd])(?P<gluednumber>[0-9]{{1,2}}))?"
     rf")(?:(?=[,;:.)\]\s/&+<>→=-]|$)|(?![0-9A-Za-z]))"
@@ -66,7 +66,7 @@ _NOT_A_LEVEL = re.compile(
 )
 _ROOT = re.compile(r"\s*(?:exiting |traversing |exit )?(?:nerve|root|roots|radicul|dermatom|myotom|radicular)", re.I)
 _RANGE = re.compile(r"\s+(?:to|through|thru|down to)\s+")
-_CHAIN = frozenset({"-", "/", "–", "—"})
+_CHAIN = frozenset({"-", "‐", "‑", "‒", "/", "–", "—"})
 _RUN_TOGETHER = {
     "L": ("12", "23", "34", "45", "56"),
     "C": ("12", "23", "34", "45", "56", "67"),

@@ -110,7 +110,9 @@ def _weigh(
     elements = {
         "narrowing": _narrowing(statement, documentation, from_report=from_report),
         "space": _one("space", statement.space),
-        "tissue": _tissue(statement, packs, linked=linked, clash=tissue_clash),
+        "tissue": _tissue(statement, packs, linked=linked, clash=tissue_clash)
+        if statement.causes or from_report
+        else _told_by_reports(_tissue(statement, packs, linked=linked, clash=()), statement, regions, documentation),
         "region": _region(regions, clash),
         "framing": _framing(statement, documentation, terminology, redirects),
         "certainty": _certainty(statement, documentation),
@@ -194,6 +196,22 @@ def _tissue(statement: Statement, packs: Sequence[RulePack], *, linked: bool, cl
     elif statement.cause_uncertain:
         status = "uncertain"
     return Element("tissue", status, values, evidence)
+
+
+def _told_by_reports(
+    tissue: Element, statement: Statement, regions: Sequence[Finding], documentation: Documentation
+) -> Element:
+    """A tissue that the provider leaves open, with what reports of this encounter tie to the same narrowing."""
+    places = [f.value for f in regions]
+    told = [
+        finding.evidence
+        for other in documentation.statements("report")
+        if other.assertion == "affirmed" and not other.evidence.passage.earlier_encounter
+        if _same_space(other, statement) and (not other.regions or not places or agree(other.region_values(), places))
+        for finding in other.causes
+        if finding.evidence
+    ]
+    return replace(tissue, evidence=(*tissue.evidence, *told)) if told and tissue.status == "missing" else tissue
 
 
 def _report_tissues(
