@@ -2,11 +2,12 @@
 
     python scripts/build_icd10cm.py [FOLDER_WITH_THE_WHEELS]
 
-Excludes1 notes are those of the tabular lists (2025 and 2026). In `excludes` a code stands for itself and all beneath
+Excludes1 notes are those of the tabular lists (2021, 2025, 2026). In `excludes` a code stands for itself and all beneath
 it, M43.3-M43.5X9 for all from the first to beneath the last; a note holds for all beneath where it stands. Notes that
 name no code ("current injury - see injury of spine") are left out.
 
-Without a folder it downloads the wheels with pip. The same wheels give the same bytes. facts.yaml is written by hand.
+Without a folder it downloads the wheels with pip. The same wheels give the same bytes. dates.yaml is written by hand,
+validity.csv by scripts/build_validity.py.
 A release that a site added with `coding-assist add-release` is not kept: add it again afterwards.
 """
 
@@ -56,9 +57,17 @@ SOURCES = [
     ("1.5.0", "2026", "April 2026", "2026-04-01", "2026-09-30", NEWEST_TABULAR, NEWEST_LIST),
 ]
 
+# Tabular lists of which the Excludes1 notes are taken beside those of SOURCES.
+OLDER_NOTES = {"2021": ("1.1.2", "icd10cm_tabular_2021.xml")}
+
 _CODE = r"[A-Z]\d[0-9A-Z](?:\.[0-9A-Z]{1,4})?"
-_RANGE = re.compile(rf"\b({_CODE})(?:\.?-(?:({_CODE})(?:\.?-)?)?)?(?: with (?:\.(\d+)|fifth character (\d)))?")
-_NARROWED = re.compile(rf"{_CODE}-?,? with (?!\.|fifth character \d)")
+_PLACES = {"fourth": 4, "4th": 4, "fifth": 5, "5th": 5, "sixth": 6, "6th": 6, "seventh": 7, "7th": 7}
+_SPEC = (  # which of the codes: '.51-.52', 'fifth character 1', 'fifth to sixth characters 51', 'final characters -23'
+    rf"\.(?P<low>\d+)(?:-?\.(?P<high>\d+))?|(?P<place>{'|'.join(_PLACES)})(?: to \w+)?[- ]characters? \.?(?P<held>\w+)"
+    r"|final characters -(?P<final>\w+)"
+)
+_RANGE = re.compile(rf"\b(?P<first>{_CODE})\.?(?:-(?:(?P<last>{_CODE})(?:\.?-)?)?)?(?: ?with (?:{_SPEC}))?")
+_NARROWED = re.compile(rf"{_CODE}\.?-?,? ?with (?!{_SPEC})")
 _MANIFESTATION = re.compile(r"\bin (?:\S+ )*?(?:diseases?|conditions?) classified elsewhere", re.IGNORECASE)
 
 
@@ -71,6 +80,8 @@ def main(wheels: str | None = None) -> None:
             for _, year, _, _, _, official, _ in SOURCES
             if official.endswith(".xml")
         }
+        for year, (_, official) in OLDER_NOTES.items():
+            roots[year] = parse_tabular(files[official].read_text(encoding="utf-8"), official)
     write_excludes1(roots)
     write_manifestations(roots[max(roots)])
 
@@ -86,7 +97,9 @@ def download(scratch: Path) -> Path:
 def unpack(wheels: Path, scratch: Path) -> dict[str, Path]:
     """The official files by name."""
     files: dict[str, Path] = {}
-    for version, *_, official, code_list in SOURCES:
+    wanted = [(version, official, code_list) for version, *_, official, code_list in SOURCES]
+    wanted += [(version, official, None) for version, official in OLDER_NOTES.values()]
+    for version, official, code_list in wanted:
         [wheel] = wheels.glob(f"simple_icd_10_cm-{version}-*.whl")
         with zipfile.ZipFile(wheel) as archive:
             for name in filter(None, (official, code_list)):
@@ -141,7 +154,7 @@ def write_excludes1(roots: dict[str, ET.Element]) -> None:
 
 def excludes1(root: ET.Element) -> Iterator[tuple[str, str, str]]:
     """(where it stands, what may not be coded with it, the note) of each note that names a code."""
-    known = [name for diag in root.iter("diag") if (name := diag.findtext("name"))]
+    known = list(read_tabular(ET.tostring(root, "unicode"), "tabular list").table)
     for holder in (*root.iter("chapter"), *root.iter("section"), *root.iter("diag")):
         at, opening = place_of(holder), ""
         for note in holder.iterfind("excludes1/note"):
@@ -171,13 +184,19 @@ def place_of(holder: ET.Element) -> str:
 
 
 def patterns_of(match: re.Match[str], known: list[str]) -> list[str]:
-    """E08-E13 with .43, M51.- with fifth character 4: the codes meant; else the code or range as written."""
-    first, last, ending, fifth = match.groups()
-    if ending:
-        return [f"{code}.{ending}" for code in known if len(code) == 3 and first <= code <= (last or first)]
-    if fifth:
-        return [code for code in known if code.startswith(first) and len(code) == 6 and code[5] == fifth]
-    return [f"{first}-{last}" if last else first]
+    """E08-E13 with .51-.52, M51.- with fifth character 4: the codes meant; else the code or range as written."""
+    first, last = match["first"], match["last"] or match["first"]
+    if not (match["low"] or match["held"] or match["final"]):
+        return [f"{first}-{last}" if match["last"] else first]
+    within = [code for code in known if first <= code[: len(first)] <= last]
+    if match["low"]:
+        endings = range(int(match["low"]), int(match["high"] or match["low"]) + 1)
+        return [f"{code}.{ending}" for code in within if len(code) == 3 for ending in endings]
+    if match["held"]:
+        place = _PLACES[match["place"]]  # the dot takes the fourth place of what is written
+        held = match["held"]
+        return [code for code in within if code[place:].startswith(held) and len(code) == place + len(held)]
+    return [code for code in within if len(code) == 7 and code.endswith(match["final"])]
 
 
 def write_manifestations(root: ET.Element) -> None:

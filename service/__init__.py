@@ -37,6 +37,7 @@ not prefetch. `fetching` is all that ever calls out, `servers` says what an addr
                   statements on one narrowing put together, and the state of each documentation element
     assessment    assess(): one small function for each kind of rule; validity and claim judge codes and claims
     alternatives  why not, for every sibling code
+    answers       what the provider answers to a query, as findings that the same rules weigh
     query         what to ask, in which order, with which options; query_check refuses a form that leads
 
 What the rules say lies in terminology/ as data. Start with coding/model.py, then terminology/packs/m99.4/pack.yaml,

@@ -6,7 +6,8 @@ import re
 import time
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -27,17 +28,20 @@ from service.fetching import Fetcher
 from service.fhir_api import fhir
 from service.fhir_http import BODY_TYPES, fhir_response, is_search_form, refuse_format, written_as_asked
 from service.fhir_out import Json
+from service.forms import forms, sdc
 from service.journal import Journal
 from service.json_body import MAX_BYTES, Issue, Refusal, issues_to_operation_outcome
 from service.limits import RateLimit, caller_address
 from service.logs import LOG
 from service.metrics import FORMAT, Metrics
+from service.open_forms import Forms
 from service.recording import entry_of, log_fields
 from service.rules_pages import rules_pages
 from service.settings import Settings
 from service.shipped import fhir_profiles_dir
 from service.store import Store, StoreUnavailable, instant, open_store
 from service.terminology_api import terminology_api
+from service.try_it import try_it
 
 if TYPE_CHECKING:
     from service.tracing import Traces
@@ -45,7 +49,8 @@ if TYPE_CHECKING:
 KEY_FETCHES = 4  # at once; each client's keys are fetched by one thread at a time
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 HEALTH = frozenset({"healthz", "readyz"})
-OPEN_TO_ALL = HEALTH | {"rules"}  # browsers follow a card's link to its rule, tokenless
+# Browsers follow a card's link to its rule or its form without a token; the address of a form is its key.
+OPEN_TO_ALL = HEALTH | {"rules", "forms"}
 # Pages bring their own style and nothing else; none may be framed (OWASP HTTP headers).
 _CONTENT_POLICY = "default-src 'none'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
 _CORS = {
@@ -89,12 +94,18 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None, s
     app.register_blueprint(cds_hooks)
     app.register_blueprint(feedback)
     app.register_blueprint(fhir)
+    app.extensions["clock"] = lambda: datetime.now(UTC)
+    app.extensions["forms"] = partial(Forms, store, timedelta(hours=settings.form_hours))
+    app.register_blueprint(forms)
+    app.register_blueprint(sdc)
     app.register_blueprint(terminology_api)
     app.register_blueprint(conformance_api)
     app.register_blueprint(rules_pages)
     if settings.auth == "jwt":
         app.extensions["callers"] = Callers(settings.clients, Fetcher(KEY_FETCHES), SeenByAll(store))
         app.config["OPEN_TO_ALL"] = OPEN_TO_ALL | settings.open_endpoints
+    else:
+        app.register_blueprint(try_it)  # a page for people, who bring no token
     app.config.update(CORS_ORIGINS=settings.cors_origins, TRUSTED_PROXIES=settings.trusted_proxies)
     if settings.traces:
         app.extensions["traces"] = import_module("service.tracing").Traces(settings.traces)  # an extra: may be missing
@@ -136,10 +147,15 @@ def _begin() -> None:
         raise Refusal(
             415, [Issue("error", "not-supported", "The body is compressed; send it without Content-Encoding.")]
         )
-    if request.method == "POST" and request.mimetype not in BODY_TYPES and not is_search_form(request):
+    if request.method == "POST" and request.mimetype not in BODY_TYPES and not _is_html_form():
         raise Refusal(415, [Issue("error", "not-supported", _SENTENCES[415])])
     if _is_fhir():
         refuse_format(request)
+
+
+def _is_html_form() -> bool:
+    """A search by POST, and the page that people paste into."""
+    return is_search_form(request) or request.endpoint == "try_it.tried"
 
 
 def _answer_preflight() -> Response | None:
@@ -233,7 +249,9 @@ def _record(visit: Visit, response: Response) -> Json:
     """Write the visit to the journal, and return what the log may say of it."""
     services, config = current_app.extensions, current_app.config
     access = _access(visit, response.status_code)
-    settings = {"base_url": config["BASE_URL"], "hook_domain": config["HOOK_DOMAIN"]}
+    caller = g.get("caller")
+    settings = {"base_url": config["BASE_URL"], "hook_domain": config["HOOK_DOMAIN"], "client": access.client}
+    settings |= {"dialect": caller.dialect if caller else None}
     entry = entry_of(
         visit, access, response.get_data(), settings, services["assist"], services["store"], config["INPUTS"]
     )
@@ -245,7 +263,7 @@ def _access(visit: Visit, status: int) -> Access:
     return Access(
         recorded=instant(visit.at),
         method=request.method,
-        path=request.path,
+        path=_path(),
         status=status,
         request_id=g.request_id,
         client=str(g.get("client", "")),
@@ -255,6 +273,11 @@ def _access(visit: Visit, status: int) -> Access:
         decision="",
         server=str(current_app.config["BASE_URL"]),
     )
+
+
+def _path() -> str:
+    """The path called; that of a form without its id, which would open the form to whoever reads it here."""
+    return str(request.url_rule) if "form_id" in (request.view_args or {}) else request.path
 
 
 def _not_admitted(_: NotAdmitted) -> Response:

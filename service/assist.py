@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from service import __version__
-from service.claim_in import billing_of, with_inline_diagnoses
+from service.claim_in import billing_of, with_claim
 from service.coding.assessment import assess
 from service.coding.claim import PayerPolicy, assess_billing
 from service.coding.model import SUPPORTING, Assessment, Issue, Query
@@ -69,7 +69,7 @@ class Assist:
 
         A form is checked before it is sent; who only lists what is asked (`sends_forms` False) need not pay for that.
         """
-        request = replace(with_inline_diagnoses(request), wants_care=self.wants_care)
+        request = replace(with_claim(request), wants_care=self.wants_care)
         assessments = _asked_once(
             [assess(documentation, self.terminology) for documentation in self.reader.documentations(request)]
         )

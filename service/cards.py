@@ -3,19 +3,22 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from service.assist import Answer, Judged
-from service.coding.model import Assessment, CodingSuggestion, Evidence, Query, Question, RecordedCode, Rule
+from service.coding.model import Assessment, CodingSuggestion, Evidence, Query, Question, Rule
 from service.coding.model import Issue as Flagged
 from service.coding.packs import Terminology
-from service.fhir_in import Request
+from service.decisions import Shown
+from service.fhir_in import Entry, Request
 from service.fhir_out import CANONICAL, Json, concept, questionnaire_of, source_label
 from service.interrupting import codes_on, danger_signs, earns_query, offered_codes
+from service.open_forms import OpenForm, identity
+from service.write_back import Dialect, action, in_dialect, proposals, replaces_a_code
 
 LABEL = "FHIR Coding Assist"
 MAX_SUMMARY = 139  # CDS Hooks 2.0, "Card Attributes": less than 140 characters
@@ -59,6 +62,12 @@ class Call:
     patient_id: str
     request: Request
     concerned: frozenset[str]
+    user_id: str = ""
+    dialect: Dialect = "hl7"
+
+    @property
+    def patient(self) -> str:
+        return f"Patient/{self.patient_id}"
 
     @property
     def is_final(self) -> bool:
@@ -113,6 +122,16 @@ def _cut(text: str) -> str:
 # --- the cards ----------------------------------------------------------------------------------------------------
 
 
+class _Earned(NamedTuple):
+    """What a Condition has earned: a code to take or a query to answer, and what it is about across calls."""
+
+    kind: str
+    assessment: Assessment
+    matters: tuple[str, ...]
+    offered: tuple[CodingSuggestion, ...] = ()
+    query: Query | None = None
+
+
 @dataclass(frozen=True)
 class Cards:
     """Phrases the answer to one call: per Condition at most one code card, one query card and one safety card."""
@@ -121,21 +140,40 @@ class Cards:
     terminology: Terminology
     base_url: str
     at: datetime
+    open_form: OpenForm | None = None
+    put_away: Callable[[Iterable[str]], frozenset[str]] = lambda _: frozenset()
 
-    def of(self, answer: Answer) -> list[Json]:
+    def of(self, answer: Answer) -> list[tuple[Json, Shown]]:
+        """The cards, each with what is kept of it.
+
+        What was answered, declined or overridden in the encounter is not said again (QUERIES Q17); what is new is.
+        """
         judged = [one for one in answer.judged if one.assessment.documentation.condition in self.call.concerned]
-        cards = list(self._safety_cards(answer.issues, judged))
         carried = Counter(code for one in answer.judged for code in codes_on(one.assessment))
-        for one in judged:
-            cards += self._code_card(one.assessment, _codes_beside(one.assessment, carried))
-            if one.query and earns_query(one.assessment, one.query, self.terminology):
-                cards.append(self._query_card(one.assessment, one.query))
-        return cards
+        earned = [card for one in judged for card in self._earned(one, carried)]
+        away = self.put_away(matter for card in earned for matter in card.matters) if earned else frozenset()
+        told = [self._told(card) for card in earned if not away.issuperset(card.matters)]
+        return [*self._safety_cards(answer.issues, judged), *told]
 
-    def conditions(self, answer: Answer) -> dict[str, str]:
-        """The Condition that each uuid of a card stands for, shown or not."""
-        assessments = [one.assessment for one in answer.judged]
-        return {self._uuid(one, kind): one.documentation.condition for one in assessments for kind in TOPICS}
+    def _earned(self, one: Judged, carried: Mapping[str, int]) -> Iterator[_Earned]:
+        """What a Condition earns: its codes, and its questions."""
+        assessment, about = one.assessment, self._identity(one.assessment)
+        if offered := offered_codes(assessment, _codes_beside(assessment, carried)):
+            yield _Earned("code", assessment, tuple(f"code {about} {s.code}" for s in offered), offered)
+        if one.query and earns_query(assessment, one.query, self.terminology):
+            asked = tuple(f"query {about} {name}" for name in one.query.ask)
+            yield _Earned("query", assessment, asked, (), one.query)
+
+    def _told(self, earned: _Earned) -> tuple[Json, Shown]:
+        assessment, query = earned.assessment, earned.query
+        card = self._query_card(assessment, query) if query else self._code_card(assessment, earned.offered)
+        return card, self._shown(card, earned.kind, assessment, earned.matters)
+
+    def _shown(self, card: Json, kind: str, assessment: Assessment, matters: tuple[str, ...] = ()) -> Shown:
+        return Shown(card["uuid"], TOPICS[kind]["code"], assessment.documentation.condition, matters)
+
+    def _identity(self, assessment: Assessment) -> str:
+        return identity(self._entry(assessment))
 
     def _card(self, kind: str, assessment: Assessment, rule: str, **content: Any) -> Json:
         topic = {"system": TOPIC_SYSTEM, **TOPICS[kind]}
@@ -159,11 +197,8 @@ class Cards:
 
     # -- the code card
 
-    def _code_card(self, assessment: Assessment, beside: frozenset[str]) -> list[Json]:
-        offered = offered_codes(assessment, beside)
-        if not offered:
-            return []
-        replaced = self._replaced(assessment, offered[0])
+    def _code_card(self, assessment: Assessment, offered: Sequence[CodingSuggestion]) -> Json:
+        replaced = replaces_a_code(assessment, offered[0], self.terminology)
         content: Json = {
             "summary": self._code_summary(assessment, offered),
             "detail": self._code_detail(assessment, offered),
@@ -171,10 +206,11 @@ class Cards:
         }
         if not self.call.is_final:
             content["suggestions"] = self._code_suggestions(assessment, offered)
-            content["selectionBehavior"] = "any" if len(offered) > 1 else "at-most-one"
+            any_number = len(offered) > 1 or self.call.dialect == "epic"
+            content["selectionBehavior"] = "any" if any_number else "at-most-one"
         rules = (self.terminology.rule(rule_id) for rule_id in offered[0].rules)
         names = next((rule.id for rule in rules if rule and rule.kind == "names-code"), offered[0].rules[0])
-        return [self._card("code", assessment, names, **content)]
+        return self._card("code", assessment, names, **content)
 
     def _code_summary(self, assessment: Assessment, offered: Sequence[CodingSuggestion]) -> str:
         if len(offered) == 1:
@@ -198,61 +234,19 @@ class Cards:
         return (rule.says for rule in rules if rule.kind in ("settles", "names-code"))
 
     def _code_suggestions(self, assessment: Assessment, offered: Sequence[CodingSuggestion]) -> list[Json]:
-        condition = self._condition(assessment)
         suggestions = []
-        for number, suggestion in enumerate(offered):
-            title = self._title(assessment, suggestion.code)
-            replaced = self._replaced(assessment, suggestion) if number == 0 else None
-            if replaced is None or "id" not in condition:
-                label, kind, resource = f"Add {title}", "create", self._own_condition(assessment, suggestion)
-            else:
-                label, kind = f"Code this problem as {title}", "update"
-                resource = _recoded(condition, self._coding(assessment, suggestion.code), replaced)
-            action = {"type": kind, "description": label, "resource": resource}
-            uuid = self._uuid(assessment, f"code|{suggestion.code}")
-            suggestions.append({"label": label, "uuid": uuid, "actions": [action]})
+        for proposal in proposals(self._condition(assessment), assessment, offered, self.terminology):
+            uuid = self._uuid(assessment, f"code|{proposal.code}")
+            taken = in_dialect(proposal, self.call.dialect)
+            suggestions.append({"label": taken.label, "uuid": uuid, "actions": [action(taken)]})
         return suggestions
 
     def _condition(self, assessment: Assessment) -> Json:
+        return dict(self._entry(assessment).resource)
+
+    def _entry(self, assessment: Assessment) -> Entry:
         reference = assessment.documentation.condition
-        return dict(next(e.resource for e in self.call.request.conditions if e.reference == reference))
-
-    def _coding(self, assessment: Assessment, code: str) -> Json:
-        coding: Json = concept(code, self.terminology, self._on(assessment))["coding"][0]
-        return coding
-
-    def _replaced(self, assessment: Assessment, suggestion: CodingSuggestion) -> frozenset[int] | None:
-        """The positions of the wrong ICD-10-CM codings; None where the Condition keeps the code that it has."""
-        recorded = [code for code in assessment.documentation.codes if code.system == "icd-10-cm"]
-        if codes_on(assessment) & {s.code for s in assessment.suggestions}:
-            return None
-        wrong = [code for code in recorded if self._is_wrong(code, assessment, suggestion)]
-        return None if recorded and not wrong else frozenset(_position(code) for code in wrong)
-
-    def _is_wrong(self, recorded: RecordedCode, assessment: Assessment, suggestion: CodingSuggestion) -> bool:
-        """Of these families, or contradicted by the words. A code in its own right stays (M54.1-; I10 above a note)."""
-        contradicted = any(
-            issue.flag == "doc.code-text-mismatch" and issue.expression == recorded.expression
-            for issue in assessment.issues
-        )
-        if contradicted or self.terminology.pack_of(recorded.code):
-            return True
-        return _said_in_code(assessment, suggestion) and not self._is_companion(recorded.code, assessment)
-
-    def _is_companion(self, code: str, assessment: Assessment) -> bool:
-        rules = self.terminology.main.of_kind("companions", self._on(assessment))
-        targets = [target for rule in rules if isinstance(to := rule.settings["to"], list | tuple) for target in to]
-        return any(code.startswith(str(target).rstrip("-")) for target in targets)
-
-    def _own_condition(self, assessment: Assessment, suggestion: CodingSuggestion) -> Json:
-        """A further Condition with the code: what the client sent without what identifies that one."""
-        condition = self._condition(assessment)
-        copy = {key: value for key, value in condition.items() if key not in ("id", "meta", "identifier", "text")}
-        if not _said_in_code(assessment, suggestion):
-            return {**copy, "code": concept(suggestion.code, self.terminology, self._on(assessment))}
-        recorded = [code for code in assessment.documentation.codes if code.system == "icd-10-cm"]
-        replaced = frozenset(_position(code) for code in recorded)
-        return _recoded(copy, self._coding(assessment, suggestion.code), replaced)
+        return next(entry for entry in self.call.request.conditions if entry.reference == reference)
 
     # -- the query card
 
@@ -261,15 +255,29 @@ class Cards:
         count = len(query.questions)
         what = "A question" if count == 1 else f"{count} questions"
         rule = self._rule_asking(assessment, query)
+        form, link = self._form(assessment, query)
         return self._card(
             "query",
             assessment,
             rule,
             summary=f"{what} on the documentation of a problem",
             detail=_query_detail(query),
-            suggestions=[self._task_suggestion(assessment, query)],
+            suggestions=[self._task_suggestion(assessment, form)],
             selectionBehavior="at-most-one",
+            **link,
         )
+
+    def _form(self, assessment: Assessment, query: Query) -> tuple[Json, Json]:
+        """The form with an address of its own, and the link to its page where it is kept."""
+        card = self._uuid(assessment, "query")
+        if self.open_form:
+            kept = self.open_form(assessment, query, card)
+            link = {"label": "Answer the questions", "url": f"{self.base_url}/forms/{kept.id}", "type": "absolute"}
+            # A create leaves the id to whoever keeps it (FHIR R4 "create").
+            return {key: value for key, value in kept.questionnaire.items() if key != "id"}, {"links": [link]}
+        # The form quotes this record, so its address belongs to this call and not to the elements asked for.
+        named = {"url": f"{CANONICAL}/Questionnaire/{card}", "version": self.terminology.main.version}
+        return {**questionnaire_of(query, assessment), **named}, {}
 
     def _rule_asking(self, assessment: Assessment, query: Query) -> str:
         """The rule of the first element asked for."""
@@ -277,18 +285,10 @@ class Cards:
         fitting = [rule for rule in open_hits if rule.element == query.ask[0]]
         return (fitting or open_hits or list(self.terminology.main.rules))[0].id
 
-    def _task_suggestion(self, assessment: Assessment, query: Query) -> Json:
+    def _task_suggestion(self, assessment: Assessment, form: Json) -> Json:
         """Request Form Completion as Da Vinci CRD has it: a Task for the form, and the form."""
-        card = self._uuid(assessment, "query")
-        version = self.terminology.main.version
-        # The form quotes this record, so its address belongs to this call and not to the elements asked for.
-        form = {
-            **questionnaire_of(query, assessment),
-            "url": f"{CANONICAL}/Questionnaire/{card}",
-            "version": version,
-        }
         label = "Put the questions on the task list"
-        task = self._task(assessment, f"{form['url']}|{version}")
+        task = self._task(assessment, f"{form['url']}|{form['version']}")
         actions = [
             {"type": "create", "description": label, "resource": task},
             {"type": "create", "description": "Add the form with the questions", "resource": form},
@@ -316,21 +316,22 @@ class Cards:
 
     # -- the safety card
 
-    def _safety_cards(self, issues: Iterable[Flagged], judged: Sequence[Judged]) -> Iterator[Json]:
+    def _safety_cards(self, issues: Iterable[Flagged], judged: Sequence[Judged]) -> Iterator[tuple[Json, Shown]]:
         """A danger that an order and the record make together, on the Condition whose words show it."""
         dangers = [(issue, rule) for issue in issues if (rule := self.terminology.rule(issue.rule))]
         for issue, rule in dangers:
             if rule.kind == "safeguards":
                 yield from self._safety_card(issue, rule, judged)
 
-    def _safety_card(self, issue: Flagged, rule: Rule, judged: Sequence[Judged]) -> Iterator[Json]:
+    def _safety_card(self, issue: Flagged, rule: Rule, judged: Sequence[Judged]) -> Iterator[tuple[Json, Shown]]:
         in_scope = [one.assessment for one in judged if one.assessment.disposition != "out-of-scope"]
         for assessment in in_scope:
             signs = danger_signs(assessment, rule)
             if signs:
                 detail = "\n\n".join([*_section("From the record", _quotes(signs)), markdown(rule.says)])
                 summary = _cut(issue.says)
-                yield self._card("safety", assessment, rule.id, summary=summary, detail=detail, indicator="warning")
+                card = self._card("safety", assessment, rule.id, summary=summary, detail=detail, indicator="warning")
+                yield card, self._shown(card, "safety", assessment)
                 return
 
 
@@ -338,27 +339,6 @@ def _codes_beside(assessment: Assessment, carried: Mapping[str, int]) -> frozens
     """The suggested codes that another Condition carries; `carried` counts the Conditions with each code."""
     own = codes_on(assessment)
     return frozenset(one.code for one in assessment.suggestions if carried.get(one.code, 0) > (one.code in own))
-
-
-def _said_in_code(assessment: Assessment, suggestion: CodingSuggestion) -> bool:
-    """The words that the code rests on are those of Condition.code, not of a note beside it."""
-    passages = [evidence.passage for evidence in suggestion.evidence]
-    own = assessment.documentation.condition
-    return any(passage.source == own and passage.expression.startswith("Condition.code") for passage in passages)
-
-
-def _position(recorded: RecordedCode) -> int:
-    return int(recorded.expression.rpartition("[")[2].rstrip("]"))
-
-
-def _recoded(condition: Json, coding: Json, replaced: frozenset[int]) -> Json:
-    """The Condition with the coding in the place of those replaced, or behind all others; the rest as it was sent."""
-    code = condition.get("code") or {}
-    codings: list[Json] = list(code.get("coding") or ())
-    place = min(replaced, default=len(codings))
-    kept = [(index, other) for index, other in enumerate(codings) if index not in replaced]
-    before, after = [o for i, o in kept if i < place], [o for i, o in kept if i > place]
-    return {**condition, "code": {**code, "coding": [*before, coding, *after]}}
 
 
 def _query_detail(query: Query) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NoReturn
 
 from flask import Blueprint, Response, current_app, g, request
@@ -18,13 +18,15 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from service.assist import Answer, Assist
 from service.cards import Call, Cards
-from service.decisions import Shown, Visit
+from service.decisions import Visit
 from service.ehr import Ehr
 from service.envelope import reference_of, refuse_crowd
 from service.fhir_in import Entry, Request
 from service.fhir_out import Json
 from service.json_body import Issue, Refusal, dump_json, parse_json
+from service.open_forms import Form, Forms, asked_in, encounter_of, opener, with_answers_given
 from service.validation import refuse_unsound
+from service.write_back import Dialect
 
 SPEC_VERSION = "2.0.1"
 SERVICE_ID = "coding-assist"
@@ -158,26 +160,42 @@ def coding_assist() -> Response:
     body = parse_json(request.get_data())
     hooks = listed_hooks(current_app.config["HOOK_DOMAIN"])
     body = with_fetched(body, hooks, _fetch)
-    call = open_call(body, hooks)
-    g.visit = visit = open_visit(call, body, datetime.now(UTC))  # recorded from here on, whatever comes
-    g.visit, shown = answer_call(call, visit, assist, current_app.config["BASE_URL"])
+    call = open_call(body, hooks, g.caller.dialect if "caller" in g else None)
+    services = current_app.extensions
+    g.visit = visit = open_visit(call, body, services["clock"]())  # recorded from here on, whatever comes
+    forms = services["forms"](str(g.get("client", "")), visit.at)
+    g.visit, shown = answer_call(call, visit, assist, current_app.config["BASE_URL"], forms)
     return _json(shown)
 
 
 def open_visit(call: Call, body: Any, at: datetime) -> Visit:
     """Whose record a call brings, and who looks at it."""
-    return Visit(call.hook, body, (f"Patient/{call.patient_id}",), at, body["context"]["userId"])
+    return Visit(call.hook, body, (call.patient,), at, call.user_id, encounter_of(call.request))
 
 
-def answer_call(call: Call, visit: Visit, assist: Assist, base_url: str) -> tuple[Visit, Json]:
+def answer_call(call: Call, visit: Visit, assist: Assist, base_url: str, forms: Forms) -> tuple[Visit, Json]:
     """The answer to a call, and the visit with what came of it; the same bytes for the same input at the same time."""
     if not call.request.conditions:
         return replace(visit, answer=Answer((), (), ()), cards=()), {"cards": []}
-    answer, cards = assist.answer(call.request), Cards(call, assist.terminology, base_url, visit.at)
-    about, shown = cards.conditions(answer), cards.of(answer)
-    kinds = [(card["uuid"], card["source"]["topic"]["code"]) for card in shown]
-    told = tuple(Shown(uuid, kind, about[uuid]) for uuid, kind in kinds)
-    return replace(visit, answer=answer, cards=told), {"cards": shown}
+    answer, closed = assist.answer(call.request), list[Form]()
+    if any(one.assessment.disposition != "out-of-scope" for one in answer.judged):
+        closed = list(forms.closed_in(call.patient, visit.encounter))
+        request = with_answers_given(closed, call.request)
+        answer = answer if request is call.request else assist.answer(request)
+    cards = _cards(call, assist, base_url, forms, closed).of(answer)
+    told = tuple(shown for _, shown in cards)
+    return replace(visit, answer=answer, cards=told), {"cards": [card for card, _ in cards]}
+
+
+def _cards(call: Call, assist: Assist, base_url: str, forms: Forms, closed: Sequence[Form]) -> Cards:
+    encounter = encounter_of(call.request)
+    about = {"patient": call.patient, "user": call.user_id, "encounter": encounter, "dialect": call.dialect}
+    open_form = opener(forms, call.request, assist.terminology.main.version, **about)
+
+    def put_away(matters: Iterable[str]) -> frozenset[str]:
+        return asked_in(closed) | forms.put_away(call.patient, encounter, matters)
+
+    return Cards(call, assist.terminology, base_url, forms.at, open_form, put_away)
 
 
 def _fetch(server: str, token: str, queries: Mapping[str, str]) -> Mapping[str, Json]:
@@ -213,11 +231,15 @@ def _json(content: Json) -> Response:
 # --- opening a call -----------------------------------------------------------------------------------------------
 
 
-def open_call(body: object, hooks: Mapping[str, Hook]) -> Call:
-    """The call in a body; Refusal 400 or 422 where it is wrong, 412 where the Conditions cannot be had."""
+def open_call(body: object, hooks: Mapping[str, Hook], dialect: Dialect | None = None) -> Call:
+    """The call in a body; Refusal 400 or 422 where it is wrong, 412 where the Conditions cannot be had.
+
+    `dialect` is what the operator has registered for the client; without it the call itself shows it.
+    """
     envelope, context, patient_id = _opened(body, hooks)
     record, concerned = _record(envelope["hook"], patient_id, context, envelope.get("prefetch") or {})
-    return Call(envelope["hook"], envelope["hookInstance"], patient_id, record, concerned)
+    about = {"user_id": context["userId"], "dialect": dialect or _dialect(body)}
+    return Call(envelope["hook"], envelope["hookInstance"], patient_id, record, concerned, **about)
 
 
 def with_fetched(body: Any, hooks: Mapping[str, Hook], fetch: Fetching) -> Any:
@@ -237,6 +259,13 @@ def _opened(body: object, hooks: Mapping[str, Hook]) -> tuple[Json, Json, str]:
         _refuse("hook", "not-supported")
     context = _load(hooks[envelope["hook"]].context, envelope["context"], "context.")
     return envelope, context, _bare_id(context["patientId"])
+
+
+def _dialect(body: Any) -> Dialect:
+    """Epic marks its calls with extensions of its own; it takes other actions than HL7's."""
+    extension = body.get("extension")
+    is_epic = isinstance(extension, Mapping) and any(str(name).startswith("com.epic.") for name in extension)
+    return "epic" if is_epic else "hl7"
 
 
 def _missing(envelope: Json, patient_id: str, context: Json, prefetch: Json, fetch: Fetching) -> Json:

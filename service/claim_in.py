@@ -15,8 +15,11 @@ Resource = Mapping[str, Any]
 _WITHOUT_POINTERS = frozenset({"institutional", "oral", "pharmacy", "vision"})
 
 
-def with_inline_diagnoses(request: Request) -> Request:
-    """A claim's inline diagnoses are judged as Conditions named `Claim#diagnosis[n]` (CONTRACT)."""
+def with_claim(request: Request) -> Request:
+    """A claim's inline diagnoses are judged as Conditions named `Claim#diagnosis[n]` (CONTRACT).
+
+    What the claim names is judged by the day of the lines that point to it.
+    """
     if request.claim is None:
         return request
     claim, source = request.claim.resource, request.claim.reference
@@ -27,7 +30,26 @@ def with_inline_diagnoses(request: Request) -> Request:
             condition = {"resourceType": "Condition", "subject": claim.get("patient"), "code": concept}
             path = f"Claim.diagnosis[{index}].diagnosisCodeableConcept"
             inline.append(Entry(condition, f"Claim#diagnosis[{index}]", source, path))
-    return replace(request, conditions=[*request.conditions, *inline])
+    conditions = [*request.conditions, *inline]
+    return replace(request, conditions=conditions, claimed=_claimed(claim, conditions))
+
+
+def _claimed(claim: Resource, conditions: Sequence[Entry]) -> dict[str, str | None]:
+    """The Conditions that the diagnoses name, and those with the code of an inline one, each with the day of a line."""
+    days: dict[int, str] = {}
+    for item in claim.get("item") or ():
+        on = next((on for on, _ in line_dates(item, "")), None)
+        for pointer in (item.get("diagnosisSequence") or ()) if on else ():
+            days.setdefault(int(pointer), str(on))
+    found: dict[str, str | None] = {}
+    for index, diagnosis in enumerate(claim.get("diagnosis") or ()):
+        reference = (diagnosis.get("diagnosisReference") or {}).get("reference")
+        place = place_of(str(reference or f"Claim#diagnosis[{index}]"), conditions)
+        inline = code_of(diagnosis.get("diagnosisCodeableConcept"))
+        same = [entry for entry in conditions if inline and code_of(entry.resource.get("code")) == inline]
+        for entry in [*([conditions[place]] if place is not None else []), *same]:
+            found.setdefault(entry.reference, days.get(int(diagnosis.get("sequence") or index + 1)))
+    return found
 
 
 def billing_of(request: Request, assessments: Sequence[Assessment], on: str) -> Billing:
@@ -89,7 +111,7 @@ def _recorded(assessments: Iterable[Assessment]) -> Iterator[ClaimDiagnosis]:
 
 def _claim_lines(claim: Resource, request: Request) -> Iterator[ServiceLine]:
     points = code_of(claim.get("type")) not in _WITHOUT_POINTERS
-    dated = not request.date_of_service and not request.inpatient
+    dated = not request.date_of_service and not request.by_discharge
     for index, item in enumerate(claim.get("item") or ()):
         at = f"Claim.item[{index}]"
         words, codes = _procedure(item.get("productOrService") or {})

@@ -600,10 +600,10 @@ def _noted_ends(path: Path) -> dict[str, dict[str, Any]]:
 def _replay(options: argparse.Namespace) -> int:
     with _store() as store:
         decision = store.decision(options.decision)
-    if decision is None:
-        raise CommandError("There is no decision with this id; the audit records name those that are kept.")
-    settings = read_settings(os.environ)
-    made = replay(decision, _sent(options.file, decision, settings), open_assist(settings))
+        if decision is None:
+            raise CommandError("There is no decision with this id; the audit records name those that are kept.")
+        settings = read_settings(os.environ)
+        made = replay(decision, _sent(options.file, decision, settings), open_assist(settings), store)
     sys.stdout.buffer.write(made.answer)  # nothing added: it is the same bytes
     if made.differs:
         print(made.differs, file=sys.stderr)

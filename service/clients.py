@@ -53,7 +53,7 @@ class TrustedClient:
     jwks: Mapping[str, Any] = field(default_factory=dict, repr=False)
     tenant: str = ""
     fhir_servers: tuple[ServerAddress, ...] = ()
-    dialect: Dialect = "hl7"
+    dialect: Dialect | None = None
 
 
 def read_clients(path: Path) -> tuple[TrustedClient, ...]:
@@ -96,7 +96,7 @@ def _client(entry: Mapping[str, Any], at: str) -> TrustedClient:
         entry.get("jwks", {}),
         entry.get("tenant", ""),
         servers,
-        entry.get("dialect", "hl7"),
+        entry.get("dialect"),
     )
 
 

@@ -37,17 +37,18 @@ SEARCH_TYPES = {
 }
 RESULT_PARAMETERS = frozenset({"_count", "_offset", "_format", "_pretty"})
 DEFAULT_COUNT, MAX_COUNT = 20, 100
-# Type and operation of R4; ours are under our own canonical.
 NOT_EXPANDED_BY = frozenset({"context", "contextDirection"})
-R4_OPERATIONS = frozenset(
-    {
-        "CodeSystem-lookup",
-        "CodeSystem-validate-code",
-        "ValueSet-expand",
-        "ValueSet-validate-code",
-        "ConceptMap-translate",
-    }
-)
+# Who defines an operation; the others are ours.
+DEFINED_BY = {
+    "CodeSystem-lookup": "http://hl7.org/fhir",
+    "CodeSystem-validate-code": "http://hl7.org/fhir",
+    "ValueSet-expand": "http://hl7.org/fhir",
+    "ValueSet-validate-code": "http://hl7.org/fhir",
+    "ConceptMap-translate": "http://hl7.org/fhir",
+    "Questionnaire-populate": "http://hl7.org/fhir/uv/sdc",
+    "Questionnaire-next-question": "http://hl7.org/fhir/uv/sdc",
+    "QuestionnaireResponse-extract": "http://hl7.org/fhir/uv/sdc",
+}
 
 
 # --- read ---------------------------------------------------------------------------------------------------------
@@ -218,7 +219,7 @@ def _resource(kind: str, rests: set[str], published: Published) -> Json:
 def _definition(kind: str, name: str) -> str:
     if name == "validate":
         return "http://hl7.org/fhir/OperationDefinition/Resource-validate"
-    defined_by = "http://hl7.org/fhir" if f"{kind}-{name}" in R4_OPERATIONS else CANONICAL
+    defined_by = DEFINED_BY.get(f"{kind}-{name}", CANONICAL)
     return f"{defined_by}/OperationDefinition/{kind}-{name}"
 
 

@@ -17,7 +17,7 @@ from service.assist import SOFTWARE, Answer, Assist, Judged
 from service.coding.model import Evidence, Issue
 from service.fhir_in import Entry, Request
 from service.json_body import dump_json
-from service.store import Asked, Decision, instant
+from service.store import Asked, Card, Decision, instant
 
 Json = dict[str, Any]
 _SAFE_REFERENCE = re.compile(r"(?:[A-Za-z]+/[A-Za-z0-9.-]{1,64}|urn:uuid:[0-9a-fA-F-]{36}|#[0-9]+|Claim#[^\s]{1,40})\Z")
@@ -27,19 +27,20 @@ _HISTORY = re.compile(r"/_history/.*\Z", re.S)
 
 @dataclass(frozen=True)
 class Shown:
-    """A card that went out, its kind and the Condition that it is about."""
+    """A card that went out, its kind, the Condition that it is about, and what it says or asks of it."""
 
     uuid: str
     kind: str
     condition: str
+    matters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Visit:
     """What one request does with patients' data: who asks whom about what, and what came of it.
 
-    `door` is the hook or the path of the operation, `body` the parsed request, `patients` and `user` references;
-    `cards` is None where the door shows none.
+    `door` is the hook or the path of the operation, `body` the parsed request, `patients`, `user` and `encounter`
+    references; `cards` is None where the door shows none.
     """
 
     door: str
@@ -47,6 +48,7 @@ class Visit:
     patients: tuple[str, ...]
     at: datetime
     user: str = ""
+    encounter: str = ""
     answer: Answer | None = None
     cards: tuple[Shown, ...] | None = None
 
@@ -89,6 +91,7 @@ def decide(
     output: bytes,
     settings: Json,
     patients: Sequence[str],
+    cards: Sequence[Card],
     sealed: str = "",
 ) -> Decision:
     """The decision to keep for an answer; `output` are its bytes, `patients` hashed ids, `sealed` the input if kept."""
@@ -108,9 +111,8 @@ def decide(
         "issues": [_issue(issue) for issue in answer.issues],
         **({"sealedInput": sealed} if sealed else {}),
     }
-    cards = tuple((card.uuid, card.kind) for card in visit.cards or ())
     queries = tuple(_asked(visit, judged, decision_id))
-    return Decision(decision_id, instant(visit.at), content, tuple(patients), cards, queries)
+    return Decision(decision_id, instant(visit.at), content, tuple(patients), tuple(cards), queries)
 
 
 def codes_in(answer: Answer) -> list[str]:

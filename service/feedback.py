@@ -6,7 +6,6 @@ CDS Hooks 2.0 "Feedback" in HL7's words, and as Epic sends it: `overrideReasons`
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from flask import Blueprint, Response, current_app, g, request
@@ -70,7 +69,7 @@ def keep_feedback() -> Response:
     """200 once all of it is on the disk; 503 where it cannot be written, and then none of it is kept."""
     items = read_feedback(parse_json(request.get_data()))
     store: Store = current_app.extensions["store"]
-    store.add_feedback(str(g.get("client", "")), items, datetime.now(UTC))
+    store.add_feedback(str(g.get("client", "")), items, current_app.extensions["clock"]())
     return Response(dump_json({}), content_type="application/json; charset=utf-8")
 
 

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from service.attachments import AttachmentText, attachment_text, blank_markup
+from service.coding.answers import Answer, with_answers
 from service.coding.levels import find_levels
 from service.coding.lexicon import Lexicon
 from service.coding.model import (
@@ -36,6 +37,7 @@ Resource = Mapping[str, Any]
 _Attachments = dict[str, AttachmentText | None]
 COUNTED_REPORTS = frozenset({"final", "amended", "corrected", "appended"})
 INPATIENT = frozenset({"IMP", "ACUTE", "NONAC"})
+_PROFESSIONAL = frozenset({"professional", "vision", "oral", "pharmacy"})
 _NOT_PROVIDER = re.compile(
     r"\b(?:nurse|nursing|rn|lpn|lvn|cna|physical therap\w*|occupational therap\w*|therapist|medical assistant|dietit\w*"
     r"|technologist|student|patient|social work\w*|pta|scribe)\b",
@@ -75,7 +77,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Request:
-    """What came in, by role; `hook` is the CDS hook or the empty string."""
+    """What came in, by role; `hook` is the CDS hook or the empty string.
+
+    `claimed` are the Conditions that the claim names, by reference, each with the day of the first line that points to
+    it; None where there is no claim. `answers` are those to a query, by the reference of the Condition asked about.
+    """
 
     setting: Setting
     conditions: Sequence[Entry]
@@ -92,12 +98,24 @@ class Request:
     date_of_service: str | None = None
     hook: str = ""
     wants_care: bool = False
-    inline: frozenset[str] = field(default_factory=frozenset)
+    claimed: Mapping[str, str | None] | None = None
+    answers: Mapping[str, Sequence[Answer]] = field(default_factory=dict)
 
     @property
     def inpatient(self) -> bool:
-        """Whether the encounter is an inpatient stay, which is judged by its discharge."""
+        """Whether the encounter is an inpatient stay."""
         return _class(self.encounter) in INPATIENT
+
+    @property
+    def by_discharge(self) -> bool:
+        """Whether one date, that of discharge, stands for the whole: the stay itself, and what a facility bills for it.
+
+        What a professional bills within a stay is judged by the lines, and so is a facility's claim without a period.
+        """
+        if self.claim is None:
+            return self.inpatient
+        kind = code_of(self.claim.resource.get("type"))
+        return kind not in _PROFESSIONAL and (self.inpatient or (kind == "institutional" and self.encounter is None))
 
 
 @dataclass(frozen=True)
@@ -115,7 +133,10 @@ class Reader:
             others = {_patient_of(c) for c in request.conditions} - {patient, ""}
             own = replace(own, reports=[r for r in request.reports if _patient_of(r) not in others])
             found.update(zip(places, _Record(own, self).documentations(), strict=True))
-        return [found[i] for i in range(len(request.conditions))]
+        return [
+            with_answers(found[index], request.answers.get(condition.reference, ()), self.lexicon)
+            for index, condition in enumerate(request.conditions)
+        ]
 
 
 class _Record:
@@ -148,7 +169,7 @@ class _Record:
         readings += self._coded(condition.get("code"), entry, entry.code_path)
         codes = tuple(self._codes(condition, entry))
         faults = list(self._condition_faults(condition, entry))
-        dos = date_of_service(self.request, condition)
+        dos = date_of_service(self.request, condition, (self.request.claimed or {}).get(entry.reference))
         if dos is None:
             faults.append(
                 RecordFault(
@@ -173,6 +194,8 @@ class _Record:
             wants_care=self.request.wants_care,
             named_regions=self._named_regions(condition, entry),
             code_path=entry.code_path,
+            on_claim=self.request.claimed is not None and entry.reference in self.request.claimed,
+            beside_claim=bool(self.request.claimed) and entry.reference not in (self.request.claimed or {}),
         )
 
     def _condition_passages(self, entry: Entry) -> Iterator[Passage]:
@@ -283,7 +306,7 @@ class _Record:
 
     def _inpatient(self) -> bool:
         claim = self.request.claim
-        if claim and code_of(claim.resource.get("type")) in ("professional", "vision", "oral", "pharmacy"):
+        if claim and code_of(claim.resource.get("type")) in _PROFESSIONAL:
             return False
         return self.request.inpatient
 
@@ -562,24 +585,29 @@ class _Record:
 # --- small readers of FHIR datatypes ------------------------------------------------------------------------------
 
 
-def date_of_service(request: Request, condition: Resource) -> str | None:
-    """Before a claim: given, claim, encounter. While charting also recordedDate. As written (POLICY section 5)."""
+def date_of_service(request: Request, condition: Resource, of_line: str | None = None) -> str | None:
+    """Before a claim: given, claim, encounter. While charting also recordedDate. As written (POLICY section 5).
+
+    `of_line` is the day of the first line that points to the diagnosis.
+    """
     encounter = request.encounter.resource if request.encounter else {}
     period = encounter.get("period") or {}
     stay = _full(period.get("end")) if request.inpatient else None
     candidates = [_full(request.date_of_service)]
     if request.claim:
-        candidates += [stay, *_claim_dates(request.claim.resource, at_end=request.inpatient)]
+        candidates += [stay] if request.by_discharge else []
+        candidates += _claim_dates(request.claim.resource, of_line, at_end=request.by_discharge)
     candidates += [stay, _full(period.get("start")), _full(period.get("end"))]
     if request.setting == "charting":
         candidates.append(_full(condition.get("recordedDate")))
     return next((date for date in candidates if date), None)
 
 
-def _claim_dates(claim: Resource, *, at_end: bool) -> Iterator[str | None]:
+def _claim_dates(claim: Resource, of_line: str | None, *, at_end: bool) -> Iterator[str | None]:
     billable = claim.get("billablePeriod") or {}
     if at_end:
         yield _full(billable.get("end"))
+    yield of_line
     for item in claim.get("item") or ():
         yield next((on for on, _ in line_dates(item, "")), None)
     yield _full(billable.get("start")) or _full(billable.get("end"))
@@ -770,15 +798,16 @@ def _regions_claimed(own: Documentation) -> set[str]:
 
 
 def _duplicates(conditions: Iterable[Entry]) -> set[int]:
-    """Later Conditions with the same code and category; a problem-list item beside an encounter diagnosis is none."""
-    seen: set[tuple[str, tuple[str, ...]]] = set()
+    """Later Conditions with the same code and category; a problem-list item beside an encounter diagnosis is none, nor
+    is the Condition behind a diagnosis that stands on the claim itself."""
+    seen: set[tuple[str, tuple[str, ...], bool]] = set()
     found = set()
     for index, entry in enumerate(conditions):
         code = (
             code_of(entry.resource.get("code"))
             or str((entry.resource.get("code") or {}).get("text") or "").strip().lower()
         )
-        key = code, tuple(sorted(code_of(c) for c in entry.resource.get("category") or ()))
+        key = code, tuple(sorted(code_of(c) for c in entry.resource.get("category") or ())), bool(entry.stands_in)
         if code and key in seen:
             found.add(index)
         seen.add(key)

@@ -112,6 +112,8 @@ def reason(assessment: Assessment) -> str:
         "remission",
     ):
         return f"The Condition is {unused}, so nothing is suggested or asked."
+    if assessment.disposition == "not-applicable" and assessment.documentation.answered:
+        return "The questions are answered, and the answers select no code; what they leave possible is listed."
     if assessment.disposition == "not-applicable" and assessment.candidates:
         return "The condition is classified elsewhere and complete there, so nothing is asked."
     return {
@@ -278,6 +280,7 @@ def source_label(evidence: Evidence) -> str:
         "DiagnosticReport": "diagnostic report",
         "DocumentReference": "note",
         "Observation": "observation",
+        "QuestionnaireResponse": "answer to a query",
     }
     shown = [
         f"{_ORIGINS[passage.author]}, {names.get(kind, kind)}",

@@ -207,13 +207,11 @@ def _is_ours(code: RecordedCode, assist: Assist) -> bool:
 
 
 def _days_on_which_rules_change(assist: Assist) -> list[str]:
-    """Every first day of a release, a fact or a rule, and the day after its last."""
+    """Every first day of a release, a code or a rule, and the day after its last."""
     release, rules = assist.terminology.icd10cm, assist.terminology.rules()
-    spans = [(each.in_force_from, each.in_force_until) for each in release.releases]
-    spans += [(fact.in_force_from, fact.in_force_until) for fact in release.facts]
-    spans += [(rule.in_force_from, rule.in_force_until) for rule in rules]
+    spans = [(rule.in_force_from, rule.in_force_until) for rule in rules]
     ended = {_day_after(last) for _, last in spans if last and last < _FOR_EVER}
-    return sorted({release.begins, *(first for first, _ in spans if first), *ended})
+    return sorted({*release.days_of_change(), *(first for first, _ in spans if first), *ended})
 
 
 def _day_after(day: str) -> str:

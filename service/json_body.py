@@ -107,6 +107,12 @@ def dump_json(value: object) -> bytes:
     return text.encode("utf-8")
 
 
+def readable_json(value: object) -> str:
+    """The same for people: indented."""
+    text: str = simplejson.dumps(value, use_decimal=True, allow_nan=False, ensure_ascii=False, indent=2)
+    return text
+
+
 def issues_to_operation_outcome(issues: Sequence[Issue]) -> dict[str, object]:
     """Return an R4 OperationOutcome as a plain dict; without issues it says so, since R4 demands one at least."""
     told = issues or [Issue("information", "informational", "No issues were found.")]

@@ -7,9 +7,10 @@ from typing import Any
 
 from service.assist import Answer, Assist
 from service.audit import Access, audit_event, removal_event, written
-from service.decisions import Visit, codes_in, decide, rules_in
+from service.decisions import Shown, Visit, codes_in, decide, rules_in
 from service.inputs import SealedInputs
-from service.store import Entry, Store
+from service.open_forms import matter_key, visit_key
+from service.store import Card, Entry, Store
 
 Json = dict[str, Any]
 
@@ -27,11 +28,18 @@ def entry_of(
     decision = None
     if visit.answer and access.status < 400:
         hashes = [store.hashed(access.client, patient) for patient in visit.patients]
+        cards = [kept_card(store, access.client, visit, card) for card in visit.cards or ()]
         sealed = inputs.seal(visit.body) if inputs else ""
-        decision = decide(visit, visit.answer, assist, output, settings, hashes, sealed)
+        decision = decide(visit, visit.answer, assist, output, settings, hashes, cards, sealed)
     decision_id = decision.id if decision else ""
     accesses = [replace(access, patient=patient, decision=decision_id) for patient in visit.patients]
     return Entry(access.recorded, tuple(written(audit_event(one)) for one in accesses), decision)
+
+
+def kept_card(store: Store, client: str, visit: Visit, card: Shown) -> Card:
+    """A card as the store keeps it: encounter and matters as hashes."""
+    where = visit_key(store, client, visit.patients[0], visit.encounter)
+    return Card(card.uuid, card.kind, where, tuple(matter_key(store, where, matter) for matter in card.matters))
 
 
 def log_fields(visit: Visit, access: Access, store: Store) -> Json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from service.assist import SOFTWARE, Assist
@@ -15,6 +15,8 @@ from service.coding.model import Setting
 from service.decisions import input_hash
 from service.fhir_api import DOORS, answer_parameters, open_visit
 from service.json_body import dump_json, parse_json
+from service.open_forms import Forms
+from service.store import Store
 
 SETTINGS: dict[str, Setting] = {door: setting for setting, door in DOORS.items()}
 
@@ -31,8 +33,11 @@ class Replay:
     differs: str = ""
 
 
-def replay(decision: Mapping[str, Any], sent: bytes, assist: Assist) -> Replay:
-    """The answer of a decision to its input; ReplayRefused where `sent` is another input."""
+def replay(decision: Mapping[str, Any], sent: bytes, assist: Assist, store: Store) -> Replay:
+    """The answer of a decision to its input; ReplayRefused where `sent` is another input.
+
+    `store` is the one of the decision: it names the forms, and knows what the encounter had answered by then.
+    """
     body: Any = parse_json(sent)
     if not isinstance(body, dict) or input_hash(body) != decision["input"]:
         raise ReplayRefused("The input is not the one of this decision; supply the body that was sent then, unchanged.")
@@ -40,8 +45,9 @@ def replay(decision: Mapping[str, Any], sent: bytes, assist: Assist) -> Replay:
     if decision["door"] in SETTINGS:
         answer = _operation(SETTINGS[decision["door"]], sent, assist, settings["base_url"], at)
     else:
-        call = open_call(body, listed_hooks(settings["hook_domain"]))
-        _, shown = answer_call(call, open_hook_visit(call, body, at), assist, settings["base_url"])
+        call = open_call(body, listed_hooks(settings["hook_domain"]), settings.get("dialect"))
+        forms = Forms(store, timedelta(), settings.get("client", ""), at, keeps=False)
+        _, shown = answer_call(call, open_hook_visit(call, body, at), assist, settings["base_url"], forms)
         answer = dump_json(shown)
     same = hashlib.sha256(answer).hexdigest() == decision["output"]
     return Replay(answer, "" if same else _difference(decision, assist))

@@ -24,6 +24,7 @@ KNOWN: dict[str, str] = {
     "PAYER_POLICIES": "JSON file with payer policies and the operator's list of manipulation procedures",
     "BASE_URL": "how the outside reaches the service, such as https://coding.example.org",
     "HOOK_DOMAIN": "reverse domain under which the hooks of our own are listed, such as org.example",
+    "FORM_TTL": "hours that a form waits for its answer, 24 where not given",
     "LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR",
     "DATABASE_URL": "sqlite:///... or postgresql+psycopg://...",
     "AUDIT": "group or sync",
@@ -77,6 +78,7 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = ()
     traces: str = ""
     inputs: SealedInputs | None = None
+    form_hours: float = 24
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -131,7 +133,15 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         _proxies(given.get("TRUSTED_PROXIES", "")),
         _traces(given.get("TRACES", "")),
         _inputs(_path("INPUT_KEYS", given)),
+        _hours(given),
     )
+
+
+def _hours(given: Mapping[str, str]) -> float:
+    written = given.get("FORM_TTL", "24")
+    if not re.fullmatch(r"\d{1,4}(\.\d{1,2})?", written) or float(written) == 0:
+        raise SettingError(f"{PREFIX}FORM_TTL is a number of hours above 0, such as 24 or 0.5.")
+    return float(written)
 
 
 def _days(written: str | None) -> int | None:

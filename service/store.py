@@ -90,6 +90,8 @@ card = sa.Table(
     sa.Column("uuid", sa.String(100), primary_key=True),
     sa.Column("decision", sa.String(36), nullable=False, index=True),
     sa.Column("kind", sa.String(40), nullable=False),
+    sa.Column("visit", sa.String(64), nullable=False, index=True),
+    sa.Column("matters", sa.Text, nullable=False),
 )
 query = sa.Table(
     "query",
@@ -158,14 +160,24 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Card:
+    """A card that went out; `visit` is a keyed hash of the encounter, `matters` are those of what the card is about."""
+
+    uuid: str
+    kind: str
+    visit: str
+    matters: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Decision:
-    """One answer of ours without the patient's words; `patients` are keyed hashes, `cards` uuid and kind of each."""
+    """One answer of ours without the patient's words; `patients` are keyed hashes."""
 
     id: str
     recorded: str
     content: Json
     patients: tuple[str, ...]
-    cards: tuple[tuple[str, str], ...] = ()
+    cards: tuple[Card, ...] = ()
     queries: tuple[Asked, ...] = ()
 
 
@@ -376,6 +388,14 @@ class Store:
         added = self._insert(table).values(row).on_conflict_do_nothing().returning(sa.literal(1))
         return connection.execute(added).first() is not None
 
+    def overridden(self, visit: str, since: datetime, until: datetime) -> frozenset[str]:
+        """The matters of the cards of one visit that users have overridden in that time."""
+        given = (feedback.c.received > instant(since)) & (feedback.c.received <= instant(until))
+        joined = sa.select(card.c.matters, feedback.c.content).join(feedback, feedback.c.card == card.c.uuid)
+        rows = self._read(joined.where(card.c.visit == visit, given))
+        told = [row.matters.split() for row in rows if json.loads(row.content)["outcome"] == "overridden"]
+        return frozenset(matter for matters in told for matter in matters)
+
     # -- audit records and decisions
 
     def open_chain(self, writer: str, at: datetime) -> Chain:
@@ -412,7 +432,11 @@ class Store:
         rows: dict[sa.Table, list[Json]] = {
             decision: [{"id": one.id, "recorded": one.recorded, "content": _text(one.content)} for one in made],
             subject: [{"decision": one.id, "patient": patient} for one in made for patient in one.patients],
-            card: [{"uuid": uuid, "decision": one.id, "kind": kind} for one in made for uuid, kind in one.cards],
+            card: [
+                {"uuid": c.uuid, "decision": one.id, "kind": c.kind, "visit": c.visit, "matters": " ".join(c.matters)}
+                for one in made
+                for c in one.cards
+            ],
             query: [
                 {"id": asked.id, "asked": one.recorded, "decision": one.id, "content": _text(asked.content)}
                 for one in made
@@ -433,15 +457,8 @@ class Store:
 
     def add_answer(self, query_id: str, outcome: str, content: Json, at: datetime) -> bool:
         """Keep an answer to a query once; False where the same answer is already kept."""
-        row = {
-            "key": _sha256(query_id, outcome, json.dumps(content, sort_keys=True)),
-            "query": query_id,
-            "answered": instant(at),
-            "outcome": outcome,
-            "content": _text(content),
-        }
         with self._transaction() as connection:
-            return self._add_once(connection, answer, row)
+            return self._add_once(connection, answer, _answer_row(query_id, outcome, content, at))
 
     # -- open forms
 
@@ -464,36 +481,42 @@ class Store:
             held = connection.execute(sa.select(form).where(form.c.key == row["key"])).one()
         return _form(held, at)
 
-    def form(self, form_id: str, bound: Binding, at: datetime) -> Form | None:
-        """The form as it stands; None where there is none for this patient, user and encounter."""
-        with self._transaction(writes=False) as connection:
-            row = connection.execute(sa.select(form).where(self._is(form_id, bound))).first()
-        return _form(row, at) if row else None
+    def form(self, form_id: str, at: datetime) -> Form | None:
+        """The form as it stands, whoever asks: its id is its key. None where there is none."""
+        rows = self._read(sa.select(form).where(form.c.id == form_id))
+        return _form(rows[0], at) if rows else None
 
     def close_form(
-        self, form_id: str, bound: Binding, state: Literal["answered", "declined"], content: Json, at: datetime
+        self,
+        form_id: str,
+        state: Literal["answered", "declined"],
+        content: Json,
+        told: tuple[str, Json],
+        at: datetime,
     ) -> bool:
-        """Answer or decline an open form; False where it is not open any more, so that the first answer stands."""
-        is_open = self._is(form_id, bound) & (form.c.state == "open") & (form.c.expires > instant(at))
+        """Answer or decline an open form; False where it is not open any more, so that the first answer stands.
+
+        `told` is the id of the query and what was said to it, kept in the same transaction.
+        """
+        is_open = (form.c.id == form_id) & (form.c.state == "open") & (form.c.expires > instant(at))
         closed = {"state": state, "content": _text(content), "closed": instant(at)}
         with self._transaction() as connection:
-            return connection.execute(form.update().where(is_open).values(closed)).rowcount == 1
+            is_first = connection.execute(form.update().where(is_open).values(closed)).rowcount == 1
+            if is_first:
+                self._add_once(connection, answer, _answer_row(told[0], state, told[1], at))
+            return is_first
 
-    def closed_forms(self, client: str, patient: str, encounter: str, since: datetime) -> list[Form]:
+    def closed_forms(self, client: str, patient: str, encounter: str, since: datetime, until: datetime) -> list[Form]:
         """The answered and declined forms of one patient in one encounter, whoever closed them, oldest first."""
         hashed = self._hashed(Binding(client, patient, "", encounter))
         theirs = (form.c.patient == hashed["patient"]) & (form.c.encounter == hashed["encounter"])
-        done = theirs & (form.c.closed > instant(since))
+        done = theirs & (form.c.closed > instant(since)) & (form.c.closed <= instant(until))
         rows = self._read(sa.select(form).where(done).order_by(form.c.closed, form.c.id))
         return [_form(row, since) for row in rows]
 
     def _hashed(self, bound: Binding) -> dict[str, str]:
         named = {"patient": bound.patient, "user": bound.user, "encounter": bound.encounter}
         return {role: self.hashed(bound.client, reference) for role, reference in named.items()}
-
-    def _is(self, form_id: str, bound: Binding) -> sa.ColumnElement[bool]:
-        wanted = {"id": form_id, **self._hashed(bound)}
-        return sa.and_(*(form.c[name] == value for name, value in wanted.items()))
 
     # -- seen tokens
 
@@ -647,6 +670,12 @@ def _form(row: Any, at: datetime) -> Form:
     if row.state == "open" and row.expires <= instant(at):
         return Form(row.id, "expired", row.opened, row.expires, "", {})
     return Form(row.id, row.state, row.opened, row.expires, row.closed, json.loads(row.content))
+
+
+def _answer_row(query_id: str, outcome: str, content: Json, at: datetime) -> Json:
+    key = _sha256(query_id, outcome, json.dumps(content, sort_keys=True))
+    told = {"answered": instant(at), "outcome": outcome, "content": _text(content)}
+    return {"key": key, "query": query_id, **told}
 
 
 def _chained_rows(chain: Chain, events: Iterable[tuple[str, str]]) -> tuple[list[Json], Chain]:

@@ -190,3 +190,138 @@ def test_the_shipped_policy_names_no_procedure_code() -> None:
     page = json.loads((Path(terminology_dir()) / "payers" / "medicare-chiropractic.json").read_text("utf-8"))
     assert page["manipulation_procedures"] == []
     assert [policy["procedures"] for policy in page["policies"]] == [[]]
+
+
+# --- what is billed, and what only stands beside it ---------------------------------------------------------------
+
+
+def stated(name: str, code: str, **status: str) -> dict[str, Any]:
+    """A Condition with another verificationStatus or clinicalStatus."""
+    systems = {"verificationStatus": "condition-ver-status", "clinicalStatus": "condition-clinical"}
+    concepts = {
+        element: {"coding": [{"system": f"http://terminology.hl7.org/CodeSystem/{systems[element]}", "code": value}]}
+        for element, value in status.items()
+    }
+    return condition(name, code) | concepts
+
+
+def test_what_is_sent_along_and_not_billed_does_not_fail_the_claim(client: FlaskClient) -> None:
+    beside = [stated("r", "E11.9", verificationStatus="refuted"), condition("h", "M99.4"), condition("m", "M99.42")]
+    answer = check(client, claim(coded(1, "I10")), *beside)
+    assert (raised(answer), result(answer)) == (set(), True)
+    assert ("code.not-billable", "Condition.code.coding[0].code") in raised(answer, "warning")
+
+
+def test_the_same_fails_the_claim_that_bills_it(client: FlaskClient) -> None:
+    for beside in (stated("r", "E11.9", verificationStatus="refuted"), condition("r", "M99.4")):
+        assert result(check(client, claim(referred(1, "Condition/r")), beside)) is False
+
+
+def test_the_record_behind_an_inline_diagnosis_counts_as_billed(client: FlaskClient) -> None:
+    answer = check(client, claim(coded(1, "E11.9")), stated("r", "E11.9", verificationStatus="refuted"))
+    assert raised(answer) == {("cond.refuted", "Condition.verificationStatus")}
+
+
+@pytest.mark.parametrize(
+    ("status", "flag", "severity"),
+    [
+        ({"verificationStatus": "provisional"}, ("cond.unconfirmed", "Condition.verificationStatus"), "error"),
+        ({"clinicalStatus": "resolved"}, ("cond.resolved", "Condition.clinicalStatus"), "warning"),
+    ],
+)
+def test_the_status_of_every_diagnosis_that_is_billed_is_judged(
+    client: FlaskClient, status: dict[str, str], flag: tuple[str, str], severity: str
+) -> None:
+    answer = check(client, claim(referred(1, "Condition/c")), stated("c", "J45.909", **status))
+    assert flag in raised(answer, severity)
+    assert flag not in raised(check(client, claim(coded(1, "I10")), stated("c", "J45.909", **status)), severity)
+
+
+def test_a_mistyped_code_of_the_newest_year_is_an_error(client: FlaskClient) -> None:
+    sent = claim(coded(1, "E11.9A"), coded(2, "K59.7"), item=[line(1, "2026-11-16")])
+    assert {flag for flag, _ in raised(check(client, sent))} == {"code.seventh-character", "code.unknown"}
+
+
+# --- by which date ------------------------------------------------------------------------------------------------
+
+
+def test_a_diagnosis_is_judged_by_the_lines_that_point_to_it(client: FlaskClient) -> None:
+    """G35 became a header on 1 October 2025; the order of the lines makes no difference."""
+    lines = [line(1, "2025-09-29"), line(2, "2025-10-02", 2)]
+    for item in (lines, lines[::-1]):
+        assert result(check(client, claim(coded(1, "G35"), coded(2, "I10"), item=item))) is True
+        assert result(check(client, claim(coded(1, "I10"), coded(2, "G35"), item=item))) is False
+
+
+def test_a_code_that_became_a_header_is_told_at_the_later_line(client: FlaskClient) -> None:
+    answer = check(client, claim(coded(1, "G35"), item=[line(1, "2025-09-29"), line(1, "2025-10-02", 2)]))
+    assert raised(answer) == {("code.not-billable", "Claim.item[1].servicedDate")}
+
+
+STAY = {
+    "resourceType": "Encounter",
+    "id": "e",
+    "status": "finished",
+    "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "IMP"},
+    "subject": {"reference": "Patient/p"},
+    "period": {"start": "2025-09-28", "end": "2025-10-03"},
+}
+
+
+def of_type(kind: str) -> dict[str, Any]:
+    return {"type": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/claim-type", "code": kind}]}}
+
+
+@pytest.mark.parametrize(("kind", "holds"), [("professional", True), ("institutional", False)])
+def test_within_a_stay_the_facility_bills_by_discharge_and_the_professional_by_the_day(
+    client: FlaskClient, kind: str, holds: bool
+) -> None:
+    sent = claim(coded(1, "G35"), item=[line(1, "2025-09-29")], **of_type(kind))
+    assert result(check(client, sent, STAY)) is holds
+
+
+def test_a_facilitys_claim_without_its_encounter_is_judged_by_the_end_of_its_period(client: FlaskClient) -> None:
+    period = {"billablePeriod": {"start": "2025-09-28", "end": "2025-10-03"}}
+    sent = claim(coded(1, "G35"), item=[line(1, "2025-09-29")], **of_type("institutional"), **period)
+    assert raised(check(client, sent)) == {
+        ("code.not-billable", "Claim.diagnosis[0].diagnosisCodeableConcept.coding[0].code")
+    }
+
+
+# --- the display, and the words -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "display", "is_another"),
+    [
+        ("M17.11", "Unilateral primary osteoarthritis, left knee", True),
+        ("M17.11", "OA right knee", False),
+        ("M48.061", "Spinal stenosis, lumbar region with neurogenic claudication", True),
+        ("M48.062", "Lumbar stenosis with neurogenic claudication", False),
+        ("M47.812", "Cervical spondylosis with myelopathy", True),
+        ("S33.5XXA", "Lumbar sprain, subsequent encounter", True),
+        ("E11.9", "T2DM", False),
+        ("J45.909", "Asthma with allergic rhinitis", False),
+    ],
+)
+def test_a_display_that_contradicts_the_title_is_seen(
+    client: FlaskClient, code: str, display: str, is_another: bool
+) -> None:
+    answer = check(client, claim(coded(1, code, display=display)))
+    assert ("code.display-mismatch" in {flag for flag, _ in raised(answer)}) is is_another
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "disagrees"),
+    [
+        ("M48.061", "Lumbar spinal stenosis with neurogenic claudication", True),
+        ("M48.062", "Lumbar spinal stenosis with neurogenic claudication", False),
+        ("M48.062", "Lumbar spinal stenosis without neurogenic claudication", True),
+        ("M48.061", "Lumbar spinal stenosis", False),
+    ],
+)
+def test_claudication_in_the_words_and_in_the_code_agree(
+    client: FlaskClient, code: str, words: str, disagrees: bool
+) -> None:
+    answer = check(client, claim(referred(1, "Condition/c")), condition("c", code, words))
+    assert ("doc.code-text-mismatch" in {flag for flag, _ in raised(answer)}) is disagrees

@@ -51,6 +51,25 @@ def causes(text: str, lexicon: Lexicon) -> list[str]:
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Strength 5/5 throughout, sensation intact to light touch", ["weakness", "paresthesia"]),
+        ("Neurologically intact.", ["deficit"]),
+        ("no focal deficits", ["deficit"]),
+        ("Reflexes 2+ and symmetric. Gait normal.", ["reflex-change", "gait"]),
+        ("sensation is not intact", []),
+        ("The canal is normal, strength is decreased", []),
+        ("pain 5/5", []),
+    ],
+)
+def test_what_was_examined_and_found_as_it_should_be_is_denied(
+    text: str, expected: list[str], lexicon: Lexicon
+) -> None:
+    found = [f.value for f in reading(text, lexicon).findings if f.element == "function" and f.assertion == "negated"]
+    assert list(dict.fromkeys(found)) == expected
+
+
+@pytest.mark.parametrize(
     ("rule", "text", "expected"),
     [
         ("a level as a heading", "L4-5: severe canal stenosis.", ["L4-L5 canal affirmed"]),
@@ -69,6 +88,41 @@ def causes(text: str, lexicon: Lexicon) -> list[str]:
         ("rows of one side open", "Foraminal narrowing - L4-5: mild R, none L; L5-S1: none",
          ["L4-L5 foramen affirmed", "L5-S1 foramen negated"]),
         ("no rows under an organ", "Ear canal: C3-4 mild", []),
+        ("fields under a level", "C5-6: Central canal: mild. Foramina: right moderate, left none.",
+         ["C5-C6 canal affirmed", "C5-C6 foramen affirmed"]),
+        ("fields on lines of their own", "C5-6\nCanal: moderate\nForamina: none", ["C5-C6 canal affirmed"]),
+        ("fields in one line", "L4-5: Canal - moderate; NF - mild R, none L",
+         ["L4-L5 canal affirmed", "L4-L5 foramen affirmed"]),
+        ("no field with more than a grade", "L4-5: Canal: moderate disc bulge", []),
+        ("no field of an organ", "Auditory canal: mild.", []),
+        ("a table", "Level | Canal | Foramina\nC3-4 | mild | none\nC4-5 | severe | see text",
+         ["C3-C4 canal affirmed", "C3-C4 foramen negated", "C4-C5 canal affirmed"]),
+        ("the header of a table states nothing", "Level | Central stenosis\nL3-4 | none", ["L3-L4 canal negated"]),
+        ("ditto", "C5-6: moderate canal stenosis. C6-7: ditto.", ["C5-C6 canal affirmed", "C6-C7 canal affirmed"]),
+        ("the same of a denial", "L3-4: no canal stenosis. L4-5: same.",
+         ["L3-L4 canal negated", "L4-L5 canal negated"]),
+        ("similar changes", "At L3-4 there is canal stenosis. Similar changes at L4-5 but to a lesser extent.",
+         ["L3-L4 canal affirmed", "L4-L5 canal affirmed"]),
+        ("similar to something else", "Canal stenosis at L3-4. The L4-5 disc bulge is similar to the prior study.",
+         ["L3-L4 canal affirmed"]),
+        ("the place of another finding", "canal stenosis L4-5 from LF hypertrophy, disc bulge L5-S1",
+         ["L4-L5 canal affirmed"]),
+        ("the place of a denied finding", "canal stenosis L4-5, no nerve root compression L5-S1",
+         ["L4-L5 canal affirmed"]),
+        ("the place of what is beside it", "canal stenosis at L4-5 and facet arthropathy at L5-S1",
+         ["L4-L5 canal affirmed"]),
+        ("a further place of the same", "canal stenosis at L3-4 and to a lesser extent at L4-5",
+         ["L3-L4+L4-L5 canal affirmed"]),
+        ("only another finding has a place", "canal stenosis, with a disc bulge at L5-S1", ["L5-S1 canal affirmed"]),
+        ("a box with no", "L2-3: stenosis N. L3-4: canal stenosis Y", ["L2-L3 - negated", "L3-L4 canal affirmed"]),
+        ("a box behind yes and no", "Stenosis (Y/N): N", ["- - negated"]),
+        ("a minus behind a place", "Foraminal narrowing L5-S1 (-)", ["L5-S1 foramen negated"]),
+        ("a minus before the next sign", "canal stenosis L4-5 (-) SLR", ["L4-L5 canal affirmed"]),
+        ("grade 0", "Central stenosis: grade 0", ["- canal negated"]),
+        ("a question answered with a letter", "Stenosis? N", ["- - negated"]),
+        ("a cause that is likely", "Canal stenosis is likely to be due to ligament thickening", ["- canal affirmed"]),
+        ("a narrowing that is suspected from a cause", "canal stenosis is suspected from ligament thickening",
+         ["- canal uncertain"]),
         ("a bright signal is no level", "canal stenosis at C4-5 with T2 bright cord", ["C4-C5 canal affirmed"]),
         ("taken back", 'Please disregard "severe canal stenosis at L2-3" above', ["L2-L3 canal negated"]),
         ("a relative by another name", "Mum had severe spinal stenosis", []),
@@ -216,6 +270,9 @@ def test_care_is_quoted_with_its_duration_and_response(text: str, quote: str, de
 @pytest.mark.parametrize(
     ("text", "dates"),
     [
+        ("Upright MRI 04-Feb-2026: canal stenosis", ["2026-02-04"]),
+        ("CT 4-FEB-26 shows canal stenosis", ["2026-02-04"]),
+        ("Decompressed in 2019; current MRI shows canal stenosis", []),
         ("MRI 11/3/2026 shows stenosis", ["2026-11-03"]),
         ("MRI of 3 November 2026", ["2026-11-03"]),
         ("MRI today: stenosis", ["2026-11-01"]),

@@ -512,6 +512,7 @@ SEVERITIES = {  # as the policy writes them: while charting / before a claim
     "code.system-not-icd10cm": "I/I",
     "claim.diagnosis-pointer": "-/E",
     "claim.diagnosis-not-sent": "-/E",
+    "claim.diagnosis-not-coded": "-/E",
     "claim.diagnosis-sequence": "-/E",
     "cond.code-missing": "I/W",
     "cond.refuted": "-/E",

@@ -379,6 +379,12 @@ def test_the_bad_forms_break_every_rule_that_a_machine_can_check() -> None:
     assert {name.split()[0] for name in BAD} == checked
 
 
+def test_every_rule_of_a_compliant_query_has_a_test() -> None:
+    tests = "".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    proved = set(re.findall(r"ahima-acdis-2022: (Q\d+),", tests)) | {name.split()[0] for name in BAD}
+    assert proved == {f"Q{n}" for n in range(18)} | {"Q9c", "Q9r", "Q9s"}
+
+
 # --- good forms ---------------------------------------------------------------------------------------------------
 
 

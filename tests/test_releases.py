@@ -23,6 +23,7 @@ from service.releases import (
 
 TERMINOLOGY = Path(__file__).resolve().parent.parent / "terminology"
 
+FILES = ["releases.yaml", "codes.csv.gz", "dates.yaml", "validity.csv", "excludes1.csv", "manifestation.yaml"]
 ORDER_2028 = """\
 00001 M99     0 Biomechanical lesions, NEC                                   Biomechanical lesions NEC
 00002 M994    0 Connective tissue stenosis of neural canal                   Connective tissue stenosis of neural canal
@@ -65,9 +66,11 @@ def small_site(tmp_path: Path) -> Path:
     """A site whose only release, FY2026, has four codes."""
     folder = tmp_path / "terminology" / "icd-10-cm"
     shutil.copytree(TERMINOLOGY / "icd-10-cm", folder)
-    (folder / "facts.yaml").write_text(
-        "begins: {day: 2015-10-01, cites: [rule]}\nchecked: []\nfacts: []\ncitations: {rule: {title: t}}\n"
+    (folder / "dates.yaml").write_text(
+        "begins: {day: 2015-10-01, cites: [rule]}\nvalidity: {from: 2015-10-01, until: 2015-10-01, cites: [rule]}\n"
+        "checked: []\ncitations: {rule: {title: t}}\n"
     )
+    (folder / "validity.csv").write_text("code,from,until\n")
     _write_release(folder)
     return tmp_path / "terminology"
 
@@ -125,26 +128,47 @@ def test_lumbar_stenosis_is_split_by_claudication_from_october_2017(
     assert icd10cm.status(code, on).validity == validity
 
 
-@pytest.mark.parametrize("code", ["M72.2", "M86.8X1", "T52.8X1A"])
-def test_a_code_that_fy2027_dropped_is_valid_to_the_last_of_september(icd10cm: Icd10Cm, code: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "then"), [("M72.2", "not-billable"), ("M86.8X1", "not-billable"), ("T52.8X1A", "not-valid")]
+)
+def test_a_code_that_fy2027_split_or_dropped_is_valid_to_the_last_of_september(
+    icd10cm: Icd10Cm, code: str, then: str
+) -> None:
     assert icd10cm.status(code, "2026-09-30").validity == "valid"
-    assert icd10cm.status(code, "2026-10-01").validity == "not-valid"
+    assert icd10cm.status(code, "2026-10-01").validity == then
 
 
 @pytest.mark.parametrize(
-    ("on", "validity"), [("2021-05-05", "valid"), ("2023-05-05", "not-known"), ("2025-05-05", "not-billable")]
+    ("code", "on", "validity"),
+    [
+        ("M54.5", "2021-09-30", "valid"),
+        ("M54.5", "2021-10-01", "not-billable"),
+        ("M54.50", "2021-09-30", "not-valid"),
+        ("M54.50", "2021-10-01", "valid"),
+        ("A00.0", "2019-01-01", "valid"),
+        ("A00", "2019-01-01", "not-billable"),
+        ("D69.11", "2026-09-30", "not-valid"),
+        ("D69.11", "2026-10-01", "valid"),
+        ("D69.1", "2026-10-01", "not-billable"),
+        ("E11.9A", "2026-11-16", "unknown"),
+        ("Q99.99", "2026-11-16", "unknown"),
+        ("U07.0", "2020-03-31", "not-valid"),
+        ("U07.0", "2020-04-01", "valid"),
+        ("A00.0", "2027-04-01", "not-known"),
+        ("Q99.99", "2027-04-01", "not-known"),
+    ],
 )
-def test_between_two_releases_that_differ_nothing_is_known(icd10cm: Icd10Cm, on: str, validity: str) -> None:
-    assert icd10cm.status("M54.5", on).validity == validity
+def test_every_code_is_judged_by_its_days_where_no_official_file_is_loaded(
+    icd10cm: Icd10Cm, code: str, on: str, validity: str
+) -> None:
+    assert icd10cm.status(code, on).validity == validity
 
 
-def test_a_code_of_another_family_is_not_known_before_the_first_release(icd10cm: Icd10Cm) -> None:
-    assert icd10cm.status("A00.0", "2019-01-01").validity == "not-known"
-
-
-def test_a_code_that_may_be_new_in_fy2027_is_not_called_unknown(icd10cm: Icd10Cm) -> None:
-    assert icd10cm.status("D69.11", "2026-11-16").validity == "not-known"
-    assert icd10cm.status("D69.11", "2026-09-30").validity == "unknown"
+@pytest.mark.parametrize("on", ["2021-05-01", "2025-05-01", "2026-05-01"])
+def test_the_days_of_the_codes_agree_with_every_official_file(icd10cm: Icd10Cm, on: str) -> None:
+    """Two sources apart from each other: the editor takes a code where the file has it, and only there."""
+    differing = [c for c in icd10cm.codes() if icd10cm._holds(c, on) is not icd10cm.is_billable(c, on)]
+    assert differing == []
 
 
 def test_what_has_not_the_form_of_a_code_is_unknown_on_any_date(icd10cm: Icd10Cm) -> None:
@@ -255,6 +279,13 @@ def test_excludes1_is_known_for_every_chapter(icd10cm: Icd10Cm, code: str, other
         ("E87.20", "E11.9", False),  # only diabetes with ketoacidosis
         ("F07.81", "S06.0X0S", False),  # only the initial encounter
         ("S06.0X0A", "S06.5X0A", True),  # 'S06.1- to S06.6-' is a range
+        ("F07.81", "S06.0X0A", True),
+        ("I73.89", "E11.52", True),  # 'E08-E13 with .51-.52'
+        ("G63", "B27.11", True),  # 'B27.0-B27.9 with fifth character 1'
+        ("G63", "B27.12", False),
+        ("R27.0", "I69.393", True),  # 'I69. with final characters -93'
+        ("R27.0", "I69.398", False),
+        ("V00.218A", "V03.19XA", True),  # 'V01-V09 with 5th character 9'
     ],
 )
 def test_an_excludes1_note_excludes_what_it_says(icd10cm: Icd10Cm, code: str, other: str, is_excluded: bool) -> None:
@@ -279,8 +310,9 @@ def test_the_title_of_a_header_above_is_true_of_a_code(
 
 def test_an_excludes1_note_holds_in_the_releases_that_have_it(icd10cm: Icd10Cm) -> None:
     """FY2026 took optic neuritis out of the note at neuromyelitis optica."""
-    dates = ("2019-05-01", "2025-09-30", "2026-10-01")
-    assert [icd10cm.excludes1("G36.0", "H46.9", on) is not None for on in dates] == [True, True, False]
+    dates = ("2019-05-01", "2025-09-30", "2026-10-01", "2031-01-01")
+    assert [icd10cm.excludes1("G36.0", "H46.9", on) is not None for on in dates] == [True, True, False, False]
+    assert [icd10cm.tabular_list(on) for on in dates[:3]] == ["2021", "2025", "2026"]
 
 
 @pytest.mark.proves("guidelines: I.A.13 etiology/manifestation")
@@ -308,17 +340,22 @@ def test_a_changed_code_table_stops_the_service(small_site: Path) -> None:
         load_icd10cm(small_site / "icd-10-cm")
 
 
-def test_a_fact_without_a_citation_stops_the_service(small_site: Path) -> None:
-    facts = small_site / "icd-10-cm" / "facts.yaml"
-    fact = (
-        "{id: f, says: s, codes: [M99], holds: valid, in_force_from: 2015-10-01, in_force_until: 2016-09-30, cites: []}"
-    )
-    facts.write_text(facts.read_text().replace("facts: []", f"facts: [{fact}]"))
-    with pytest.raises(PackError, match="fact 'f': cites nothing"):
+def test_a_year_without_a_citation_stops_the_service(small_site: Path) -> None:
+    dates = small_site / "icd-10-cm" / "dates.yaml"
+    year = "{fiscal_year: '2016', label: l, in_force_from: 2015-10-01, in_force_until: 2016-09-30, cites: []}"
+    dates.write_text(dates.read_text().replace("checked: []", f"checked: [{year}]"))
+    with pytest.raises(PackError, match="cites nothing"):
         load_icd10cm(small_site / "icd-10-cm")
 
 
-@pytest.mark.parametrize("file", ["releases.yaml", "codes.csv.gz", "facts.yaml", "excludes1.csv", "manifestation.yaml"])
+@pytest.mark.parametrize("line", ["A00.0,2020-01-01", "A00.0,2021-01-01,2020-01-01"])
+def test_a_damaged_list_of_days_stops_the_service(small_site: Path, line: str) -> None:
+    (small_site / "icd-10-cm" / "validity.csv").write_text(f"code,from,until\n{line}\n")
+    with pytest.raises(PackError, match="each line needs code,from,until"):
+        load_icd10cm(small_site / "icd-10-cm")
+
+
+@pytest.mark.parametrize("file", FILES)
 def test_a_missing_file_stops_the_service_by_name(small_site: Path, file: str) -> None:
     (small_site / "icd-10-cm" / file).unlink()
     with pytest.raises(PackError, match=file):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -49,11 +50,15 @@ def lines(capfd: pytest.CaptureFixture[str], what: str) -> list[Json]:
     return [json.loads(line) for line in out.splitlines()]
 
 
+def decisions(capfd: pytest.CaptureFixture[str]) -> list[str]:
+    """The decisions that the audit records name, oldest first."""
+    entities = [entity for event in lines(capfd, "audit") for entity in event["entity"]]
+    return [str(e["what"]["identifier"]["value"]) for e in entities if e["type"]["code"] == "decision"]
+
+
 def decision_of(capfd: pytest.CaptureFixture[str]) -> str:
     """The decision that the newest audit record names."""
-    event = lines(capfd, "audit")[-1]
-    (named,) = [e for e in event["entity"] if e["type"]["code"] == "decision"]
-    return str(named["what"]["identifier"]["value"])
+    return decisions(capfd)[-1]
 
 
 # --- export -------------------------------------------------------------------------------------------------------
@@ -131,6 +136,35 @@ def test_a_past_answer_is_replayed_to_the_same_bytes(
     assert run(capfd, "replay", decision_of(capfd), str(tmp_path / "body.json")) == (0, given, "")
 
 
+def test_a_replay_knows_what_the_encounter_had_answered_by_then(
+    client: FlaskClient, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    body = json.dumps(call(condition(BARE)))
+    (tmp_path / "body.json").write_text(body)
+    asked = client.post(HOOK, data=body, content_type="application/json").get_data(as_text=True)
+    before = decision_of(capfd)
+    [address] = [link["url"] for card in json.loads(asked)["cards"] for link in card.get("links", ())]
+    time.sleep(0.01)  # times are kept to the millisecond
+    assert client.post(f"{address}/decline", json={"reason": "declined"}).status_code == 200
+    time.sleep(0.01)
+    silent = client.post(HOOK, data=body, content_type="application/json").get_data(as_text=True)
+    after = next(d for d in decisions(capfd) if d != before)
+    assert json.loads(silent) == {"cards": []}
+    assert run(capfd, "replay", before, str(tmp_path / "body.json")) == (0, asked, "")
+    assert run(capfd, "replay", after, str(tmp_path / "body.json")) == (0, silent, "")
+
+
+def test_a_replay_opens_no_form(
+    client: FlaskClient, store: Store, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    body = json.dumps(call(condition(BARE)))
+    (tmp_path / "body.json").write_text(body)
+    client.post(HOOK, data=body, content_type="application/json")
+    assert store.forget_expired(datetime.now(UTC) + timedelta(days=2))["form"] == 1
+    assert run(capfd, "replay", decision_of(capfd), str(tmp_path / "body.json"))[0] == 0
+    assert store.forget_expired(datetime.now(UTC) + timedelta(days=2))["form"] == 0
+
+
 def test_another_input_is_not_replayed(client: FlaskClient, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     client.post(ASSIST, json=condition())
     (tmp_path / "body.json").write_text(json.dumps(condition(BARE)))
@@ -188,10 +222,10 @@ def test_one_patients_data_is_removed_and_the_others_stay(
     store.add_answer(card["uuid"], "answered", {"note": CANARY}, NOW)
     store.open_form("form-1", "call-1", MINE, {"quote": CANARY}, NOW, timedelta(hours=24))
     status, out, _ = run(capfd, "remove-patient", "Patient/p1")
-    assert (status, out) == (0, "1 answer, 1 card, 1 decision, 1 feedback, 1 form, 1 query removed.\n")
+    assert (status, out) == (0, "1 answer, 1 card, 1 decision, 1 feedback, 2 form, 1 query removed.\n")
     assert lines(capfd, "feedback") == []
     assert [one["condition"] for one in lines(capfd, "queries")] == ["Condition/c2"]
-    assert store.form("form-1", MINE, NOW) is None
+    assert store.form("form-1", NOW) is None
     removal = lines(capfd, "audit")[-1]
     assert (removal["action"], "p1" in json.dumps(removal["entity"][0]["what"])) == ("D", False)
     assert run(capfd, "verify-audit")[0] == 0

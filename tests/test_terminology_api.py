@@ -120,7 +120,7 @@ def test_our_own_systems_are_looked_up_with_what_they_define(client: FlaskClient
         ({"system": ICD10CM, "code": "Mrs. Miller"}, (404, "not-found")),
         ({"system": "http://example.com/none", "code": "x"}, (404, "not-found")),
         ({"system": ICD10CM, "code": "M99.41", "version": "1999"}, (404, "not-found")),
-        ({"system": ICD10CM, "code": "G56.00", "date": "2018-05-01"}, (404, "not-found")),
+        ({"system": ICD10CM, "code": "G56.00", "date": "2027-05-01"}, (404, "not-found")),
         ({"system": ICD10CM, "code": "M99.41", "version": "2021", "date": "2026-11-01"}, (400, "invalid")),
         ({"system": ICD10CM, "code": "M99.41", "date": "2026"}, (400, "value")),
         ({"system": ICD10CM, "code": "M99.41", "date": "2026-13-45"}, (400, "value")),
@@ -165,7 +165,8 @@ def test_both_code_and_coding_are_one_too_many(client: FlaskClient) -> None:
         ({"code": "M99.41", "date": "2015-09-30"}, False),
         ({"code": "M48.061", "date": "2017-09-30"}, False),
         ({"code": "M48.061", "date": "2017-10-01"}, True),
-        ({"code": "M51.360", "date": "2024-09-30", "version": "2024"}, None),
+        ({"code": "M51.360", "date": "2024-09-30", "version": "2024"}, False),
+        ({"code": "M51.360", "date": "2027-04-01"}, None),
         ({"code": "M51.360", "date": "2024-10-01"}, True),
         ({"code": "D69.1", "date": "2026-09-30"}, True),
         ({"code": "D69.1", "date": "2026-10-01"}, False),
@@ -279,7 +280,7 @@ def test_an_expansion_is_of_the_date(client: FlaskClient) -> None:
     assert codes(get(client, "ValueSet/$expand", **split, date="2017-09-30")) == ["M48.06"]
     used = get(client, "ValueSet/$expand", url=M99_4, date="2018-05-01").get_json()["expansion"]["parameter"]
     assert {"name": "used-codesystem", "valueUri": f"{ICD10CM}|2018"} in used
-    assert refused(get(client, "ValueSet/$expand", url=ALL, filter="carpal", date="2018-05-01")) == (404, "not-found")
+    assert refused(get(client, "ValueSet/$expand", url=ALL, filter="carpal", date="2027-05-01")) == (404, "not-found")
 
 
 def value_set(*includes: Json, exclude: Json | None = None) -> Json:
@@ -289,11 +290,11 @@ def value_set(*includes: Json, exclude: Json | None = None) -> Json:
 
 @pytest.mark.proves("R4 ValueSet/$expand: activeOnly")
 def test_an_enumerated_code_that_is_no_longer_valid_is_inactive(client: FlaskClient) -> None:
-    listed = value_set({"system": ICD10CM, "concept": [{"code": "D69.1"}, {"code": "M99.41"}, {"code": "M99.4Z"}]})
+    listed = value_set({"system": ICD10CM, "concept": [{"code": "S23.420A"}, {"code": "M99.41"}, {"code": "M99.4Z"}]})
     date = {"name": "date", "valueDateTime": "2026-11-01"}
     answer = post(client, "ValueSet/$expand", listed, date)
     assert [(one["code"], one.get("inactive", False)) for one in answer.get_json()["expansion"]["contains"]] == [
-        ("D69.1", True),
+        ("S23.420A", True),
         ("M99.41", False),
     ]
     active = {"name": "activeOnly", "valueBoolean": True}

@@ -83,7 +83,20 @@ def _hedges(scene: Scene, cue: Mention, first: int, last: int) -> bool:
         return cue.last < first and _hedge_reaches(scene, cue, first)
     if cue.first == cue.last and not _closes_clause(scene, cue) and scene.words[cue.first - 1] not in _PREDICATE_SIGNS:
         return False  # 'with possible radiculopathy': the hedge is about what follows it
+    if _is_about_cause(scene, cue):
+        return False
     return cue.first > last and _answers(scene, cue, last, commas=True)
+
+
+_HOW_SURELY = frozenset("likely probably possibly presumably perhaps apparently potentially".split())
+
+
+def _is_about_cause(scene: Scene, cue: Mention) -> bool:
+    """'Stenosis is likely due to ...', '... is thought to be due to ...'; what 'is suspected from ...' is suspected."""
+    link = next((m for m in scene.of("link") if cue.last < m.first <= cue.last + 3), None)
+    if link is None:
+        return False
+    return scene.words[cue.last] in _HOW_SURELY or "be" in scene.words[cue.last : link.first]
 
 
 def hedges_cause_only(scene: Scene, last: int, cause_first: int, cause_last: int) -> bool:
@@ -175,6 +188,8 @@ def _answers(scene: Scene, cue: Mention, last: int, *, commas: bool = False) -> 
         return False
     words = [scene.words[p] for p in gap]
     word = scene.words[cue.first]
+    if cue.value == "box":
+        return _closes_clause(scene, cue) and _beside_its_question(scene, gap)
     if "(" in words[1:-1] and ")" not in words:
         return False  # 'stenosis with cord signal change (edema vs myelomalacia)'
     if cue.concept.kind == "negation" and cue.first == cue.last and word in _BARE:
@@ -186,6 +201,20 @@ def _answers(scene: Scene, cue: Mention, last: int, *, commas: bool = False) -> 
     if commas:
         return plain or (_closes_clause(scene, cue) and _stands_alone(scene, last, cue))
     return plain
+
+
+_BOXES = frozenset("? y n / ) yes no".split())
+
+
+def _beside_its_question(scene: Scene, gap: range) -> bool:
+    """Between a question and its box stand at most the place, the side and a sign."""
+    return all(
+        scene.words[p] in _PREDICATE_SIGNS
+        or scene.words[p] in _BOXES
+        or scene.place_at(p)
+        or scene.at(p, ("laterality",))
+        for p in gap
+    )
 
 
 def _encloses_place(scene: Scene, comma: int) -> bool:

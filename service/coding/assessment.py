@@ -8,7 +8,7 @@ The date of service decides which rules and codes hold, never today.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.coding.alternatives import alternatives
 from service.coding.model import (
@@ -173,7 +173,8 @@ def _candidates(case: Case, suggestions: Sequence[CodingSuggestion]) -> tuple[Ca
         if _selected(case, weighed, chosen):
             continue
         for candidate in _candidates_of(case, weighed):
-            if candidate.code not in chosen:
+            # What was asked for and could not be settled is not waited for: the codes that need it are out.
+            if candidate.code not in chosen and not set(candidate.awaits) & set(case.documentation.answered):
                 found.setdefault(candidate.code, candidate)
     for companion in _companions(case) if case.weighed else ():
         found.setdefault(companion.code, companion)
@@ -295,10 +296,13 @@ def _ask(case: Case, suggestions: Sequence[CodingSuggestion], candidates: Sequen
             "region",
             *([] if chosen_code(case.documentation, case.terminology) else ["framing"]),
         ]
+    asked = [name for name in asked if name not in case.documentation.answered]
+    if case.documentation.answered and not suggestions and not asked:
+        return ()  # nothing that supports a code changes anything where the answers lead to none
     ours = bool(suggestions) or any(w.packs and not w.barred for w in case.weighed)
     if (ours and not any(w.from_report for w in case.weighed)) or (asked and case.on_code):
         asked += [name for name in ELEMENTS if name not in REQUIRED and _is_asked(case, name)]
-    return tuple(dict.fromkeys(asked))
+    return tuple(name for name in dict.fromkeys(asked) if name not in case.documentation.answered)
 
 
 def _named_elsewhere(case: Case) -> tuple[Rule, ...]:
@@ -481,9 +485,10 @@ def _records(case: Case) -> Iterator[RuleHit]:
     checks = {fault.check: fault.expression for fault in documentation.faults}
     if documentation.verification in _UNSPOKEN:
         checks[documentation.verification] = "Condition.verificationStatus"
-    if uncertain_by_status(documentation) and _in_families(case):
+    concerns = documentation.on_claim or _in_families(case)  # a diagnosis that is billed, of whatever chapter
+    if uncertain_by_status(documentation) and concerns:
         checks["unconfirmed"] = "Condition.verificationStatus"
-    if documentation.clinical in ("resolved", "inactive", "remission") and _in_families(case):
+    if documentation.clinical in ("resolved", "inactive", "remission") and concerns:
         checks["resolved"] = "Condition.clinicalStatus"
     for rule in case.terminology.main.of_kind("records", case.on):
         check = str(rule.settings["check"])
@@ -552,13 +557,17 @@ def _family_disagrees(weighed: Weighed, pack: RulePack, region: str) -> bool:
 
 
 def _m48_disagrees(case: Case, weighed: Weighed, code: str) -> bool:
-    """M48.0- of another region than the words name; M48.00 has its own rule."""
+    """M48.0- of another region than the words name, or with a claudication that they deny; M48.00 has its own rule."""
     if code == "M48.00" or not weighed.regions or weighed.region_clash:
         return False
     table = case.terminology.main.tables["M48.0-"]
-    named = {table.code(f.value, f.detail, found, case.on) for f in weighed.regions for found in ([], ["claudication"])}
-    named |= {table.code(f.value, "", found, case.on) for f in weighed.regions for found in ([], ["claudication"])}
-    return code not in named and code in {*table.regions.values(), *table.junctions.values(), "M48.062"}
+    told = {f.value: f.assertion for f in case.documentation.findings("function", "provider")}
+    stated = [name for name in table.narrower if told.get(name) == "affirmed"]
+    possible = [stated] if stated else [[], [name for name in table.narrower if told.get(name) != "negated"]]
+    named = {table.code(f.value, f.detail, found, case.on) for f in weighed.regions for found in possible}
+    named |= {table.code(f.value, "", found, case.on) for f in weighed.regions for found in possible}
+    narrower = {narrow for codes in table.narrower.values() for narrow in codes.values()}
+    return code not in named and code in {*table.regions.values(), *table.junctions.values(), *narrower}
 
 
 # --- what follows -------------------------------------------------------------------------------------------------
@@ -573,6 +582,8 @@ def _issues(case: Case, hits: Iterable[RuleHit]) -> tuple[Issue, ...]:
             continue
         grade = "on-code" if on_code and code != "doc.foramen-not-canal" else ""
         issue = case.terminology.issue(hit, case.documentation.setting, grade)
+        if issue and issue.severity == "error" and case.documentation.beside_claim:
+            issue = replace(issue, severity="warning")  # not billed: it cannot fail the claim
         if issue:
             found.setdefault((code, hit.expression), issue)
     return tuple(found.values())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from service.coding.assertions import said_of
+from service.coding.assertions import is_negated, said_of
 from service.coding.causes import abnormal, framing_covers, surgery_value, tissue_findings
 from service.coding.dates import find_dates
 from service.coding.events import passive
 from service.coding.levels import SPOKEN
 from service.coding.lexicon import Mention
-from service.coding.model import Evidence, Finding, Passage
+from service.coding.model import Assertion, Evidence, Finding, Passage
 from service.coding.scene import FILLERS, Scene
 
 
@@ -49,6 +49,7 @@ def _dates_near(scene: Scene, mention: Mention) -> list[tuple[int, int, str]]:
     start, end = max(scene.span.start, mention.start - 45), min(scene.span.end, mention.end + 80)
     if not any(word[0].isdigit() for word in scene.words):
         return []
+    start = max(start, scene.text.rfind(";", start, mention.start))  # 'fused in 2019; current MRI shows ...'
     found = find_dates(scene.text, start, end)
     return [date for date in found if abs(date[0] - mention.end) <= 60 or abs(mention.start - date[1]) <= 25]
 
@@ -100,6 +101,24 @@ def _functions(scene: Scene, passage: Passage) -> Iterator[Finding]:
                 said,
                 mention.concept.safety,
             )
+
+
+def _intact(scene: Scene, passage: Passage) -> Iterator[Finding]:
+    """'Strength 5/5', 'sensation intact': examined, and found as it should be."""
+    for mention in scene.of("intact"):
+        found_so = said_of(scene, mention.first, mention.last) == "affirmed" and _is_as_it_should_be(scene, mention)
+        if found_so and not scene.covered(mention.first, mention.last, "function"):
+            yield _finding("function", mention.value, mention, passage, "negated")
+
+
+def _is_as_it_should_be(scene: Scene, mention: Mention) -> bool:
+    """The word that says so is about this sign ('canal normal, strength decreased') and is not denied."""
+    if not mention.concept.needs_near:
+        return True
+    said = [
+        m for m in scene.of("adequate") if "," not in (scene.words[p] for p in scene.between(m.first, mention.last))
+    ]
+    return any(abs(m.first - mention.last) <= 6 and not is_negated(scene, m.first, m.last) for m in said)
 
 
 def _is_altered(scene: Scene, mention: Mention) -> bool:
@@ -252,8 +271,10 @@ def stated_causes(scene: Scene, passage: Passage) -> tuple[Finding, ...]:
     return tissue_findings(tissues, passage)
 
 
-def _finding(element: str, value: str, mention: Mention, passage: Passage) -> Finding:
-    return Finding(element, value, Evidence(passage, mention.start, mention.end))
+def _finding(
+    element: str, value: str, mention: Mention, passage: Passage, assertion: Assertion = "affirmed"
+) -> Finding:
+    return Finding(element, value, Evidence(passage, mention.start, mention.end, assertion), assertion)
 
 
 def _undetermined(scene: Scene, passage: Passage) -> Iterator[Finding]:
@@ -270,6 +291,7 @@ _BESIDE = {
         (_functions, frozenset({"brief", "history", "indication", "plan", "other"})),
         (_companions, _NOWHERE),
     ),
+    "intact": ((_intact, _NOWHERE),),
     "mass-effect": ((_pressures, _NOWHERE),),
     "undetermined": ((_undetermined, _NOWHERE),),
     "care": ((_care, frozenset({"brief", "history", "indication", "plan", "other"})),),

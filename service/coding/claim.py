@@ -22,6 +22,10 @@ class ClaimDiagnosis:
     expression: str
     assessment: Assessment | None = None
 
+    @property
+    def judged_on(self) -> str | None:
+        return self.assessment.documentation.date_of_service if self.assessment else None
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceLine:
@@ -88,13 +92,19 @@ def _sequence(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
     if ordered and terminology.icd10cm.is_manifestation(ordered[0].code):
         for rule in _rules(terminology, "sequences", "manifestation-first", billing.on):
             yield RuleHit(rule, "conflict", (), ordered[0].expression)
-    seen: set[int] = set()
+    seen, judged = set[int](), list[Assessment]()
     for diagnosis in billing.diagnoses:
-        wrong = {"diagnosis-sent": diagnosis.assessment is None, "sequence-once": diagnosis.sequence in seen}
+        wrong = {
+            "diagnosis-sent": diagnosis.assessment is None,
+            "diagnosis-coded": diagnosis.assessment is not None and not diagnosis.code,
+            "sequence-once": diagnosis.sequence in seen,
+            "stated-once": any(diagnosis.assessment is other for other in judged),
+        }
         for check in (check for check, is_wrong in wrong.items() if is_wrong):
             for rule in _rules(terminology, "sequences", check, billing.on):
                 yield RuleHit(rule, "conflict", (), diagnosis.expression)
         seen.add(diagnosis.sequence)
+        judged += [diagnosis.assessment] if diagnosis.assessment else []
 
 
 def _pointers(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
@@ -110,17 +120,28 @@ def _pointers(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
 
 
 def _line_dates(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
-    """Codes that hold on the date by which the claim is judged and not on that of a line that points to them."""
+    """Codes that hold on the date by which they are judged and not on that of a further line that points to them."""
     release = terminology.icd10cm
-    codes = {diagnosis.sequence: diagnosis.code for diagnosis in billing.diagnoses if diagnosis.code}
+    known = {diagnosis.sequence: diagnosis for diagnosis in billing.diagnoses if diagnosis.code}
     for line in billing.lines:
-        for code in (codes[pointer] for pointer in line.pointers or () if pointer in codes):
+        for diagnosis in (known[pointer] for pointer in line.pointers or () if pointer in known):
+            if not release.is_billable(diagnosis.code, diagnosis.judged_on or billing.on):
+                continue  # told of the diagnosis itself
             for on, expression in line.dates:
-                status = release.status(code, on)
-                if status.validity == "not-valid" and release.is_billable(code, billing.on):
-                    for rule in _rules(terminology, "validates", "not-valid", on):
-                        says = f"{code} is not valid on {on}, the date of this line: {status.reason}."
-                        yield RuleHit(rule, "conflict", (), expression, says=says)
+                status = release.status(diagnosis.code, on)
+                for rule in _rules(terminology, "validates", status.validity, on):
+                    says = (
+                        f"{diagnosis.code} {_NOT_THEN[status.validity]} {on}, the date of this line: {status.reason}."
+                    )
+                    yield RuleHit(rule, "conflict", (), expression, says=says)
+
+
+_NOT_THEN = {
+    "not-valid": "is not valid on",
+    "not-billable": "is a header and not billable on",
+    "unknown": "is no code on",
+    "not-known": "is in no loaded release for",
+}
 
 
 def _pairs(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
@@ -136,8 +157,9 @@ def _pairs(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
                     (),
                     other.expression,
                     grade="unrelated" if _unrelated(one, other) else "",
-                    says=f"{one.code} and {other.code}: the Excludes1 note at {note.at} ({note.note}) parts them "
-                    "unless the conditions are unrelated.",
+                    says=f"{one.code} and {other.code}: the Excludes1 note at {note.at} of the FY"
+                    f"{terminology.icd10cm.tabular_list(billing.on)} tabular list ({note.note}) parts them unless the "
+                    "conditions are unrelated.",
                 )
         for rule in _rules(terminology, "excludes", "category-note", billing.on):
             pair = _beside(one, other, str(rule.settings["with"]), terminology)

@@ -30,7 +30,7 @@ _NAME = "|".join(sorted(_MONTHS, key=len, reverse=True))
 DATE = re.compile(
     rf"(?<![\d/.-])(?:(?P<iso>(?:19|20)\d\d-\d\d-\d\d)|(?P<month>\d{{1,2}})[/.-](?P<day>\d{{1,2}})[/.-](?P<year>(?:19|20)?\d\d)"
     rf"|(?P<name>{_NAME})\.?\s+(?:(?P<nday>\d{{1,2}})(?:st|nd|rd|th)?,?\s+)?(?P<nyear>(?:19|20)\d\d)"
-    rf"|(?P<dday>\d{{1,2}})(?:st|nd|rd|th)?\s+(?P<dname>{_NAME})\.?,?\s+(?P<dyear>(?:19|20)\d\d)"
+    rf"|(?P<dday>\d{{1,2}})(?:st|nd|rd|th)?[\s-]+(?P<dname>{_NAME})\.?,?[\s-]+(?P<dyear>(?:19|20)\d\d|(?<=-)\d\d)"
     rf"|(?P<my>\d{{1,2}})/(?P<myyear>(?:19|20)?\d\d)(?!\s*(?:strength|motor|weakness))|(?P<only>(?:19|20)\d\d))(?![\d/])",
     re.I,
 )
@@ -63,7 +63,7 @@ def _iso(match: re.Match[str]) -> str:
         else (match["dname"], match["dday"], match["dyear"])
     )
     month = _MONTHS[name.lower()]
-    return _day(int(year), month, int(day)) if day else _month(int(year), month)
+    return _day(_year(year), month, int(day)) if day else _month(int(year), month)
 
 
 def _year(written: str) -> int:

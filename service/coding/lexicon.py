@@ -51,6 +51,7 @@ CHANNELS: dict[str, str] = {
     "imaging-planned": "imaging-planned",
     "imaging-word": "imaging-word",
     "function": "function",
+    "intact": "intact",
     "change": "change",
     "plus": "plus",
     "care": "care",

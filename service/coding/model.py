@@ -146,7 +146,13 @@ class RecordFault:
 
 @dataclass(frozen=True, slots=True)
 class Documentation:
-    """All that is documented on one condition at one date of service, with the code as recorded."""
+    """All that is documented on one condition at one date of service, with the code as recorded.
+
+    A claim may name it (`on_claim`), or name others (`beside_claim`); neither where no claim is judged.
+
+    `answers` are what the provider answered to a query on required elements; `answered` names every element that was
+    asked and answered, also where the answer settles nothing ("unable to determine").
+    """
 
     condition: str
     setting: Setting
@@ -167,6 +173,10 @@ class Documentation:
     wants_care: bool = False
     named_regions: tuple[str, ...] = ()
     code_path: str = "Condition.code"
+    on_claim: bool = False
+    beside_claim: bool = False
+    answers: tuple[Finding, ...] = ()
+    answered: tuple[str, ...] = ()
 
     def statements(self, *authors: Author) -> tuple[Statement, ...]:
         return tuple(s for r in self.readings if r.passage.author in authors for s in r.statements)

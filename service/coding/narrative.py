@@ -20,7 +20,7 @@ from service.coding.places import place_findings, regions_joined
 from service.coding.scene import FILLERS, JOINERS, Place, Scene, lay_out
 from service.coding.sentences import Section, find_sections, find_sentences
 from service.coding.statements import read_scene
-from service.coding.tables import Column, column_of, rows
+from service.coding.tables import Column, Header, again, cells, column_of, fields, header_of, rows
 
 _CORRECTING = frozenset(
     {"addendum", "addenda", "correction", "corrected report", "amended report", "revised impression"}
@@ -39,10 +39,14 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
     by_level: dict[str, tuple[Finding, ...]] = {}
     block = Block()
     column: Column | None = None
+    header: Header | None = None
     for laid_out, opened in zip(scenes, openings, strict=True):
         is_finding = _is_finding(laid_out)
         block = enter(block, laid_out, opened, several_blocks=several) if is_finding else Block()
         column = column_of(laid_out, passage) or (column if column and column.holds(laid_out) else None)
+        if named := header_of(laid_out, passage):
+            header = named
+            continue
         if not laid_out.mentions:
             continue
         scene = correct(laid_out)
@@ -51,7 +55,11 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
             statements.extend(_past(scene, passage))
             continue
         table = rows(scene, column, passage) if column and scene.places else []
-        new, aside = (table, []) if table else read_scene(scene, passage, in_force(block, scene, recent))
+        table = table or again(scene, statements, passage)
+        heading = in_force(block, scene, recent)
+        new, aside = (table, []) if table else read_scene(scene, passage, heading)
+        boxes = cells(scene, header, passage) if header else fields(scene, passage, heading)
+        new = [*boxes, *(s for s in new if s.space or s.narrowing == "unstated")] if boxes else new
         findings.extend(aside)
         if new:
             _take_back(statements, new, scene.span.section)
@@ -194,7 +202,17 @@ def _doubt(scene: Scene) -> Assertion | None:
     if not set(rest) <= _DOUBTS:
         return None
     words = set(scene.words)
-    denied = words & {"ruled", "excluded", "error"} or words <= {"no", "none", "negative", "absent", ".", ","}
+    denied = words & {"ruled", "excluded", "error"} or words <= {
+        "no",
+        "none",
+        "n",
+        "nil",
+        "neg",
+        "negative",
+        "absent",
+        ".",
+        ",",
+    }
     denied = denied and not scene.of("hedge")
     return "negated" if denied else "uncertain" if scene.of("hedge") or "confirmed" in words else None
 

@@ -107,6 +107,8 @@ VALUES: dict[str, frozenset[str]] = {
             "manifestation-first",
             "pointer",
             "diagnosis-sent",
+            "diagnosis-coded",
+            "stated-once",
             "sequence-once",
             "code-missing",
             "refuted",

@@ -41,6 +41,7 @@ def places_of(scene: Scene, event: Event, events: Sequence[Event]) -> list[Place
         if _share_at(groups, place.first) == groups[id(event)][2]
         and scene.same_clause(place.first, event.trigger.first)
     ]
+    mine = _without_other_heads(scene, mine, event)
     own = _own_complement(scene, mine, event)
     if own:
         return own
@@ -53,6 +54,44 @@ def places_of(scene: Scene, event: Event, events: Sequence[Event]) -> list[Place
         share = _share_at(groups, nearest.first)
         return [place for place in in_clause if _share_at(groups, place.first) == share]
     return _trailing(scene, free, event)
+
+
+_PARTS = frozenset({",", ";", "and", "&", "with", "w", "plus", "+", "while"})
+_OF_THE_SAME = ("narrowing", "mass-effect", "space", "target", "adequate", "severity", "laterality", "hedge", "present")
+_MORE_OR_LESS = frozenset(
+    (
+        "worse worst most more less lesser greatest greater extent degree especially particularly predominantly "
+        "maximal also mainly primarily notably similar similarly mostly pronounced prominent again from through "
+        "between including includes namely followed by then as"
+    ).split()
+)
+
+
+def _without_other_heads(scene: Scene, places: list[Place], event: Event) -> list[Place]:
+    """'canal stenosis L4-5, disc bulge L5-S1': what has a place of its own does not take that of another finding."""
+    if len(places) < 2:
+        return places
+    own = [place for place in places if not _is_parted(scene, place, event)]
+    return [p for p in places if p in own or p.first < event.first or _goes_on(scene, p)] if own else places
+
+
+def _is_parted(scene: Scene, place: Place, event: Event) -> bool:
+    low, high = (place.last, event.first) if place.first < event.first else (event.last, place.first)
+    return any(scene.words[p] in _PARTS for p in range(low + 1, high))
+
+
+def _goes_on(scene: Scene, place: Place) -> bool:
+    """Between the place and the joiner before it stands nothing that could be there instead."""
+    start = next((p + 1 for p in range(place.first - 1, -1, -1) if scene.words[p] in _PARTS), 0)
+    return scene.covered(start, place.first - 1, "link") or all(
+        not scene.words[p].isalpha()
+        or scene.words[p] in FILLERS
+        or scene.words[p] in JOINERS
+        or scene.words[p] in _MORE_OR_LESS
+        or scene.at(p, _OF_THE_SAME)
+        or scene.place_at(p)
+        for p in range(start, place.first)
+    )
 
 
 def _own_complement(scene: Scene, mine: Sequence[Place], event: Event) -> list[Place]:

@@ -14,7 +14,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -23,10 +23,6 @@ from service.coding.errors import PackError
 from service.coding.yaml_strict import load_yaml
 
 Validity = Literal["valid", "not-billable", "not-valid", "unknown", "not-known"]
-# What a cited fact says of its codes: "as-release" they are exactly as in the release named, no more and no fewer;
-# "still-valid" what that release has holds on, new codes unknown; "valid" and "not-valid" as they say.
-FactHolds = Literal["as-release", "still-valid", "valid", "not-valid"]
-
 # billable, title, the fiscal years whose release has the row
 CodeRow = tuple[bool, str, frozenset[str]]
 
@@ -54,22 +50,18 @@ class CodeSystemRelease:
 
 
 @dataclass(frozen=True, slots=True)
-class ReleaseFact:
-    """What is known of some codes though no release file loaded here says it: `codes`, and all beneath `headers`."""
+class Periods:
+    """The days on which each code may be reported, for dates of which no official file is loaded.
 
-    id: str
-    says: str
-    codes: frozenset[str]
-    headers: tuple[str, ...]
-    holds: FactHolds
-    release: str | None
-    in_force_from: str
-    in_force_until: str
-    cites: tuple[str, ...]
+    `of_code` has the first and the last day of each code that did not hold from the first to the last day told of.
+    """
 
-    def covers(self, code: str, on: str) -> bool:
-        in_force = self.in_force_from <= on <= self.in_force_until
-        return in_force and (code in self.codes or code.startswith(self.headers))
+    first: str
+    last: str
+    of_code: Mapping[str, tuple[str, str]]
+
+    def tell_of(self, on: str) -> bool:
+        return self.first <= on <= self.last
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +104,10 @@ class Excludes1:
 
     def between(self, code: str, other: str, on: str) -> Excludes1Note | None:
         """The first note at a code that excludes the other, in the tabular list that is nearest to the date."""
-        release = self._release(on)
+        release = self.release(on)
         return next((note for note in self._standing_at(code) if note.forbids(other, release)), None)
 
-    def _release(self, on: str) -> str:
+    def release(self, on: str) -> str:
         """The newest that has begun; notes seldom change, so that the first stands for the years before it."""
         begun = [release for release in sorted(self._releases) if release <= fiscal_year(on)]
         return begun[-1] if begun else min(self._releases, default="")
@@ -145,7 +137,7 @@ class Icd10Cm:
         self,
         begins: str,
         releases: Sequence[CodeSystemRelease],
-        facts: Sequence[ReleaseFact],
+        periods: Periods,
         lines: Mapping[str, CodeLines],
         excludes1: Excludes1,
         manifestations: Sequence[str],
@@ -153,10 +145,10 @@ class Icd10Cm:
         self.begins = begins
         # An official release that comes after the check of the same months stands for more than the check.
         self.releases = tuple(sorted(releases, key=lambda release: (release.in_force_from, not release.checked)))
-        self.facts = tuple(facts)
+        self._periods = periods
         self._official = tuple(release for release in self.releases if not release.checked)
         self._lines = lines
-        self._sorted_codes = sorted(lines)
+        self._sorted_codes = sorted(lines.keys() | periods.of_code.keys())
         self._excludes1 = excludes1
         self._manifestations = tuple(manifestations)
         self._titles = array("q")  # made when the first display is looked up
@@ -167,13 +159,20 @@ class Icd10Cm:
         return self.releases[-1]
 
     def covers(self, on: str) -> bool:
-        """Is a release, official or checked, in force on the date? Ask `status` about a code: it knows more."""
+        """Is it known of a date which codes hold on it?"""
         _day(on)
         return any(release.in_force(on) for release in self.releases)
 
+    def days_of_change(self) -> frozenset[str]:
+        """Every day on which a code may begin to hold, or has ceased to."""
+        spans = [(each.in_force_from, each.in_force_until) for each in self.releases]
+        spans += set(self._periods.of_code.values())
+        ended = {(_day(last) + timedelta(days=1)).isoformat() for _, last in spans}
+        return frozenset({self.begins, *(first for first, _ in spans)} | ended)
+
     def known(self, code: str) -> bool:
-        """Is the code in any release loaded, billable or not?"""
-        return normalise(code) in self._lines
+        """Was it ever a code, billable or not?"""
+        return self._is_code(normalise(code))
 
     def title(self, code: str, on: str | None = None) -> str | None:
         """The title on the date, or the newest one when the code has none on it; None for an unknown code."""
@@ -222,17 +221,14 @@ class Icd10Cm:
         """The codes of all releases, in order, beneath a header, with each of the lower-case words in code or title."""
         found: Iterable[str] = self._beneath(normalise(beneath)) if beneath else self._sorted_codes
         for word in words:
-            found = [code for code in found if word in self._lines[code].lower()]
+            found = [code for code in found if word in self._lines.get(code, code).lower()]
         return iter(found)
 
     def is_extension_of(self, code: str) -> str | None:
         """The complete code that an unknown one adds characters to: M99.40XA extends M99.40, which takes none."""
         extended = normalise(code)
-        parent = None if extended in self._lines else self._parent(extended)
-        if parent is None or self.children(parent):
-            return None
-        newest_billable = self._rows(parent)[-1][0]
-        return parent if newest_billable else None
+        parent = None if self._is_code(extended) else self._parent(extended)
+        return None if parent is None or self.children(parent) else parent
 
     def status(self, code: str, on: str) -> CodeStatus:
         """Valid, a header, not valid, unknown, or not to be known, judged by the date alone."""
@@ -241,11 +237,18 @@ class Icd10Cm:
         return CodeStatus(asked, validity, year, reason)
 
     def excludes1(self, code_a: str, code_b: str, on: str) -> Excludes1Note | None:
-        """The note that forbids the two together on a date, whichever of them carries it (Guidelines I.A.12.a)."""
+        """The note that forbids the two together on a date, whichever of them carries it (Guidelines I.A.12.a).
+
+        None too for a date of which nothing is known; `tabular_list` tells whose notes are taken.
+        """
         a, b = sorted((normalise(code_a), normalise(code_b)))
-        if a == b:
+        if a == b or not self.covers(on):
             return None
         return self._excludes1.between(a, b, on) or self._excludes1.between(b, a, on)
+
+    def tabular_list(self, on: str) -> str:
+        """The fiscal year of the tabular list whose notes are taken on a date."""
+        return self._excludes1.release(on)
 
     def is_manifestation(self, code: str) -> bool:
         """Can the code never be listed first? (Guidelines I.A.13, as far as title and 'Code first' note tell.)"""
@@ -263,18 +266,11 @@ class Icd10Cm:
         for release in self._official:
             if release.in_force(on):
                 return self._as_release(code, release.fiscal_year, f"FY{release.fiscal_year} {release.edition} edition")
-        for fact in self.facts:
-            if fact.covers(code, on) and (judged := self._by_fact(code, fact)):
-                return judged
-        return self._between(code, on)
-
-    def _by_fact(self, code: str, fact: ReleaseFact) -> tuple[Validity, str] | None:
-        if fact.holds == "valid" or fact.holds == "not-valid":
-            return fact.holds, fact.says
-        assert fact.release is not None, fact.id  # noqa: S101 - the loader saw to it
-        if fact.holds == "as-release" or self._row(code, fact.release):
-            return self._as_release(code, fact.release, fact.says)
-        return None
+        if self._periods.tell_of(on):
+            return self._by_period(code, on)
+        if not CODE_FORM.fullmatch(code):
+            return "unknown", "not the form of an ICD-10-CM code"
+        return "not-known", f"no release loaded tells of {on}"
 
     def _as_release(self, code: str, release: str, says: str) -> tuple[Validity, str]:
         row = self._row(code, release)
@@ -282,21 +278,24 @@ class Icd10Cm:
             return self._absent(code, says)
         return ("valid" if row[0] else "not-billable"), says
 
-    def _between(self, code: str, on: str) -> tuple[Validity, str]:
-        earlier = [release for release in self._official if release.in_force_until < on]
-        later = [release for release in self._official if release.in_force_from > on]
-        if not CODE_FORM.fullmatch(code):
-            return "unknown", "not the form of an ICD-10-CM code"
-        if not earlier or not later:
-            return "not-known", f"no release loaded tells of {on}"
-        before, after = earlier[-1].fiscal_year, later[0].fiscal_year
-        first, second = self._row(code, before), self._row(code, after)
-        if (first and first[0]) != (second and second[0]):
-            return "not-known", f"the releases FY{before} and FY{after} differ on it and none between is loaded"
-        return self._as_release(code, before, f"FY{before} and FY{after} agree")
+    def _by_period(self, code: str, on: str) -> tuple[Validity, str]:
+        says = next((release.edition for release in self.releases if release.in_force(on)), f"validity on {on}")
+        if self._holds(code, on):
+            return "valid", says
+        if any(self._holds(below, on) for below in self._beneath(code)):
+            return "not-billable", says
+        first, last = self._periods.of_code.get(code, ("", ""))
+        return self._absent(code, f"it holds from {first} to {last}" if first else says)
+
+    def _holds(self, code: str, on: str) -> bool:
+        first, last = self._periods.of_code.get(code, ("", ""))
+        return first <= on <= last if first else any(billable for billable, _, _ in self._rows(code))
+
+    def _is_code(self, code: str) -> bool:
+        return code in self._lines or code in self._periods.of_code
 
     def _absent(self, code: str, says: str) -> tuple[Validity, str]:
-        return ("not-valid", says) if code in self._lines else ("unknown", f"in no release loaded; {says}")
+        return ("not-valid", says) if self._is_code(code) else ("unknown", f"no code of ICD-10-CM; {says}")
 
     def _row(self, code: str, release: str) -> CodeRow | None:
         return next((row for row in self._rows(code) if release in row[2]), None)
@@ -323,20 +322,20 @@ class Icd10Cm:
 
     def _parent(self, code: str) -> str | None:
         shorter = (code[:length].rstrip(".") for length in range(len(code) - 1, 2, -1))
-        return next((parent for parent in shorter if parent in self._lines), None)
+        return next((parent for parent in shorter if self._is_code(parent)), None)
 
 
 def load_icd10cm(folder: Path) -> Icd10Cm:
     """Reads terminology/icd-10-cm; PackError when a file is damaged or says what cannot be."""
     official, checksum = _official(folder / "releases.yaml")
-    begins, checked, facts = _facts(folder / "facts.yaml")
+    begins, checked, told = _dates(folder / "dates.yaml")
     lines = _read_lines(folder / "codes.csv.gz", checksum)
     years = {release.fiscal_year for release in official}
     _check_releases(folder / "releases.yaml", official)
-    _check_facts(folder / "facts.yaml", facts, years)
     _check_lines(folder / "codes.csv.gz", lines, years)
     releases = [*official, *checked]
-    return Icd10Cm(begins, releases, facts, lines, _excludes1(folder / "excludes1.csv"), _manifestations(folder))
+    periods = Periods(*told, _periods(folder / "validity.csv"))
+    return Icd10Cm(begins, releases, periods, lines, _excludes1(folder / "excludes1.csv"), _manifestations(folder))
 
 
 def _official(path: Path) -> tuple[list[CodeSystemRelease], str]:
@@ -347,15 +346,29 @@ def _official(path: Path) -> tuple[list[CodeSystemRelease], str]:
         raise PackError(f"{path}: lacks or misspells {error}. Build it again with scripts/build_icd10cm.py.") from None
 
 
-def _facts(path: Path) -> tuple[str, list[CodeSystemRelease], list[ReleaseFact]]:
+def _dates(path: Path) -> tuple[str, list[CodeSystemRelease], tuple[str, str]]:
+    """When ICD-10-CM began, the years told of without an official file, and the first and last day of them."""
     page = load_yaml(path)
     try:
-        if page["begins"]["cites"][0] not in page["citations"]:
-            raise PackError(f"{path}: `begins` cites what is not under `citations`. Add it there.")
+        for entry in (page["begins"], page["validity"], *page["checked"]):
+            if not entry["cites"] or set(entry["cites"]) - page["citations"].keys():
+                raise PackError(f"{path}: an entry cites nothing, or what is not under `citations`. Add it there.")
         checked = [_release(entry, checked=True) for entry in page["checked"]]
-        return _iso(page["begins"]["day"]), checked, [_fact(entry, page["citations"], path) for entry in page["facts"]]
+        told = _iso(page["validity"]["from"]), _iso(page["validity"]["until"])
+        return _iso(page["begins"]["day"]), checked, told
     except (KeyError, TypeError, ValueError) as error:
-        raise PackError(f"{path}: lacks or misspells {error}. Its first lines tell how a fact is written.") from None
+        raise PackError(f"{path}: lacks or misspells {error}. Its first lines tell what it holds.") from None
+
+
+def _periods(path: Path) -> dict[str, tuple[str, str]]:
+    try:
+        heading, *lines = path.read_text("utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise PackError(f"{path}: cannot be read ({error}). Build it again with scripts/build_icd10cm.py.") from None
+    rows = [line.split(",") for line in lines]
+    if heading != "code,from,until" or any(len(row) != 3 or not row[1] <= row[2] for row in rows):
+        raise PackError(f"{path}: each line needs code,from,until. Build it again with scripts/build_icd10cm.py.")
+    return {code: (first, last) for code, first, last in rows}
 
 
 def _release(entry: Mapping[str, Any], *, checked: bool) -> CodeSystemRelease:
@@ -363,23 +376,6 @@ def _release(entry: Mapping[str, Any], *, checked: bool) -> CodeSystemRelease:
     return CodeSystemRelease(
         str(entry["fiscal_year"]), edition, _iso(entry["in_force_from"]), _iso(entry["in_force_until"]), checked
     )
-
-
-def _fact(entry: Mapping[str, Any], citations: Mapping[str, Any], path: Path) -> ReleaseFact:
-    name, holds, cites = entry["id"], entry["holds"], tuple(entry["cites"])
-    where = f"{path}, fact '{name}'"
-    if holds not in ("as-release", "still-valid", "valid", "not-valid"):
-        raise PackError(f"{where}: holds {holds!r}. Write as-release, still-valid, valid or not-valid.")
-    if (holds in ("as-release", "still-valid")) != ("release" in entry):
-        raise PackError(f"{where}: `release` goes with as-release and still-valid only. Correct the entry.")
-    missing = [cite for cite in cites if cite not in citations]
-    if missing or not cites:
-        raise PackError(f"{where}: cites {missing or 'nothing'}. Name an entry that stands under `citations`.")
-    # As in the tabular list, a dash stands for what follows: "M99.-" all of M99, "-" all codes, "M72.2" only itself.
-    codes = frozenset(code for code in entry["codes"] if not code.endswith("-"))
-    headers = tuple(code.rstrip(".-") for code in entry["codes"] if code.endswith("-"))
-    first, last = _iso(entry["in_force_from"]), _iso(entry["in_force_until"])
-    return ReleaseFact(name, entry["says"], codes, headers, holds, entry.get("release"), first, last, cites)
 
 
 def _read_lines(path: Path, checksum: str) -> dict[str, CodeLines]:
@@ -412,12 +408,6 @@ def _check_releases(path: Path, releases: Sequence[CodeSystemRelease]) -> None:
     for earlier, later in pairwise(ordered):
         if later.in_force_from <= earlier.in_force_until:
             raise PackError(f"{path}: FY{earlier.fiscal_year} and FY{later.fiscal_year} overlap. Correct their dates.")
-
-
-def _check_facts(path: Path, facts: Sequence[ReleaseFact], years: set[str]) -> None:
-    for fact in facts:
-        if fact.release is not None and fact.release not in years:
-            raise PackError(f"{path}, fact '{fact.id}': FY{fact.release} is not in releases.yaml. Name one that is.")
 
 
 def _check_lines(path: Path, lines: Mapping[str, CodeLines], years: set[str]) -> None:

@@ -142,7 +142,7 @@ def _scene(text: str, span: Span, tokens: Tokens, found: Sequence[Mention]) -> S
 # What alone makes a sentence worth reading; a doubt or denial only where it may be about the sentence before.
 _TELLING = frozenset(
     (
-        "region space target narrowing mass-effect adequate tissue framing function modality no-imaging care "
+        "region space target narrowing mass-effect adequate tissue framing function intact modality no-imaging care "
         "undetermined correction"
     ).split()
 )

@@ -216,8 +216,13 @@ def _written_breaks(text: str, section: Section) -> Iterator[int]:
         if match.group() == "\n":
             if not _is_wrap(text, at - 1):
                 yield at - 1
-        elif not _is_abbreviated(text[max(section.start, at - 12) : at]) and not _inside_number(text, at):
+        elif _inside_number(text, at):
+            continue
+        elif _NEXT_LEVEL.match(text, at) or not _is_abbreviated(text[max(section.start, at - 12) : at]):
             yield at
+
+
+_NEXT_LEVEL = re.compile(r"\s+[CTLSDctlsd]\d[^\s:]{0,8}:")  # 'stenosis N. L3-4: ...': no initial of a name
 
 
 def _is_abbreviated(written: str) -> bool:

@@ -1,4 +1,10 @@
-"""Levels in rows under the space that all speak of: 'Neural foramina: C3-4 mild left, C4-5 patent. C5-6: severe.'"""
+"""What is filled in and not written out: rows, boxes of a table, fields, ditto.
+
+Neural foramina: C3-4 mild left, C4-5 patent. C5-6: severe.     rows of levels under a space
+Level | Canal | Foramina / C3-4 | mild | none                     a table
+C5-6: Canal: mild. Foramina: right moderate, left none.           fields under a level
+C6-7: ditto.                                                      what was said of the level before
+"""
 
 from __future__ import annotations
 
@@ -71,7 +77,8 @@ def rows(scene: Scene, column: Column, passage: Passage) -> list[Statement]:
 
 def _parts(scene: Scene, levels: Sequence[Place]) -> Iterator[tuple[Place, int]]:
     """Each level with the position behind the last word that is said of it."""
-    yield from zip(levels, [*(place.first for place in levels[1:]), len(scene.words)], strict=True)
+    ends = [*(place.first for place in levels[1:]), len(scene.words)][: len(levels)]
+    yield from zip(levels, ends, strict=True)
 
 
 def _row(scene: Scene, place: Place, end: int, column: Column, passage: Passage) -> Statement | None:
@@ -99,4 +106,159 @@ def _row(scene: Scene, place: Place, end: int, column: Column, passage: Passage)
             Step("space", "named by the heading", column.heading.start, column.heading.end),
             Step("region", "in the row", start, place.end),
         ),
+    )
+
+
+# --- a table --------------------------------------------------------------------------------------------------------
+
+_BAR = "|"
+
+
+class Header(NamedTuple):
+    """The spaces that the columns of a table name, by their number; other columns are not in it."""
+
+    spaces: dict[int, Finding]
+    section: Section
+
+
+def header_of(scene: Scene, passage: Passage) -> Header | None:
+    """The header of a table with a bar between its columns, if the sentence is one: spaces, and no level or grade."""
+    if _BAR not in scene.words or scene.places or not (_GRADES | _OPEN).isdisjoint(scene.words):
+        return None
+    spaces: dict[int, Finding] = {}
+    for number, (first, end) in enumerate(_cells(scene)):
+        named = [m for m in scene.of("space", "narrowing") if first <= m.first < end and _space_of(m)]
+        if named:
+            spaces[number] = Finding("space", _space_of(named[0]), Evidence(passage, named[0].start, named[0].end))
+        elif scene.words[first:end] in (["canal"], ["central", "canal"], ["spinal", "canal"]):
+            spaces[number] = Finding("space", "canal", Evidence(passage, scene.starts[first], scene.ends[end - 1]))
+    return Header(spaces, scene.span.section) if spaces else None
+
+
+def _cells(scene: Scene) -> Iterator[tuple[int, int]]:
+    """The first position of each cell, and the one behind its last."""
+    first = 1 if scene.words[0] == _BAR else 0
+    for position in range(first, len(scene.words) + 1):
+        if position == len(scene.words) or scene.words[position] == _BAR:
+            yield first, position
+            first = position + 1
+
+
+def cells(scene: Scene, header: Header, passage: Passage) -> list[Statement]:
+    """A statement for each graded cell of a row that begins with a level."""
+    parts = list(_cells(scene))
+    place = next((p for p in scene.places if p.labels and p.last < parts[0][1]), None)
+    if place is None or _BAR not in scene.words:
+        return []
+    found = []
+    for number, (first, end) in enumerate(parts):
+        assertion = _graded(scene, first, end) if number in header.spaces else None
+        if assertion:
+            span = (place.start, scene.ends[end - 1])
+            found.append(_filled(scene, passage, assertion, header.spaces[number], [place], span))
+    return found
+
+
+# --- fields ---------------------------------------------------------------------------------------------------------
+
+_SIGNS = frozenset({":", "-", "–", "="})
+
+
+def fields(scene: Scene, passage: Passage, places: Sequence[Place]) -> list[Statement]:
+    """'Canal: mild; foramina: right moderate, left none': a statement for each space with nothing but a grade.
+
+    `places` hold where the sentence names none.
+    """
+    if _GRADES.isdisjoint(scene.words) or _SIGNS.isdisjoint(scene.words):
+        return []
+    where = [place for place in scene.places if place.labels] or list(places)
+    named = [(m.first, m.last, _space_of(m)) for m in scene.of("space") if _space_of(m)]
+    if where and not named and scene.words[0] == "canal":  # alone it may be an ear's; under a level it is not
+        named = [(0, 0, "canal")]
+    ends = [*(first for first, _, _ in named[1:]), len(scene.words)][: len(named)]
+    found = [_field(scene, passage, *field, end, where) for field, end in zip(named, ends, strict=True)]
+    return [statement for statement in found if statement]
+
+
+def _field(
+    scene: Scene, passage: Passage, first: int, last: int, value: str, end: int, places: Sequence[Place]
+) -> Statement | None:
+    """The statement of the field whose name is at first..last and whose content ends before `end`."""
+    end = next((p for p in range(last, end) if scene.words[p] == ";"), end)
+    signed = last + 1 < end and scene.words[last + 1] in _SIGNS
+    assertion = _graded(scene, last + 2, end) if signed else None
+    if assertion is None or scene.covered(last, end - 1, "narrowing"):
+        return None
+    space = Finding("space", value, Evidence(passage, scene.starts[first], scene.ends[last]))
+    stop = max(p for p in range(end) if scene.words[p] in _GRADES | _OPEN | {"l", "r", "left", "right"})
+    return _filled(scene, passage, assertion, space, places, (scene.starts[first], scene.ends[stop]))
+
+
+def _graded(scene: Scene, first: int, end: int) -> Assertion | None:
+    """What the words from first to before end say where they are grades and sides alone."""
+    words = scene.words[first:end]
+    if not all(word in _ROW for word in words):
+        return None
+    if not _GRADES.isdisjoint(words):
+        return "affirmed"
+    return None if _OPEN.isdisjoint(words) else "negated"
+
+
+def _filled(
+    scene: Scene, passage: Passage, assertion: Assertion, space: Finding, places: Sequence[Place], span: tuple[int, int]
+) -> Statement:
+    section, (start, stop) = scene.span.section, span
+    space_at = space.evidence or Evidence(passage, start, stop)
+    return Statement(
+        assertion,
+        "stated",
+        Evidence(passage, start, stop, assertion),
+        space,
+        place_findings(places, passage),
+        levels=tuple(dict.fromkeys(label for place in places for label in place.labels)),
+        steps=(
+            Step("section", section.name or "no heading", scene.span.start, scene.span.end),
+            Step("narrowing", "a grade alone under its space", start, stop),
+            Step("space", "named by field or column", space_at.start, space_at.end),
+            *(Step("region", "of the field or row", place.start, place.end) for place in places),
+        ),
+    )
+
+
+# --- ditto ----------------------------------------------------------------------------------------------------------
+
+_DITTO = frozenset("ditto same similar similarly likewise identical idem".split())
+_OF_DITTO = (
+    _DITTO
+    | FILLERS
+    | JOINERS
+    | frozenset(
+        (
+            "as above findings finding changes change appearance appearances picture pattern process but to "
+            "more less lesser greater milder extent degree again seen mild moderate severe slightly . : ; - – ( )"
+        ).split()
+    )
+)
+
+
+def again(scene: Scene, before: Sequence[Statement], passage: Passage) -> list[Statement]:
+    """'C6-7: ditto', 'similar changes at C6-7': what was just said of the level before, of this one."""
+    if _DITTO.isdisjoint(scene.words) or not before or not before[-1].levels:
+        return []
+    places = [place for place in scene.places if place.labels]
+    covered = {p for place in places for p in range(place.first, place.last + 1)}
+    if not places or not all(word in _OF_DITTO for p, word in enumerate(scene.words) if p not in covered):
+        return []
+    levels = before[-1].levels
+    said = [s for s in before[-6:] if s.levels == levels and s.assertion != "historical"]
+    return [_moved(statement, scene, places, passage) for statement in said]
+
+
+def _moved(statement: Statement, scene: Scene, places: Sequence[Place], passage: Passage) -> Statement:
+    """The same said of other places; the quote is where it is said."""
+    return statement._replace(
+        evidence=Evidence(passage, scene.starts[0], scene.ends[-1], statement.assertion),
+        regions=place_findings(places, passage),
+        levels=tuple(dict.fromkeys(label for place in places for label in place.labels)),
+        steps=(*statement.steps, Step("region", "the same again", places[0].start, places[-1].end)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from service.coding.model import Documentation, RecordedCode, Rule, RuleHit
 from service.coding.packs import Terminology
@@ -79,7 +80,7 @@ def _foreign_display(code: RecordedCode, terminology: Terminology, on: str) -> b
         return True
     if terminology.pack_of(code.code) and _content(shown) and not _content(shown) & _content(_plain(title)):
         return True
-    return _names_another_region(shown, _plain(title))
+    return _names_another_region(shown, _plain(title)) or _contradicts(shown.split(), _plain(title).split())
 
 
 def _content(words: str) -> set[str]:
@@ -94,6 +95,32 @@ _REGION_WORDS = frozenset(
 def _names_another_region(shown: str, title: str) -> bool:
     said, meant = _REGION_WORDS & set(shown.split()), _REGION_WORDS & set(title.split())
     return bool(said and meant and not said & meant)
+
+
+_OF_ANYTHING = frozenset({"a", "an", "the", "other", "any", "or", "and"})
+_OPPOSITES = (
+    ("left", "right"),
+    ("unilateral", "bilateral"),
+    ("initial", "subsequent", "sequela"),
+    ("acute", "chronic"),
+)
+
+
+def _contradicts(shown: list[str], title: list[str]) -> bool:
+    """'left knee' of a code for the right knee; 'with' of what the title goes 'without'."""
+    for words in _OPPOSITES:
+        said, meant = set(words) & set(shown), set(words) & set(title)
+        if said and meant and not said & meant:
+            return True
+    return any(
+        set(_behind(said, shown)) & (set(_behind(meant, title)) - set(_behind(said, title)))
+        for said, meant in (("with", "without"), ("without", "with"))
+    )
+
+
+def _behind(word: str, words: list[str]) -> list[str]:
+    """What stands behind it, each time: 'neurogenic' of 'with neurogenic claudication'."""
+    return [following for each, following in pairwise(words) if each == word and following not in _OF_ANYTHING]
 
 
 def _region_stated(documentation: Documentation) -> bool:

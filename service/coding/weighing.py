@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from service.coding.answers import answered_alone, settle
 from service.coding.matters import agree, merged, put_together, settled
 from service.coding.model import REQUIRED, Documentation, Element, ElementStatus, Evidence, Finding, Rule, Statement
 from service.coding.packs import RulePack, Terminology
@@ -52,9 +53,9 @@ class Weighed:
 
 def weigh_all(documentation: Documentation, terminology: Terminology, on: str) -> list[Weighed]:
     """The provider's narrowings; where the provider states none, those that only a report states."""
-    provider = put_together(documentation.statements("provider"))
-    weighed = [_weigh(s, documentation, terminology, on, from_report=False) for s in provider]
-    weighed = [w for w in weighed if not _silent(w, documentation, terminology)]
+    provider = put_together(documentation.statements("provider")) or answered_alone(documentation)
+    answered = [_weigh_answered(s, documentation, terminology, on) for s in provider]
+    weighed = [w for w in answered if w and not _silent(w, documentation, terminology)]
     if (
         any(w.statement.narrowing != "unstated" for w in weighed)
         or not documentation.takes_reports
@@ -117,9 +118,21 @@ def _weigh(
     return Weighed(statement, from_report, elements, regions, hinted, packs, linked, redirects, clash, tissue_clash)
 
 
+def _weigh_answered(
+    statement: Statement, documentation: Documentation, terminology: Terminology, on: str
+) -> Weighed | None:
+    """The provider's own narrowing, with what a query's answers say on what it left open; None where they deny it."""
+    weighed = _weigh(statement, documentation, terminology, on, from_report=False)
+    settled = settle(statement, documentation.answers, weighed.missing)
+    if settled is None or settled is statement:
+        return settled and weighed
+    return _weigh(settled, documentation, terminology, on, from_report=False)
+
+
 def _narrowing(statement: Statement, documentation: Documentation, *, from_report: bool) -> Element:
     evidence = (statement.evidence,)
-    denials = contradicted(statement, documentation)
+    answered = any(f.element == "narrowing" and f.assertion == "affirmed" for f in documentation.answers)
+    denials = () if answered else contradicted(statement, documentation)
     if denials and not from_report:
         return Element("narrowing", "conflicting", ("stenosis",), (*evidence, *denials))
     if statement.narrowing != "stated":
@@ -191,7 +204,7 @@ def _report_tissues(
     packs: Sequence[RulePack],
 ) -> tuple[Evidence, ...]:
     """What a report of this encounter ties to the same narrowing, where it is another tissue than the provider's."""
-    if not packs or not statement.causes:
+    if not packs or not statement.causes or _answers_in(statement.causes, documentation):
         return ()
     mine = set(statement.tissue_values(linked=True))
     clash: list[Evidence] = []
@@ -224,6 +237,8 @@ def _regions(
     statement: Statement, documentation: Documentation, *, from_report: bool
 ) -> tuple[tuple[Finding, ...], tuple[Finding, ...], tuple[Evidence, ...]]:
     """(regions, regions only hinted at, clashing evidence), by the order of sources of POLICY section 3."""
+    if answered := _answers_in(statement.regions, documentation):
+        return answered, (), ()
     own, sites = settled(statement.regions), documentation.sites if not from_report else ()
     if not statement.regions_joined:
         return own, (), _evidence_of(own)
@@ -243,6 +258,11 @@ def _regions(
     if len({f.value for f in from_reports}) == 1:
         return from_reports, (), ()
     return (), from_reports or _exam_regions(documentation), ()
+
+
+def _answers_in(findings: Iterable[Finding], documentation: Documentation) -> tuple[Finding, ...]:
+    """What was answered with the record in view: no other source disputes it."""
+    return tuple(f for f in findings if f in documentation.answers)
 
 
 def _evidence_of(findings: Iterable[Finding]) -> tuple[Evidence, ...]:

@@ -1,0 +1,128 @@
+"""What the provider answers to a query, as findings that the same rules weigh as all else that the provider wrote.
+
+An answer settles its element where the record left it open, and nowhere else: it was asked for with the record in view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from service.coding.lexicon import Lexicon
+from service.coding.model import REQUIRED, Documentation, Evidence, Finding, Passage, Reading, Statement
+from service.coding.narrative import read
+
+UNABLE, OTHER, SEVERAL = "unable-to-determine", "other", "several"
+# An answer of two words is no sentence; the question that it answers supplies the rest of one.
+_QUESTION = "Stenosis due to "
+_STATUS = {"confirmed": "confirmed", "ruled-out": "refuted"}
+
+
+class Answer(NamedTuple):
+    """The answer to the question on one element: the words chosen or written, and the code where one was chosen."""
+
+    element: str
+    passage: Passage
+    code: str = ""
+
+
+def with_answers(documentation: Documentation, answers: Sequence[Answer], lexicon: Lexicon) -> Documentation:
+    """The documentation with the provider's answers; each element answered is not asked for again (QUERIES Q17)."""
+    if not answers:
+        return documentation
+    found = [finding for answer in answers for finding in _findings(answer, lexicon)]
+    settled = tuple(finding for finding in found if finding.element in REQUIRED)
+    beside = [finding for finding in found if finding.element not in REQUIRED]
+    readings = [read(answer.passage, lexicon) for answer in answers if not answer.code]
+    readings += [Reading(f.evidence.passage, findings=(f,)) for f in beside if f.evidence]
+    status = next((_STATUS.get(f.value, "") for f in settled if f.element == "certainty"), "")
+    return replace(
+        documentation,
+        readings=(*documentation.readings, *readings),
+        imaging=(*documentation.imaging, *(f for f in beside if f.element == "imaging.finding")),
+        answers=settled,
+        answered=tuple(dict.fromkeys(answer.element for answer in answers)),
+        verification=status or documentation.verification,
+    )
+
+
+def _findings(answer: Answer, lexicon: Lexicon) -> Iterator[Finding]:
+    evidence = Evidence(answer.passage, 0, len(answer.passage.text))
+    if answer.code == UNABLE and answer.element in ("tissue", "framing"):
+        yield Finding("undetermined", "undetermined", evidence)
+    elif answer.code == "none-performed":
+        yield Finding("imaging.none", "none", evidence)
+    elif answer.code:
+        if answer.code not in (UNABLE, OTHER, SEVERAL):
+            yield Finding(answer.element, answer.code, evidence)
+    elif answer.element == "narrowing":
+        yield from _significance(answer, lexicon)
+    elif answer.element in ("imaging.date", "imaging.finding"):
+        yield Finding(answer.element, answer.passage.text if answer.element == "imaging.date" else "stated", evidence)
+    elif answer.element in REQUIRED:
+        yield from _worded(answer, lexicon)
+
+
+def _significance(answer: Answer, lexicon: Lexicon) -> Iterator[Finding]:
+    """Whether the words state or deny a narrowing; a statement counts as the reading of the words themselves."""
+    statements = read(answer.passage, lexicon).statements
+    stated = [s for s in statements if s.narrowing == "stated" and s.assertion == "affirmed"]
+    denied = [s for s in statements if s.narrowing == "stated" and s.assertion == "negated"]
+    if stated or denied:
+        lead = (stated or denied)[0]
+        yield Finding("narrowing", "stenosis", lead.evidence, lead.assertion)
+
+
+def _worded(answer: Answer, lexicon: Lexicon) -> Iterator[Finding]:
+    """The findings on the element asked for, in the clinician's own words; none where they are in doubt."""
+    asked = replace(answer.passage, text=_QUESTION + answer.passage.text)
+    for statement in read(asked, lexicon).statements:
+        if statement.assertion == "affirmed" and not (answer.element == "tissue" and statement.cause_uncertain):
+            for finding in _of(statement, answer.element):
+                if finding.evidence and finding.evidence.start >= len(_QUESTION):
+                    yield finding._replace(evidence=_unasked(finding.evidence, answer.passage))
+
+
+def _of(statement: Statement, element: str) -> tuple[Finding, ...]:
+    if element == "space":
+        return (statement.space,) if statement.space else ()
+    by_element = {"tissue": statement.causes, "region": statement.regions, "framing": statement.framings}
+    return by_element.get(element, ())
+
+
+def _unasked(evidence: Evidence, passage: Passage) -> Evidence:
+    """The same words, counted in the answer alone."""
+    shift = len(_QUESTION)
+    return evidence._replace(passage=passage, start=evidence.start - shift, end=evidence.end - shift)
+
+
+# --- what an answer settles ---------------------------------------------------------------------------------------
+
+
+def settle(statement: Statement, answers: Iterable[Finding], left_open: Sequence[str]) -> Statement | None:
+    """The statement with what the answers say on the elements left open; None where they deny or rule it out."""
+    told: dict[str, list[Finding]] = {}
+    for finding in answers:
+        if finding.element in left_open:
+            told.setdefault(finding.element, []).append(finding)
+    if any(f.assertion == "negated" or f.value == "ruled-out" for found in told.values() for f in found):
+        return None
+    changes: dict[str, Any] = {}
+    if space := told.get("space"):
+        changes["space"] = space[0]
+    if regions := told.get("region"):
+        changes |= {"regions": tuple(regions), "regions_joined": True}
+    if tissues := told.get("tissue"):
+        changes |= {"causes": tuple(tissues), "listed": (), "cause_uncertain": False}
+    if framings := told.get("framing"):
+        changes["framings"] = (*statement.framings, *framings)
+    if any(f.value == "confirmed" for f in told.get("certainty", ())):
+        changes["assertion"] = "affirmed"
+    return statement._replace(**changes) if changes else statement
+
+
+def answered_alone(documentation: Documentation) -> list[Statement]:
+    """Where the provider wrote nothing on a narrowing (a code alone): what the answers say stands by itself."""
+    evidence = next((f.evidence for f in documentation.answers if f.evidence), None)
+    return [Statement("affirmed", "unstated", evidence)] if evidence else []

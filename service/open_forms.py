@@ -1,0 +1,232 @@
+"""Forms that wait for an answer: each under an id that nobody can guess, for one patient and one user, for a while.
+
+They stand in the store, so that every worker has them, and what was answered or put away holds for the encounter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, Literal
+
+from service.coding.answers import Answer
+from service.coding.model import Assessment, Query
+from service.fhir_in import Entry, Request
+from service.fhir_out import CANONICAL, prepopulated, questionnaire_of
+from service.json_body import dump_json
+from service.responses import is_manual, read_response
+from service.store import Binding, Store
+from service.store import Form as StoredForm
+
+Json = dict[str, Any]
+Status = Literal["open", "answered", "declined", "expired"]
+OUTSIDE_ENCOUNTERS = timedelta(hours=24)  # how long an answer holds where no encounter is named
+_IN_ENCOUNTERS = timedelta(days=366)
+_SINGLE = ("encounter", "patient")
+_MANY = ("conditions", "reports", "observations", "documents")
+_KEPT_APART = ("id", "opened", "expires", "closed", "status")  # columns of the store
+
+
+@dataclass(frozen=True)
+class Form:
+    """One query as a form. Plain values, so that a store can keep it; `record` is let go once the form is done.
+
+    `questionnaire` is what was asked and `auto` what the record answered; `response` is what came back, `reason` why it
+    was declined; `card` is the card that led to it; `about` is the Condition across calls. `earlier` are the forms on
+    the same condition that were answered before this one, oldest first.
+    """
+
+    id: str
+    client: str
+    patient: str
+    user: str
+    encounter: str
+    condition: str
+    record: Json = field(repr=False)
+    questionnaire: Json = field(repr=False)
+    auto: Json = field(repr=False)
+    about: str = ""
+    dialect: str = "hl7"
+    card: str = ""
+    earlier: tuple[Json, ...] = field(default=(), repr=False)
+    opened: str = ""
+    expires: str = ""
+    status: Status = "open"
+    response: Json = field(default_factory=dict, repr=False)
+    reason: str = ""
+    closed: str = ""
+
+    @property
+    def request(self) -> Request:
+        """The record as it was when the form was opened, with the answers given since."""
+        request = opened_record(self.record)
+        answers = tuple(a for kept in self.earlier for a in read_response(kept["response"], kept["questionnaire"]))
+        return replace(request, answers={self.condition: answers}) if answers else request
+
+    @property
+    def answered(self) -> Json:
+        """What the next form on the same condition needs to know of this one."""
+        return {"questionnaire": self.questionnaire, "response": self.response}
+
+    @property
+    def asked(self) -> list[Json]:
+        """The items that a person answers."""
+        return [item for item in self.questionnaire.get("item") or () if not item.get("readOnly")]
+
+
+@dataclass(frozen=True)
+class Forms:
+    """The forms of one client as they stand at one instant, and what its users have put away.
+
+    `keeps` is False where a past answer is made again: the same forms come out, and none is written.
+    """
+
+    store: Store
+    life: timedelta
+    client: str
+    at: datetime
+    keeps: bool = True
+
+    def name(self, key: str) -> str:
+        """The id of the form of one question of one call: 128 bits that only the store's secret gives."""
+        return self.store.hashed("form", self.client, key)[:32]
+
+    def open(self, form: Form, key: str) -> None:
+        """Keep a form, on the disk when this returns; a retry of the same call finds the one that it opened."""
+        if self.keeps:
+            bound = Binding(self.client, form.patient, form.user, form.encounter)
+            self.store.open_form(form.id, key, bound, _content(form), self.at, self.life)
+
+    def get(self, form_id: str) -> Form | None:
+        """The form as it stands, expired where its time is over; None where there never was one."""
+        held = self.store.form(form_id, self.at)
+        return _form(held) if held else None
+
+    def close(self, form: Form) -> bool:
+        """Keep an answered or declined form in the place of the open one; False where it is open no more."""
+        state: Literal["answered", "declined"] = "declined" if form.reason else "answered"
+        kept = replace(form, record={}, auto={})
+        return self.store.close_form(form.id, state, _content(kept), (form.card, told(form)), self.at)
+
+    def closed_in(self, patient: str, encounter: str) -> Sequence[Form]:
+        """The answered and declined forms of one patient in one encounter before now, oldest first."""
+        held = self.store.closed_forms(self.client, patient, encounter, self._since(encounter), self.at)
+        return [_form(one) for one in held]
+
+    def put_away(self, patient: str, encounter: str, matters: Iterable[str]) -> frozenset[str]:
+        """Which of these matters users have overridden on a card in the encounter."""
+        where = visit_key(self.store, self.client, patient, encounter)
+        keys = self.store.overridden(where, self._since(encounter), self.at)
+        return frozenset(m for m in matters if matter_key(self.store, where, m) in keys) if keys else frozenset()
+
+    def _since(self, encounter: str) -> datetime:
+        return self.at - (_IN_ENCOUNTERS if encounter else OUTSIDE_ENCOUNTERS)
+
+
+def visit_key(store: Store, client: str, patient: str, encounter: str) -> str:
+    """An encounter as the store names it."""
+    return store.hashed("visit", client, patient, encounter)
+
+
+def matter_key(store: Store, visit: str, matter: str) -> str:
+    """What a card is about as the store names it."""
+    return store.hashed(visit, matter)[:32]
+
+
+def told(form: Form) -> Json:
+    """What was said to the query without the patient's words: options by their codes, free text as such."""
+    said = {item["linkId"]: _said(item["answer"][0]) for item in form.response.get("item") or () if is_manual(item)}
+    return {"reason": form.reason} if form.reason else {"answers": said}
+
+
+def _said(answer: Json) -> str:
+    return str((answer.get("valueCoding") or {}).get("code") or answer.get("valueDate") or "text")
+
+
+def _content(form: Form) -> Json:
+    return {name: value for name, value in asdict(form).items() if name not in _KEPT_APART}
+
+
+def _form(held: StoredForm) -> Form:
+    nothing: Json = {"client": "", "patient": "", "user": "", "encounter": "", "condition": ""}
+    nothing |= {"record": {}, "questionnaire": {}, "auto": {}}
+    content: Json = {**nothing, **held.content}
+    content["earlier"] = tuple(content.get("earlier", ()))
+    content |= {"opened": held.opened, "expires": held.expires, "closed": held.closed}
+    return Form(id=held.id, status=held.state, **content)
+
+
+OpenForm = Callable[[Assessment, Query, str], Form]
+
+
+def opener(kept: Forms, request: Request, version: str, **about: Any) -> OpenForm:
+    """What opens a form for a query on this record; a retry under the same key finds the same form."""
+    about = {"record": kept_record(request), **about}
+
+    def open_form(assessment: Assessment, query: Query, key: str) -> Form:
+        asked = questionnaire_of(query, assessment)
+        whole_key = f"{key} {sha256(dump_json([asked, about])).hexdigest()}"
+        form_id = kept.name(whole_key)
+        named = {**asked, "id": form_id, "url": f"{CANONICAL}/Questionnaire/{form_id}", "version": version}
+        condition, auto = assessment.documentation.condition, prepopulated(asked, assessment)
+        entry = next(entry for entry in request.conditions if entry.reference == condition)
+        own: Json = {"condition": condition, "about": identity(entry), "questionnaire": named, "auto": auto}
+        form = Form(id=form_id, client=kept.client, card=key, **own, **about)
+        kept.open(form, whole_key)
+        return form
+
+    return open_form
+
+
+# --- what the encounter already knows (QUERIES Q17) ----------------------------------------------------------------
+
+
+def encounter_of(request: Request) -> str:
+    return request.encounter.reference if request.encounter else ""
+
+
+def identity(entry: Entry) -> str:
+    """A Condition across calls: its reference, or what it says where it has no id yet."""
+    if "id" in entry.resource:
+        return entry.reference
+    said = [entry.resource.get(name) for name in ("code", "bodySite", "note")]
+    return f"sha256:{sha256(dump_json(said)).hexdigest()}"
+
+
+def with_answers_given(closed: Sequence[Form], request: Request) -> Request:
+    """The request with what was answered in its encounter, which weighs as what the provider wrote."""
+    named = {identity(entry): entry.reference for entry in request.conditions}
+    answers: dict[str, tuple[Answer, ...]] = {}
+    for form in closed:
+        if form.status == "answered" and form.about in named:
+            condition = named[form.about]
+            answers[condition] = (*answers.get(condition, ()), *read_response(form.response, form.questionnaire))
+    return replace(request, answers=answers) if answers else request
+
+
+def asked_in(closed: Sequence[Form]) -> frozenset[str]:
+    """The questions that were answered, left or declined in the encounter, as the matters of query cards."""
+    return frozenset(f"query {form.about} {item['linkId']}" for form in closed for item in form.asked)
+
+
+# --- the record of a form -----------------------------------------------------------------------------------------
+
+
+def kept_record(request: Request) -> Json:
+    """What a request brought, as JSON that `opened_record` reads."""
+    kept: Json = {"hook": request.hook, "dateOfService": request.date_of_service}
+    kept |= {name: _kept(entry) for name in _SINGLE if (entry := getattr(request, name))}
+    return kept | {name: [_kept(entry) for entry in getattr(request, name)] for name in _MANY}
+
+
+def opened_record(kept: Mapping[str, Any]) -> Request:
+    """The request that was kept."""
+    many: Json = {name: [Entry(**one) for one in kept[name]] for name in _MANY}
+    single: Json = {name: Entry(**kept[name]) for name in _SINGLE if name in kept}
+    return Request("charting", **many, **single, hook=kept["hook"], date_of_service=kept["dateOfService"])
+
+
+def _kept(entry: Entry) -> Json:
+    return {"resource": entry.resource, "reference": entry.reference, "full_url": entry.full_url}
