@@ -205,6 +205,7 @@ def _serve(options: argparse.Namespace) -> int:
         _refuse_unprotected(address, settings)
         _refuse_taken(address)
     server.settings = _with_base_url(settings, server.cfg.address[0])
+    server.read = _knowledge_files(settings)
     server.assist = open_assist(settings)  # in the main process: wrong knowledge is told before any port is open,
     open_store(settings.database_url).close()  # and so is a wrong database; each worker opens it for itself
     server.share_counts()
@@ -219,6 +220,8 @@ class Server(Application):
 
     settings: Settings
     assist: Assist
+    read: list[tuple[str, int, int]]  # the files that the knowledge was read from
+    counts: Path
 
     def __init__(self, command_line: dict[str, Any]) -> None:
         self.command_line = command_line
@@ -231,7 +234,8 @@ class Server(Application):
 
     def load_config(self) -> None:
         """Our defaults, then the operator's GUNICORN_CMD_ARGS, then the command line."""
-        for name, value in _server_defaults().items():
+        defaults = {**_server_defaults(), "on_exit": lambda _: shutil.rmtree(self.counts, ignore_errors=True)}
+        for name, value in defaults.items():
             if name in self.cfg.settings:  # the control socket came with gunicorn 25
                 self.cfg.set(name, value)
         given = vars(self.cfg.parser().parse_args(self.cfg.get_cmd_args_from_env()))
@@ -249,9 +253,28 @@ class Server(Application):
 
     def share_counts(self) -> None:
         """Counts of all workers, past ones too, in a folder that goes when the service stops."""
-        folder = Path(mkdtemp(prefix="coding-assist-counts-"))
-        share_counts(folder)
-        self.cfg.set("on_exit", lambda _: shutil.rmtree(folder, ignore_errors=True))
+        self.counts = Path(mkdtemp(prefix="coding-assist-counts-"))
+        share_counts(self.counts)
+
+    def reload(self) -> None:
+        """On HUP: gunicorn's settings, and the files that ours name, as they are now; what is wrong changes nothing."""
+        super().reload()
+        try:
+            settings = replace(read_settings(os.environ), base_url=self.settings.base_url)
+            read = _knowledge_files(settings)
+            if (settings, read) != (self.settings, self.read):
+                self.assist, self.settings, self.read = open_assist(settings), settings, read
+        except (SettingError, PackError) as wrong:
+            LOG.error(f"Not reloaded, the service goes on as before: {wrong}")
+        gc.collect()
+        gc.freeze()
+
+
+def _knowledge_files(settings: Settings) -> list[tuple[str, int, int]]:
+    """Each with its time of change and its size."""
+    folder = settings.terminology or terminology_dir()
+    files = [*folder.rglob("*"), *([settings.lexicon] if settings.lexicon else [])]
+    return sorted((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
 
 
 def _server_defaults() -> dict[str, Any]:

@@ -33,7 +33,7 @@ def serving(
 ) -> Iterator[Running]:
     """The service with its store in the folder unless the settings say otherwise; killed at the end."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CODING_ASSIST_")}
-    environment["CODING_ASSIST_DATABASE_URL"] = f"sqlite:///{folder}/store.db"
+    environment |= {"TMPDIR": str(folder), "CODING_ASSIST_DATABASE_URL": f"sqlite:///{folder}/store.db"}
     environment |= {f"CODING_ASSIST_{name}": value for name, value in (settings or {}).items()}
     command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port), "--workers", str(workers)]
     with (folder / "log").open("w") as log:

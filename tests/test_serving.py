@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 
 from tests.records import ASSIST, CANARY, HOOK, call
-from tests.running import Load, Running
+from tests.running import Load, Running, serving
 from tests.slow_clients import BODY, HEADERS, KINDS, LONG, good_request, held_by
+from tests.test_clients import BASE, CALL, CLIENTS, bearer, claims, signed
+from tests.test_survival import status, until
 
 COUNT = 150
 
@@ -113,6 +115,25 @@ def test_no_request_fails_while_the_workers_are_replaced(server: Running, keep_a
         thread.join()
     assert load.failed == []
     assert load.answered > 50
+
+
+def test_a_reload_reads_the_files_anew_and_goes_on_as_before_where_they_are_wrong(tmp_path: Path) -> None:
+    file = tmp_path / "clients.json"
+    file.write_text(json.dumps(CLIENTS[1:]))
+    settings = {"AUTH": "jwt", "TRUSTED_CLIENTS": str(file), "BASE_URL": BASE}
+
+    def admitted() -> bool:
+        return status(running.port, "POST", HOOK, CALL, bearer(signed(claims()))) == 200
+
+    with serving(tmp_path, settings) as running:
+        assert not admitted()
+        file.write_text(json.dumps(CLIENTS))
+        running.process.send_signal(signal.SIGHUP)
+        until(lambda: all(admitted() for _ in range(4)))
+        file.write_text("no JSON")
+        running.process.send_signal(signal.SIGHUP)
+        until(lambda: "Not reloaded" in (tmp_path / "log").read_text())
+        assert admitted()
 
 
 @pytest.mark.proves("operation: stop on TERM answers what was sent")
