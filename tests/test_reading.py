@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from service.coding.levels import LETTERS, find_levels, find_levels_at
 from service.coding.packs import Terminology
+from service.coding.scene import is_silent
 from service.labels import prediction
 
 DATA = Path(__file__).parent / "data"
@@ -43,3 +45,29 @@ def test_what_nobody_affirmed_is_not_affirmed(terminology: Terminology) -> None:
     loud = [i for i in quiet if any(p == "affirmed" for _, _, p in _keys(prediction(i, texts[i], terminology.lexicon)))]
     assert len(quiet) >= 50
     assert len(loud) <= 2, loud
+
+
+def test_no_text_of_which_anything_was_labelled_is_taken_for_silent(terminology: Terminology) -> None:
+    texts, lexicon = _lines("reports.jsonl"), terminology.lexicon
+    told = [
+        texts[identifier]["text"] for identifier, page in _lines("reports-gold.jsonl").items() if page["assertions"]
+    ]
+    assert told
+    assert [text for text in told if is_silent(lexicon.tokens(text), lexicon)] == []
+    assert is_silent(lexicon.tokens("Type 2 diabetes mellitus without complications"), lexicon)
+
+
+def test_a_level_begins_at_its_letter(terminology: Terminology) -> None:
+    for page in _lines("reports.jsonl").values():
+        text, tokens = page["text"], terminology.lexicon.tokens(page["text"])
+        starts = [start for word, start in zip(tokens.words, tokens.starts, strict=True) if word in LETTERS]
+        assert find_levels_at(text, starts, len(text)) == find_levels(text)
+
+
+def test_a_word_is_read_alike_whatever_sign_or_break_stands_beside_it(terminology: Terminology) -> None:
+    text = "stenosis (stenosis), stenosis.\nstenosis; ligamentumflavum:\tligamentumflavum"
+    tokens = terminology.lexicon.tokens(text)
+    words = [word for word in tokens.words if word.isalpha()]
+    assert words == ["stenosis"] * 4 + ["ligamentum", "flavum"] * 2
+    written = [text[start:end] for start, end in zip(tokens.starts, tokens.ends, strict=True)]
+    assert written == tokens.words

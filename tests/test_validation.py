@@ -187,6 +187,11 @@ def test_a_number_is_written_as_it_was_read(number):
     assert dump_json(pickle.loads(pickle.dumps(parse_json(body)))) == body
 
 
+def test_what_json_has_no_word_for_is_not_written():
+    with pytest.raises(TypeError, match="JSON has no object"):
+        dump_json({"value": object()})
+
+
 def test_text_beyond_ascii_is_written_as_utf_8():
     assert dump_json({"text": "Wirbelsäule \N{BONE}"}) == '{"text":"Wirbelsäule \N{BONE}"}'.encode()
 

@@ -119,8 +119,9 @@ def _place(evidence: Evidence) -> tuple[str, str, int, int]:
 
 def _holds(shown: Evidence, words: Evidence) -> bool:
     """Whether the words stand in the quote shown."""
-    source, expression, start, end = _place(words)
-    return _place(shown)[:2] == (source, expression) and shown.start <= start and end <= shown.end
+    if words.start < shown.start or shown.end < words.end:
+        return False
+    return shown.passage.expression == words.passage.expression and shown.passage.source == words.passage.source
 
 
 def _is_words(evidence: Evidence) -> bool:

@@ -434,7 +434,7 @@ def _strings(value: Any, form: _Form) -> list[str]:
 def _gather(value: Any, form: _Form, key: str, found: list[str]) -> None:
     if isinstance(value, str):
         if key == "url":
-            found.extend(_CODE.findall(value))
+            found.extend(_codes_in(value))
         elif key not in _NAMES:
             found.append(form.own_words(value) if key == "detail" else value)
     elif isinstance(value, dict):
@@ -482,6 +482,11 @@ def _where(words: re.Pattern[str], form: _Form, says: str) -> Found:
 @lru_cache(maxsize=4096)
 def _says(words: re.Pattern[str], text: str) -> bool:
     return words.search(text) is not None
+
+
+@lru_cache(maxsize=4096)
+def _codes_in(address: str) -> tuple[str, ...]:
+    return tuple(_CODE.findall(address))
 
 
 @lru_cache(maxsize=4096)

@@ -201,8 +201,8 @@ class Icd10Cm:
 
     def _hashes_of_titles(self) -> array[int]:
         """Of all titles, sorted: 0.8 MB, where the titles themselves would be 15."""
-        lines = csv.reader(line for lines in self._lines.values() for line in lines.split("\n"))
-        return array("q", sorted({hash(_plain(title)) for _, _, _, title in lines}))
+        lines = [line for lines in self._lines.values() for line in lines.split("\n")]
+        return array("q", sorted({hash(_plain(_title_in(line))) for line in lines}))
 
     def is_billable(self, code: str, on: str) -> bool:
         """May the code be reported on the date, as far as we know?"""
@@ -447,6 +447,12 @@ def _within(code: str, pattern: str) -> bool:
     """M43.5X2 is within M43, within M43.5 and within M43.3-M43.5X9."""
     first, dash, last = pattern.partition("-")
     return code.startswith(first) or (bool(dash) and first <= code and (code <= last or code.startswith(last)))
+
+
+def _title_in(line: str) -> str:
+    """What stands last in a line, as csv reads it; for all 99,000 lines at once csv takes twice as long."""
+    title = line.split(",", 3)[3]
+    return title[1:-1].replace('""', '"') if title.startswith('"') else title
 
 
 def _plain(title: str) -> str:
