@@ -1,6 +1,7 @@
 # make run       set up what is missing and start the service; HOST=, PORT= and PYTHON= may be given
 # make test      set up what the tests need, then lint and run them all
 # make test-long run what takes long: kills, reloads under load, races (under an hour)
+# make test-spark  the batch on Apache Spark against that on one machine (minutes; needs Java 17; pyspark is 450 MB)
 # make install   only set up; afterwards .venv/bin/coding-assist is the command
 # make compile   only compile the core (run, test and install do it too where a C compiler is found)
 # make lint      ruff and mypy
@@ -14,6 +15,7 @@
 HOST = 127.0.0.1
 PORT = 8080
 VENV = .venv
+SPARK_VENV = .venv-spark
 LOCK_FLAGS =
 
 # The first one that is new enough and can make a virtual environment (Debian packs ensurepip apart, in python3-venv).
@@ -26,7 +28,7 @@ PIP_INSTALL_LOCKED = $(PIP_INSTALL) --require-hashes --only-binary=:all:
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --custom-compile-command "make lock" $(LOCK_FLAGS)
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-long install compile lint scorecard profiles wheel sbom lock clean
+.PHONY: help run test test-long test-spark install compile lint scorecard profiles wheel sbom lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -39,6 +41,9 @@ test: lint $(VENV)/.compiled
 
 test-long: $(VENV)/.installed-dev $(VENV)/.compiled
 	$(VENV)/bin/python -m pytest -m long
+
+test-spark: $(SPARK_VENV)/.installed
+	$(SPARK_VENV)/bin/python -m pytest -m "long or not long" tests/test_spark.py
 
 install: $(VENV)/.compiled
 
@@ -63,14 +68,16 @@ sbom: $(VENV)/.installed-dev
 	@mkdir -p dist
 	$(VENV)/bin/cyclonedx-py requirements requirements.lock --output-reproducible --output-file dist/sbom.json
 
-# The later ones are held to what the earlier ones chose: all three are installed into one environment.
+# The later ones are held to what the earlier ones chose: the first three are installed into one environment.
 lock: $(VENV)/.installed-dev
 	$(COMPILE) --output-file requirements.lock pyproject.toml
 	$(COMPILE) --output-file requirements-build.lock --group build --constraints requirements.lock
 	$(COMPILE) --output-file requirements-dev.lock --group dev --constraints requirements.lock --constraints requirements-build.lock
+	$(COMPILE) --output-file requirements-spark.lock --extra spark --group dev --constraints requirements.lock \
+		--constraints requirements-build.lock --constraints requirements-dev.lock pyproject.toml
 
 clean:
-	rm -rf service/coding/compiled .venv .sushi dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf service/coding/compiled .venv .venv-spark .sushi dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find service tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps below are touched last, so that an interrupted step is done again and a finished one is not.
@@ -92,6 +99,14 @@ $(VENV)/.installed: $(VENV)/.made requirements.lock requirements-build.lock pypr
 $(VENV)/.compiled: $(VENV)/.installed $(wildcard service/coding/*.py)
 	@echo "Compiling the core (one to two minutes)"
 	@$(VENV)/bin/coding-assist compile || echo "Going on without: it takes about 1.5 times as long." >&2
+	@touch $@
+
+# pyspark is published as source alone; what is built of it is Python and the Java that it brings.
+$(SPARK_VENV)/.installed: $(VENV)/.made requirements-build.lock requirements-spark.lock pyproject.toml
+	$(VENV)/bin/python -m venv $(SPARK_VENV)
+	$(SPARK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: \
+		--no-binary=pyspark -r requirements-build.lock -r requirements-spark.lock
+	$(SPARK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock

@@ -3,8 +3,10 @@
 import gzip
 import io
 import json
+import os
 import random
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +37,9 @@ OTHERS = [
 
 @pytest.fixture(scope="module")
 def spark() -> Iterator[Any]:
+    os.environ["PYSPARK_PYTHON"] = sys.executable  # else the workers are whatever python3 is
     building = pyspark_sql.SparkSession.builder.master("local[2]").config("spark.driver.host", "127.0.0.1")
+    building = building.config("spark.driver.bindAddress", "127.0.0.1")
     session = building.config("spark.ui.enabled", "false").config("spark.sql.shuffle.partitions", "4").getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     yield session
