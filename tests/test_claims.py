@@ -325,3 +325,33 @@ def test_claudication_in_the_words_and_in_the_code_agree(
 ) -> None:
     answer = check(client, claim(referred(1, "Condition/c")), condition("c", code, words))
     assert ("doc.code-text-mismatch" in {flag for flag, _ in raised(answer)}) is disagrees
+
+
+# --- who pays -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("payer", "taxonomy", "applies"),
+    [
+        ("Medicare Part B", "111N00000X", True),
+        ("Medicare", "111NN1001X", True),
+        ("Commercial plan, not Medicare", "111N00000X", False),
+        ("Medicareful Ltd", "111N00000X", False),
+        ("Medicare", "207R00000X", False),
+    ],
+)
+def test_a_payer_is_known_by_its_name_and_a_chiropractor_by_any_of_their_taxonomy_codes(
+    client: FlaskClient, payer: str, taxonomy: str, applies: bool
+) -> None:
+    team = CHIROPRACTOR | {
+        "qualification": {"coding": [{"system": "http://nucc.org/provider-taxonomy", "code": taxonomy}]}
+    }
+    insurance = [{"sequence": 1, "focal": True, "coverage": {"reference": "Coverage/v", "display": payer}}]
+    sent = claim(coded(1, "M99.01"), referred(2, "Condition/c"), careTeam=[team], insurance=insurance)
+    answer = check(client, sent, condition("c", "M99.41", WORDS))
+    assert ("payer.policy-check" in {flag for flag, _ in raised(answer, "warning")}) is applies
+
+
+def test_a_missing_seventh_character_is_named(client: FlaskClient) -> None:
+    [issue] = [i for i in issues(check(client, claim(coded(1, "S06.0X0")))) if i["severity"] == "error"]
+    assert "lacks its 7th character, one of A, D, S" in issue["details"]["text"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -85,12 +86,19 @@ def _rules(terminology: Terminology, kind: str, check: str, on: str) -> Iterator
     return (rule for rule in terminology.main.of_kind(kind, on) if rule.settings.get("check") == check)
 
 
+_EXTERNAL_CAUSES = frozenset("VWXY")  # chapter 20
+
+
 def _sequence(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
     if not billing.is_claim:
         return
     ordered = sorted(billing.diagnoses, key=lambda diagnosis: diagnosis.sequence)
-    if ordered and terminology.icd10cm.is_manifestation(ordered[0].code):
-        for rule in _rules(terminology, "sequences", "manifestation-first", billing.on):
+    first = {
+        "manifestation-first": bool(ordered) and terminology.icd10cm.is_manifestation(ordered[0].code),
+        "external-cause-first": bool(ordered) and ordered[0].code[:1] in _EXTERNAL_CAUSES,
+    }
+    for check in (check for check, is_wrong in first.items() if is_wrong):
+        for rule in _rules(terminology, "sequences", check, billing.on):
             yield RuleHit(rule, "conflict", (), ordered[0].expression)
     seen, judged = set[int](), list[Assessment]()
     for diagnosis in billing.diagnoses:
@@ -256,8 +264,8 @@ def _policies(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
     ordered = sorted(billing.diagnoses, key=lambda diagnosis: diagnosis.sequence)
     ours = [d for d in ordered if terminology.pack_of(d.code)]
     for policy in billing.policies:
-        applies = _covers(policy, billing)
-        if not applies or not ours or not ordered:
+        concerned = ours or (ordered if policy.procedures else [])
+        if not concerned or not _covers(policy, billing):
             continue
         broken = bool(policy.first_diagnosis) and not any(
             ordered[0].code == code or (code.endswith("-") and ordered[0].code.startswith(code[:-1]))
@@ -268,15 +276,25 @@ def _policies(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
                 rule,
                 "conflict",
                 (),
-                ordered[0].expression if broken else ours[0].expression,
+                ordered[0].expression if broken else concerned[0].expression,
                 grade="order-broken" if broken else "",
                 says=policy.says,
             )
 
 
 def _covers(policy: PayerPolicy, billing: Billing) -> bool:
-    coverage = " ".join(billing.coverage).lower()
-    paid = not policy.coverage or any(name.lower() in coverage for name in policy.coverage)
+    paid = not policy.coverage or any(_names(name, words) for name in policy.coverage for words in billing.coverage)
     done = not policy.procedures or any(set(line.codes) & set(policy.procedures) for line in billing.lines)
-    fit = not policy.qualifications or bool(set(billing.qualifications) & set(policy.qualifications))
+    fit = not policy.qualifications or any(
+        held == asked or (asked.endswith("-") and held.startswith(asked[:-1]))
+        for held in billing.qualifications
+        for asked in policy.qualifications
+    )
     return paid and done and fit
+
+
+def _names(name: str, words: str) -> bool:
+    """'Medicare Part B' names Medicare; 'not Medicare', 'non-Medicare' and 'Medicareful Ltd' do not."""
+    asked, said = name.lower().split(), re.findall(r"\w+", words.lower())
+    places = [p for p in range(len(said)) if said[p : p + len(asked)] == asked]
+    return any(p == 0 or said[p - 1] not in ("not", "non", "no") for p in places)

@@ -108,6 +108,7 @@ VALUES: dict[str, frozenset[str]] = {
             "pointer",
             "diagnosis-sent",
             "diagnosis-coded",
+            "external-cause-first",
             "stated-once",
             "sequence-once",
             "code-missing",

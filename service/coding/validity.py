@@ -59,11 +59,18 @@ def _says(check: str, code: str, terminology: Terminology, on: str, reason: str)
     named = f"{code} ({title})" if title else "The code"
     return {
         "unknown": "The code is in no release of ICD-10-CM.",
-        "not-billable": f"{named} is a header and not billable.",
+        "not-billable": f"{named} {_lacks(code, terminology)}.",
         "seventh-character": f"{terminology.icd10cm.is_extension_of(code) or named} takes no further character.",
         "not-valid": f"{named} is not valid on {on}: {reason}.",
         "not-known": f"No loaded release of ICD-10-CM covers {code} on {on}: {reason}.",
     }[check]
+
+
+def _lacks(code: str, terminology: Terminology) -> str:
+    below = terminology.icd10cm.children(code)
+    if below and all(len(child) == len("S06.0X0A") for child in below):
+        return f"lacks its 7th character, one of {', '.join(dict.fromkeys(child[-1] for child in below))}"
+    return "is a header and not billable"
 
 
 def _plain(words: str) -> str:
