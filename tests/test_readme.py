@@ -72,6 +72,12 @@ def test_every_command_of_the_readme_is_known(capsys: object) -> None:
             assert stopped.code == 0, command
 
 
+def test_every_picture_and_page_that_the_readme_names_is_there() -> None:
+    named = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert "docs/try-it.png" in named
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def test_every_make_target_of_the_readme_is_in_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     for target in set(re.findall(r"`?make ([a-z]+)`?", README)):
