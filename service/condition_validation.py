@@ -15,6 +15,7 @@ from service.concepts import system_of
 from service.envelope import reference_of
 from service.fhir_in import Entry, Request
 from service.fhir_out import CANONICAL, Json, outcome
+from service.invariants import broken_invariants
 from service.json_body import Issue, issues_to_operation_outcome
 from service.validation import refuse_errors, status_of, validate_resource
 
@@ -36,13 +37,22 @@ class Asked:
     identifier: str = ""
 
 
-def read_call(body: object, identifier: str) -> Asked:
-    """The resource of a body that is it or of Parameters with resource, mode, profile; Refusal for a failed call."""
+def read_call(body: object, identifier: str, query: Mapping[str, str]) -> Asked:
+    """The resource of a body that is it or of Parameters with resource, mode, profile; Refusal for a failed call.
+
+    Where the body is the resource itself, mode and profile may stand in the `query` of the address.
+    """
     if not isinstance(body, dict) or body.get("resourceType") != "Parameters":
-        return Asked(body, identifier=identifier)
+        return _held_against(Asked(body, query.get("mode", ""), query.get("profile", ""), identifier))
     refuse_errors(validate_resource(_without_resource(body), allowed=frozenset({"Parameters"})))
     named = {one["name"]: one for one in body.get("parameter", ())}
     mode, profile = _value(named, "mode", "valueCode"), _value(named, "profile", "valueUri", "valueCanonical")
+    return _held_against(Asked(named.get("resource", {}).get("resource"), mode, profile, identifier))
+
+
+def _held_against(asked: Asked) -> Asked:
+    """The call, where its mode and its profile are ones that are known; Refusal 400 else."""
+    mode, profile = asked.mode, asked.profile
     if mode not in ("", *MODES):
         refuse(400, "not-supported", f"The mode is none of {', '.join(MODES)}; give one of them.", "mode")
     if profile and profile not in (CORE_PROFILE, OUR_PROFILE):
@@ -50,7 +60,7 @@ def read_call(body: object, identifier: str) -> Asked:
         refuse(400, "not-supported", sentence, "profile")
     if mode == "profile" and not profile:
         refuse(400, "required", "The mode profile needs the parameter profile; give it.", "profile")
-    return Asked(named.get("resource", {}).get("resource"), mode, profile, identifier)
+    return asked
 
 
 def _without_resource(body: Json) -> Json:
@@ -82,7 +92,7 @@ def validate_condition(asked: Asked, assist: Assist) -> Json:
     if not isinstance(asked.resource, dict) or _is_unreadable(found):
         return issues_to_operation_outcome(found)
     condition = asked.resource
-    found = [*found, *_of_mode(condition, asked), *_of_profile(condition, asked)]
+    found = [*found, *broken_invariants(condition), *_of_mode(condition, asked), *_of_profile(condition, asked)]
     told = assist.answer(Request("charting", [Entry(condition, reference_of(condition, None, "#0"))])).all_issues
     if not told:
         return issues_to_operation_outcome(found)

@@ -40,7 +40,7 @@ def check() -> Response:
 def validate(identifier: str) -> Response:
     """What is wrong with a Condition: as FHIR, by profile and by the documentation rules."""
     assist: Assist = current_app.extensions["assist"]
-    asked = read_call(parse_json(request.get_data()), identifier)
+    asked = read_call(parse_json(request.get_data()), identifier, request.args)
     if isinstance(asked.resource, dict):  # a patient's data, whatever is wrong with it
         shown = Request("charting", [Entry(asked.resource, "")])
         g.visit = Visit(VALIDATE, {}, patients_of(shown), datetime.now(UTC))

@@ -268,3 +268,72 @@ def us_core_conditions() -> dict[str, Json]:
 def test_every_condition_that_us_core_allows_is_accepted(client: FlaskClient, name: str) -> None:
     for body in (us_core_conditions()[name], call(us_core_conditions()[name], profile=OUR_PROFILE)):
         assert [issue for issue in issues(validate(client, body)) if issue[0] == "error"] == []
+
+
+# --- invariants that the model does not know ----------------------------------------------------------------------
+
+NOTE = {"resourceType": "Observation", "id": "o", "status": "final", "code": {"text": "x"}}
+DIV = '<div xmlns="http://www.w3.org/1999/xhtml">{}</div>'
+AGE = {"value": 50, "unit": "years", "system": "http://unitsofmeasure.org", "code": "a"}
+
+
+@pytest.mark.proves("R4: ref-1, dom-3, ext-1, age-1, txt-1, txt-2, reference targets, modifier extensions")
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"subject": {"reference": "Device/d"}}, ("value", "Condition.subject.reference")),
+        (
+            {"asserter": {"reference": "https://ehr.example/fhir/Encounter/e"}},
+            ("value", "Condition.asserter.reference"),
+        ),
+        ({"encounter": {"reference": "#e"}}, ("invariant", "Condition.encounter.reference")),
+        ({"contained": [NOTE]}, ("invariant", "Condition.contained[0]")),
+        ({"extension": [{"url": "http://example.com/x"}]}, ("invariant", "Condition.extension[0]")),
+        (
+            {
+                "extension": [
+                    {"url": "http://example.com/x", "valueCode": "x", "extension": [{"url": "y", "valueCode": "z"}]}
+                ]
+            },
+            ("invariant", "Condition.extension[0]"),
+        ),
+        (
+            {"modifierExtension": [{"url": "http://example.com/m", "valueBoolean": True}]},
+            ("extension", "Condition.modifierExtension[0]"),
+        ),
+        ({"onsetAge": {"value": 50, "unit": "years"}}, ("invariant", "Condition.onsetAge")),
+        ({"onsetAge": {**AGE, "value": -1}}, ("invariant", "Condition.onsetAge")),
+        (
+            {"text": {"status": "generated", "div": DIV.format("<script>x</script>")}},
+            ("invariant", "Condition.text.div"),
+        ),
+        ({"text": {"status": "generated", "div": DIV.format(" ")}}, ("invariant", "Condition.text.div")),
+    ],
+)
+def test_what_r4_forbids_beside_the_shape_is_an_error(
+    client: FlaskClient, changes: Json, found: tuple[str, str]
+) -> None:
+    assert ("error", *found) in issues(validate(client, sound(**changes)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"subject": {"reference": "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0"}},
+        {"asserter": {"reference": "PractitionerRole/r/_history/2"}},
+        {"contained": [NOTE], "evidence": [{"detail": [{"reference": "#o"}]}]},
+        {"extension": [{"url": "http://example.com/x", "valueCode": "x"}]},
+        {"onsetAge": AGE},
+        {"text": {"status": "generated", "div": DIV.format("<b>Stenosis</b> <table><tr><td>C5</td></tr></table>")}},
+    ],
+)
+def test_what_r4_allows_is_no_error(client: FlaskClient, changes: Json) -> None:
+    assert [one for one in issues(validate(client, sound(**changes))) if one[0] == "error"] == []
+
+
+def test_mode_and_profile_may_stand_in_the_address(client: FlaskClient) -> None:
+    bare = sound(meta=None, code={"coding": [{"system": ICD10CM, "code": "M99.4"}]})
+    found = issues(validate(client, bare, f"Condition/$validate?profile={OUR_PROFILE}"))
+    assert ("warning", "invariant", "Condition.code") in found
+    refused = validate(client, bare, "Condition/$validate?profile=http://example.com/other")
+    assert (refused.status_code, refused.get_json()["issue"][0]["code"]) == (400, "not-supported")
