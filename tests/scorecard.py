@@ -71,6 +71,8 @@ def _deciding(assist: Assist) -> Iterator[str]:
     forms = [one for one in judged if one.query]
     asked = sum(len(one.query.ask) for one in forms if one.query)
     faults = sum(len(_faults(one, assist)) for one in forms)
+    questions = [question for one in forms if one.query for question in one.query.questions]
+    open_ended = sum(not question.options for question in questions)
     yield "## Deciding"
     yield ""
     yield f"{len(lines)} problem-list strings, each as the only words of a Condition."
@@ -81,6 +83,8 @@ def _deciding(assist: Assist) -> Iterator[str]:
     scope = len(in_scope)
     yield f"| declined: in scope, and no code selected | {declined} | {scope} | {declined / scope:.3f} |"
     yield f"| questions asked, per record in scope | {asked} | {scope} | {asked / scope:.2f} |"
+    share = open_ended / len(questions)
+    yield f"| questions of these forms that are open-ended | {open_ended} | {len(questions)} | {share:.3f} |"
     yield f"| query forms made, and faults found in them | {faults} | {len(forms)} | {faults / len(forms):.3f} |"
 
 
