@@ -316,6 +316,8 @@ def _metrics() -> Response:
 def _http_error(error: HTTPException) -> Response:
     status = error.code or 500
     sentence = _SENTENCES.get(status, f"{error.name}.")
+    if status == 404 and _is_fhir():
+        sentence = "Nothing is served at this address; GET /fhir/metadata tells what is."
     response = fhir_response(
         issues_to_operation_outcome([Issue("error", _CODES.get(status, "processing"), sentence)]), status
     )

@@ -94,7 +94,10 @@ def _from_query(kinds: Mapping[str, str]) -> Given:
 def _from_text(name: str, kind: str, text: str) -> Any:
     if kind in _RESOURCES or kind in ("Coding", "CodeableConcept", "part"):
         refuse(
-            400, "not-supported", f"The parameter {name} is a {kind} and cannot stand in an address; use POST.", name
+            400,
+            "not-supported",
+            f"The parameter {name} is of type {kind} and cannot stand in an address; use POST.",
+            name,
         )
     if not text:
         refuse(400, "value", f"The parameter {name} is empty; give it a value or leave it out.", name)
@@ -134,7 +137,7 @@ def _from_part(parameter: Json, kind: str, at: str) -> Any:
         return resource
     value = next((parameter[name] for name in _VALUE_NAMES[kind] if name in parameter), None)
     if value is None:
-        refuse(400, "value", f"The parameter is a {kind}; give it as {_VALUE_NAMES[kind][0]}.", at)
+        refuse(400, "value", f"The parameter is of type {kind}; give it as {_VALUE_NAMES[kind][0]}.", at)
     return value
 
 
@@ -283,6 +286,8 @@ def validate_code_in_code_system(identifier: str = "") -> Response:
 def _code_system_of(given: Given, identifier: str) -> tuple[str, str]:
     if identifier:
         resource = _instance("CodeSystem", identifier)
+        if _text(given, "url") not in ("", resource["url"]):
+            refuse(400, "invalid", "The url is of another code system than the address; give one of them.", "url")
         return resource["url"], "" if "date" in given else resource["version"]
     if "codeSystem" in given:
         return "", ""
@@ -321,6 +326,7 @@ def expand(identifier: str = "") -> Response:
     given = read_parameters(EXPAND)
     value_set = _value_set(given, identifier)
     page = Page(
+        filter=_text(given, "filter"),
         words=_words(_text(given, "filter")),
         offset=_not_negative(given, "offset") or 0,
         count=_not_negative(given, "count"),

@@ -60,6 +60,7 @@ class Moment:
 class Page:
     """What of an expansion is wanted."""
 
+    filter: str = ""
     words: tuple[str, ...] = ()
     offset: int = 0
     count: int | None = None
@@ -121,7 +122,7 @@ def _parameters(selected: Sequence[Selected], moment: Moment, page: Page) -> Ite
     for edition in {id(one.edition): one.edition for one in selected if one.edition}.values():
         yield {"name": "used-codesystem", "valueUri": f"{edition.url}|{edition.version}"}
     if page.words:
-        yield {"name": "filter", "valueString": " ".join(page.words)}
+        yield {"name": "filter", "valueString": page.filter}
     if moment.date:
         yield {"name": "date", "valueDateTime": moment.date}
     if page.offset or page.count is not None:

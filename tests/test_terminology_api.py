@@ -531,3 +531,18 @@ R4 = {
 def test_an_operation_takes_exactly_the_parameters_of_r4(operation: str) -> None:
     ours, theirs = R4[operation]
     assert list(ours) == theirs.split()
+
+
+def test_the_url_of_another_code_system_than_the_address_is_refused(client: FlaskClient) -> None:
+    answer = get(client, "CodeSystem/region/$validate-code", url=ICD10CM, code="cervical")
+    assert refused(answer) == (400, "invalid")
+
+
+def test_the_filter_is_told_as_it_was_given(client: FlaskClient) -> None:
+    answer = get(client, "ValueSet/$expand", url=ALL, filter="Carpal Tunnel", date="2026-05-01").get_json()
+    assert {"name": "filter", "valueString": "Carpal Tunnel"} in answer["expansion"]["parameter"]
+
+
+def test_an_address_below_fhir_that_is_none_points_to_the_statement(client: FlaskClient) -> None:
+    answer = client.get("/fhir/Nonsense/1")
+    assert "/fhir/metadata" in answer.get_json()["issue"][0]["diagnostics"]
