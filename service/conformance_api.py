@@ -116,6 +116,8 @@ def _fits(resource: Json, name: str, modifier: str, value: str) -> bool:
 
 
 def _agrees(held: str, wanted: str, kind: str, modifier: str) -> bool:
+    if kind == "token":
+        return held == wanted.rpartition("|")[2]  # a system before the bar is that of the one binding there is
     if kind != "string" or modifier == "exact":
         return held == wanted
     held, wanted = held.casefold(), wanted.casefold()

@@ -228,7 +228,7 @@ class _Record:
         for index, coding in enumerate((condition.get("code") or {}).get("coding") or ()):
             code = coding.get("code")
             if isinstance(code, str) and code.strip():
-                system = system_of(coding)
+                system, written = system_of(coding), code
                 if system == "icd-10-cm":
                     code = _dotted(code)
                 yield RecordedCode(
@@ -237,6 +237,7 @@ class _Record:
                     f"{entry.code_path}.coding[{index}]",
                     str(coding.get("display") or ""),
                     coding.get("userSelected") is True or by_hand,
+                    written,
                 )
 
     def _coded(self, concept: Any, entry: Entry, path: str, author: Author = "provider") -> list[Reading]:

@@ -205,7 +205,7 @@ class Gate:
             if system == "snomed" and code in findings:
                 return 0
         recorded = tuple(
-            RecordedCode("other" if system == "loinc" else system, _plain_code(system, code), "", display)
+            RecordedCode("other" if system == "loinc" else system, _plain_code(system, code), "", display, written=code)
             for system, code, display in codings
             if code.strip()
         )

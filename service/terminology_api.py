@@ -179,7 +179,10 @@ def _asked(given: Given, system: str, version: str) -> list[Asked]:
             "invalid" if ways else "required",
             f"Give exactly one of code, coding and codeableConcept, not {found}.",
         )
+    system = ICD10CM if system_of({"system": system}) == "icd-10-cm" else system  # an OID names it too
     if ways == ["code"]:
+        if not system and "codeSystem" in given:
+            refuse(400, "required", "Beside codeSystem a code needs its coding, with the system; give it.", "coding")
         if not system:
             refuse(400, "required", "The system of the code is missing; give it too.", "code")
         return [Asked(system, _text(given, "code"), version, _text(given, "display"))]
@@ -193,6 +196,7 @@ def _asked(given: Given, system: str, version: str) -> list[Asked]:
 
 def _of_coding(coding: Json, system: str, version: str, at: str) -> Asked:
     own = coding.get("system") or system
+    own = ICD10CM if own and system_of({"system": own}) == "icd-10-cm" else own
     if not own or not coding.get("code"):
         refuse(400, "required", f"{at} lacks its system or its code; give both.", at)
     return Asked(own, coding["code"], coding.get("version") or version, coding.get("display", ""), at)

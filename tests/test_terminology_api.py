@@ -546,3 +546,15 @@ def test_the_filter_is_told_as_it_was_given(client: FlaskClient) -> None:
 def test_an_address_below_fhir_that_is_none_points_to_the_statement(client: FlaskClient) -> None:
     answer = client.get("/fhir/Nonsense/1")
     assert "/fhir/metadata" in answer.get_json()["issue"][0]["diagnostics"]
+
+
+def test_icd_10_cm_is_known_by_its_oid_too(client: FlaskClient) -> None:
+    oid = "urn:oid:2.16.840.1.113883.6.90"
+    assert told(get(client, "ValueSet/$validate-code", url=M99_4, system=oid, code="M99.41"), "result") is True
+
+
+def test_a_token_may_name_its_system(client: FlaskClient) -> None:
+    def total(status: str) -> int:
+        return int(client.get("/fhir/ValueSet", query_string={"status": status}).get_json()["total"])
+
+    assert total("http://hl7.org/fhir/publication-status|active") == total("active") > 0

@@ -127,13 +127,14 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class RecordedCode:
-    """A code as it stands on the record; `system` is icd-10-cm, snomed, other-icd or other."""
+    """A code of the record; `system` is icd-10-cm, snomed, other-icd or other, `written` is what was sent."""
 
     system: str
     code: str
     expression: str
     display: str = field(default="", repr=False)
     chosen: bool = False
+    written: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,7 @@ VALUES: dict[str, frozenset[str]] = {
             "diagnosis-sent",
             "diagnosis-coded",
             "external-cause-first",
+            "form",
             "stated-once",
             "sequence-once",
             "code-missing",

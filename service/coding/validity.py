@@ -42,6 +42,8 @@ def _judged(
             f"{code.expression}.code" if not code.expression.endswith(".code") else code.expression,
             says=_says(check, status.code, terminology, on, status.reason),
         )
+    if "form" in rules and code.written and code.written != status.code and not check:
+        yield RuleHit(rules["form"], "conflict", (), f"{code.expression}.code", says=f"FHIR writes {status.code}.")
     if "display" in rules and code.display and _foreign_display(code, terminology, on):
         yield RuleHit(rules["display"], "conflict", (), f"{code.expression}.display")
     if "unspecified" in rules and status.code == "M48.00" and _region_stated(documentation):
