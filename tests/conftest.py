@@ -1,6 +1,7 @@
 """What many tests share: the shipped knowledge, loaded once."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,6 +16,9 @@ from service.shipped import terminology_dir
 from service.store import Store, open_store
 from tests.postgres import new_database, running_server
 from tests.running import Running, serving
+
+# Spark is 450 MB and built from source: `make test-spark` brings an environment of its own for these tests.
+collect_ignore = [] if find_spec("pyspark") else ["test_spark.py"]
 
 
 @pytest.fixture(scope="session")

@@ -326,7 +326,9 @@ def _cut_off(scene: Scene, cue: Mention, target: int) -> bool:
 
 def _now(scene: Scene, first: int) -> str:
     """'persists' where the sentence says that it is still there, 'now' for a weaker word of the present."""
-    values = [m.value for m in scene.of("present") if scene.same_clause(m.first, first)]
+    denied = ("no", "without", "never")
+    said = [m for m in scene.of("present") if not (m.first and scene.words[m.first - 1] in denied)]
+    values = [m.value for m in said if scene.same_clause(m.first, first)]
     return "persists" if "persists" in values else values[0] if values else ""
 
 

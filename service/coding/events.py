@@ -190,7 +190,10 @@ def _either_space(scene: Scene, trigger: Mention) -> bool:
 
 
 def _of_an_organ(scene: Scene, space: Mention) -> bool:
-    """'femoral medullary canal': the canal of something else."""
+    """'femoral medullary canal', 'canal stenosis found at hysteroscopy': the canal of something else."""
+    named = scene.words[space.first : space.last + 1]
+    if named in (["canal"], ["cervical", "canal"]) and scene.says("other-organ") and not scene.places:
+        return True
     before = scene.at(space.first - 1, ("other-organ",)) if space.first else None
     return before is not None and before.last < space.first
 
@@ -210,11 +213,16 @@ def _linked_spaces(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) 
             return right, "object of the verb"
         if left and passive(scene, trigger):
             return left, "subject of the passive"
-    elif left:
+    elif left and not (right and _is_apart(scene, left[-1], trigger)):
         return left, "directly before"
     elif right:
         return right, "complement"
     return _nearest_space(scene, trigger, triggers), "nearest in the clause"
+
+
+def _is_apart(scene: Scene, space: Mention, trigger: Mention) -> bool:
+    """'... of neural canal, cervical region, and osseous stenosis of neural canal': the first canal is another's."""
+    return any(scene.words[p] in (",", "and", ";") for p in range(space.last + 1, trigger.first))
 
 
 def is_verb(scene: Scene, trigger: Mention) -> bool:

@@ -163,6 +163,9 @@ def _cut(scene: Scene, event: Event, following: Event) -> int:
     cuts = [p for p in cuts if not (scene.place_at(p - 1) and scene.place_at(p + 1))] or cuts
     if not cuts:
         return event.last + 1
+    aside = scene.place_at(cuts[0] + 1)
+    if aside and aside.last + 1 in cuts:
+        return cuts[-1]  # 'stenosis of neural canal, cervical region, and osseous stenosis ...'
     return cuts[0] if _places_between(scene, cuts[0], following.first) else cuts[-1]
 
 
