@@ -7,6 +7,7 @@
 # make lint      ruff and mypy
 # make scorecard write docs/SCORECARD.md: accuracy on the labelled texts
 # make profiles  compile fhir_profiles/fsh into fhir_profiles/*.json; it needs npm
+# make bench     write docs/BENCHMARKS.md: what a call costs beside bare Flask and beside peers (minutes)
 # make wheel     sdist and wheel into dist/
 # make sbom      dist/sbom.json: what the service is made of, as CycloneDX
 # make lock      rebuild the lock files from pyproject.toml; LOCK_FLAGS=--upgrade takes newer releases
@@ -16,6 +17,7 @@ HOST = 127.0.0.1
 PORT = 8080
 VENV = .venv
 SPARK_VENV = .venv-spark
+BENCH_VENV = .venv-bench
 LOCK_FLAGS =
 
 # The first one that is new enough and can make a virtual environment (Debian packs ensurepip apart, in python3-venv).
@@ -28,7 +30,7 @@ PIP_INSTALL_LOCKED = $(PIP_INSTALL) --require-hashes --only-binary=:all:
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --custom-compile-command "make lock" $(LOCK_FLAGS)
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-long test-spark install compile lint scorecard profiles wheel sbom lock clean
+.PHONY: help run test test-long test-spark install compile lint scorecard profiles bench wheel sbom lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -61,6 +63,9 @@ scorecard: $(VENV)/.installed-dev
 profiles: $(VENV)/.installed
 	$(VENV)/bin/python scripts/build_profiles.py .sushi
 
+bench: $(VENV)/.installed-dev $(VENV)/.compiled $(BENCH_VENV)/.installed
+	$(VENV)/bin/python -m tests.benchmarks $(BENCH_VENV)/bin/python
+
 wheel: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m build --no-isolation --outdir dist
 
@@ -73,11 +78,12 @@ lock: $(VENV)/.installed-dev
 	$(COMPILE) --output-file requirements.lock pyproject.toml
 	$(COMPILE) --output-file requirements-build.lock --group build --constraints requirements.lock
 	$(COMPILE) --output-file requirements-dev.lock --group dev --constraints requirements.lock --constraints requirements-build.lock
+	$(COMPILE) --output-file requirements-bench.lock --group bench
 	$(COMPILE) --output-file requirements-spark.lock --extra spark --group dev --constraints requirements.lock \
 		--constraints requirements-build.lock --constraints requirements-dev.lock pyproject.toml
 
 clean:
-	rm -rf service/coding/compiled .venv .venv-spark .sushi dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf service/coding/compiled .venv .venv-spark .venv-bench .sushi dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find service tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps below are touched last, so that an interrupted step is done again and a finished one is not.
@@ -107,6 +113,12 @@ $(SPARK_VENV)/.installed: $(VENV)/.made requirements-build.lock requirements-spa
 	$(SPARK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: \
 		--no-binary=pyspark -r requirements-build.lock -r requirements-spark.lock
 	$(SPARK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(BENCH_VENV)/.installed: $(VENV)/.made requirements-bench.lock
+	$(VENV)/bin/python -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: \
+		-r requirements-bench.lock
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock

@@ -41,31 +41,50 @@ OTHERS = (
     ("K21.9", "Gastro-esophageal reflux disease without esophagitis"),
     ("E78.5", "Hyperlipidemia, unspecified"),
 )
+IN_SCOPE = "in scope: 1 of ours, 5 others, 2 kB"
 Json = dict[str, Any]
 
 
 def main() -> None:
     """Print the table."""
+    _print(costs())
+
+
+def in_scope_call() -> bytes:
+    """The body of a call with one Condition of ours, five others and a report of 2 kB."""
+    return _calls(_whole_reports())[IN_SCOPE]
+
+
+def costs() -> dict[str, list[float]]:
+    """CPU microseconds of each round of each call; the first is the floor."""
     logging.disable(logging.CRITICAL)  # the lines of the log are made, and not shown between those of the table
     app = create_app(Settings())
-    texts = [json.loads(line)["text"] for line in REPORTS.read_text("utf-8").splitlines()]
-    whole = "\n\n".join(text for text in texts if len(text) >= 500)
-    others = [_condition(f"o{n}", *OTHERS[n % len(OTHERS)]) for n in range(99)]
-    ours = _condition("c1", *STENOSIS)
-    calls = {
-        "out of scope: 5 other Conditions": _call(others[:5], []),
-        "in scope: 1 of ours, 5 others, 2 kB": _call([ours, *others[:5]], [_report(0, whole[:2000])]),
-        "100 Conditions and 32 kB of reports": _call(
-            [ours, *others], [_report(n, whole[n * 2000 : n * 2000 + 2000]) for n in range(16)]
-        ),
-    }
+    whole = _whole_reports()
+    calls = _calls(whole)
     floor = _floor()
-    _served(floor, calls["in scope: 1 of ours, 5 others, 2 kB"], 0)
+    _served(floor, calls[IN_SCOPE], 0)
     runs: dict[str, Callable[[int], None]] = {"bare Flask: JSON in, an answer as long out": _floor_run(floor, calls)}
     runs |= {name: _run(app, body) for name, body in calls.items()}
     lexicon = app.extensions["assist"].terminology.lexicon
     runs["  of it reading the report of 2 kB"] = lambda _: _read(whole[:2000], lexicon)
-    _print(_measured(runs))
+    return _measured(runs)
+
+
+def _whole_reports() -> str:
+    texts = [json.loads(line)["text"] for line in REPORTS.read_text("utf-8").splitlines()]
+    return "\n\n".join(text for text in texts if len(text) >= 500)
+
+
+def _calls(whole: str) -> dict[str, bytes]:
+    others = [_condition(f"o{n}", *OTHERS[n % len(OTHERS)]) for n in range(99)]
+    ours = _condition("c1", *STENOSIS)
+    return {
+        "out of scope: 5 other Conditions": _call(others[:5], []),
+        IN_SCOPE: _call([ours, *others[:5]], [_report(0, whole[:2000])]),
+        "100 Conditions and 32 kB of reports": _call(
+            [ours, *others], [_report(n, whole[n * 2000 : n * 2000 + 2000]) for n in range(16)]
+        ),
+    }
 
 
 def _measured(runs: dict[str, Callable[[int], None]], rounds: int = 200) -> dict[str, list[float]]:
