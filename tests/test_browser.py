@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import pytest
 import requests
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions, Keys
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -74,7 +75,11 @@ class Browser:
         self.wait("[role=radiogroup][aria-labelledby], h1")
 
     def wait(self, selector: str) -> WebElement:
-        return WebDriverWait(self.driver, PATIENCE).until(lambda d: d.find_element(By.CSS_SELECTOR, selector))
+        return self.patiently().until(lambda d: d.find_element(By.CSS_SELECTOR, selector))
+
+    def patiently(self) -> WebDriverWait[Chrome]:
+        """What was found may be replaced before it is looked at."""
+        return WebDriverWait(self.driver, PATIENCE, ignored_exceptions=[StaleElementReferenceException])
 
     def all(self, selector: str) -> list[WebElement]:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
@@ -192,7 +197,7 @@ def test_two_tabs_give_one_answer(browser: Browser) -> None:
         browser.wait("[role=radiogroup][aria-labelledby]")
         browser.driver.execute_script("document.querySelectorAll('.questions input[type=radio]')[0].click()")
         browser.driver.find_element(By.CSS_SELECTOR, "form[data-answer] button").send_keys(Keys.ENTER)
-        WebDriverWait(browser.driver, PATIENCE).until(
+        browser.patiently().until(
             lambda d: d.find_elements(By.CSS_SELECTOR, "[data-told]") or d.find_element(By.CSS_SELECTOR, ".alert").text
         )
     assert browser.all("[data-told]") == []
