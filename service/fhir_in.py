@@ -357,6 +357,8 @@ class _Record:
     def _fitting(self, own: Sequence[Documentation], spinal: set[int]) -> set[int]:
         """Of several spinal complaints the one whose place is that of the report."""
         reported = {f.value for r in self._report_readings for s in r.statements for f in s.regions}
+        if len(spinal) == 1 or not reported:
+            return spinal
         named = {i: {f.value for r in own[i].readings for f in self._places(r.passage)} for i in spinal}
         return {i for i in spinal if named[i] & reported} or spinal
 
@@ -498,7 +500,7 @@ class _Record:
             f.value for r in readings for s in r.statements for f in s.regions
         }
         detail = " ".join(sorted(regions))
-        yield modality._replace(detail=detail)
+        yield Finding(modality.element, modality.value, modality.evidence, modality.assertion, detail)
         date = _effective(report)
         if date:
             key = "effectiveDateTime" if report.get("effectiveDateTime") else "effectivePeriod.start"

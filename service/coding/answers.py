@@ -81,7 +81,8 @@ def _worded(answer: Answer, lexicon: Lexicon) -> Iterator[Finding]:
         if statement.assertion == "affirmed" and not (answer.element == "tissue" and statement.cause_uncertain):
             for finding in _of(statement, answer.element):
                 if finding.evidence and finding.evidence.start >= len(_QUESTION):
-                    yield finding._replace(evidence=_unasked(finding.evidence, answer.passage))
+                    words = _unasked(finding.evidence, answer.passage)
+                    yield Finding(finding.element, finding.value, words, finding.assertion, finding.detail)
 
 
 def _of(statement: Statement, element: str) -> tuple[Finding, ...]:
@@ -94,7 +95,7 @@ def _of(statement: Statement, element: str) -> tuple[Finding, ...]:
 def _unasked(evidence: Evidence, passage: Passage) -> Evidence:
     """The same words, counted in the answer alone."""
     shift = len(_QUESTION)
-    return evidence._replace(passage=passage, start=evidence.start - shift, end=evidence.end - shift)
+    return Evidence(passage, evidence.start - shift, evidence.end - shift, evidence.assertion)
 
 
 # --- what an answer settles ---------------------------------------------------------------------------------------

@@ -46,9 +46,9 @@ def _imaging(scene: Scene, passage: Passage) -> Iterator[Finding]:
 
 def _dates_near(scene: Scene, mention: Mention) -> list[tuple[int, int, str]]:
     """Dates that begin at most 60 characters behind the mention or end at most 25 before it."""
-    start, end = max(scene.span.start, mention.start - 45), min(scene.span.end, mention.end + 80)
-    if not any(word[0].isdigit() for word in scene.words):
+    if not any(len(word) > 1 and word[0].isdigit() for word in scene.words):  # as each date has
         return []
+    start, end = max(scene.span.start, mention.start - 45), min(scene.span.end, mention.end + 80)
     start = max(start, scene.text.rfind(";", start, mention.start))  # 'fused in 2019; current MRI shows ...'
     found = find_dates(scene.text, start, end)
     return [date for date in found if abs(date[0] - mention.end) <= 60 or abs(mention.start - date[1]) <= 25]

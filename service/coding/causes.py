@@ -324,7 +324,8 @@ def framings_of(
             found.append(Finding("framing", value, Evidence(passage, mention.start, mention.end)))
     own = [f for f in causes if f.detail == "own-words" and _is_category_wording(scene, f, event)]
     if own and event.space_value:
-        found.append(own[0]._replace(element="framing", value="category-words", detail=_space_words(scene, event)))
+        words = _space_words(scene, event)
+        found.append(Finding("framing", "category-words", own[0].evidence, own[0].assertion, words))
     return tuple(found)
 
 

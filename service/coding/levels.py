@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
 
 ORDER = (
     "C0",
@@ -75,14 +74,13 @@ _RUN_TOGETHER = {
 }
 
 
-class Level(NamedTuple):
-    """One written level or range, `segments` as pairs of vertebrae; `root` when a nerve root is meant."""
+class Level:
+    """One written level or range by its vertebrae; `root` when a nerve root is meant."""
 
-    start: int
-    end: int
-    vertebrae: tuple[str, ...]
-    is_range: bool
-    root: bool = False
+    __slots__ = ("end", "root", "start", "vertebrae")
+
+    def __init__(self, start: int, end: int, vertebrae: tuple[str, ...], *, root: bool = False) -> None:
+        self.start, self.end, self.vertebrae, self.root = start, end, vertebrae, root
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -162,7 +160,7 @@ def _chains(first: Level, second: Level, gap: str) -> bool:
 def _chained(first: Level, second: Level) -> Level:
     """'L4-5-S1' and 'C5/C6/C7' are one range."""
     vertebrae = _between(first.vertebrae[0], second.vertebrae[-1])
-    return Level(first.start, second.end, vertebrae, len(vertebrae) > 2)
+    return Level(first.start, second.end, vertebrae)
 
 
 def _level(text: str, match: re.Match[str]) -> Level | None:
@@ -172,7 +170,7 @@ def _level(text: str, match: re.Match[str]) -> Level | None:
     if not vertebrae:
         return None
     root = len(vertebrae) == 1 and _ROOT.match(text, match.end()) is not None
-    return Level(match.start(), match.end(), vertebrae, len(vertebrae) > 2, root)
+    return Level(match.start(), match.end(), vertebrae, root=root)
 
 
 def _vertebrae(match: re.Match[str]) -> tuple[str, ...]:

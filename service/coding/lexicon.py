@@ -16,7 +16,7 @@ from typing import Any
 from ahocorasick_rs import AhoCorasick
 
 from service.coding.errors import PackError
-from service.coding.spelling import TOKEN, Spelling, Tokens
+from service.coding.spelling import NO_WORD, TOKEN, Spelling, Tokens
 from service.coding.yaml_strict import load_yaml
 
 CHANNELS: dict[str, str] = {
@@ -133,8 +133,7 @@ class Lexicon:
         self._spelling = Spelling(vocabulary, ordinary, spelled)
         self._terms, patterns = _terms(known, vocabulary)
         self._kinds = [frozenset(c.kind for term in terms for c, _ in term.entries) for terms in self._terms]
-        self._signs = {word: chr(number) for number, word in enumerate(sorted(vocabulary), 1)}
-        self._automaton = AhoCorasick(["".join([self._signs[word] for word in words]) for words in patterns])
+        self._automaton = AhoCorasick([self._spelling.signs(words) for words in patterns])
 
     def values(self, kind: str) -> frozenset[str]:
         """The values that the concepts of a kind have; 'disc+osseous' is both."""
@@ -161,7 +160,7 @@ class Lexicon:
 
         In each channel the longest term wins, and terms do not overlap.
         """
-        written = _NO_WORD.join([self._written(one.words) for one in sentences])
+        written = NO_WORD.join([one.signs for one in sentences])  # no term goes on in the next sentence
         hits = self._automaton.find_matches_as_indexes(written, overlapping=True)
         spans = sorted([(first, -beyond, term) for term, first, beyond in hits])
         found: list[list[Mention]] = []
@@ -176,12 +175,8 @@ class Lexicon:
 
     def names(self, tokens: Tokens, kinds: frozenset[str]) -> bool:
         """Whether a term of any of these kinds stands in a text, wherever its sentences end."""
-        hits = self._automaton.find_matches_as_indexes(self._written(tokens.words), overlapping=True)
+        hits = self._automaton.find_matches_as_indexes(tokens.signs, overlapping=True)
         return any(not self._kinds[hit[0]].isdisjoint(kinds) for hit in hits)
-
-    def _written(self, words: Sequence[str]) -> str:
-        signs = self._signs
-        return "".join([signs.get(word, _NO_WORD) for word in words])
 
     def _mentions(self, text: str, tokens: Tokens, spans: Sequence[tuple[int, int, int]], base: int) -> list[Mention]:
         found: list[Mention] = []
@@ -200,7 +195,6 @@ class Lexicon:
         return found
 
 
-_NO_WORD = "\0"  # the sign of a word that no term has, and of the gap between two sentences
 
 
 def _terms(

@@ -9,7 +9,7 @@ import html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 Assertion = Literal["affirmed", "negated", "uncertain", "historical"]
 Author = Literal["provider", "report", "ancillary"]
@@ -45,13 +45,37 @@ class Passage:
     extracted: bool = False
 
 
-class Evidence(NamedTuple):
+class Evidence:
     """Where a finding was read: `quote` is exactly `passage.text[start:end]` (Unicode code points)."""
 
-    passage: Passage
-    start: int
-    end: int
-    assertion: Assertion = "affirmed"
+    # Written out, as are Finding and Step: a report makes hundreds, and mypyc makes a plain class the fastest.
+    __slots__ = ("assertion", "end", "passage", "start")
+
+    def __init__(self, passage: Passage, start: int, end: int, assertion: Assertion = "affirmed") -> None:
+        self.passage: Final = passage
+        self.start: Final = start
+        self.end: Final = end
+        self.assertion: Final = assertion
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Evidence) and self._all() == other._all()
+
+    def __hash__(self) -> int:
+        return hash((self.start, self.end, self.assertion, self.passage.expression))
+
+    def __repr__(self) -> str:
+        return f"Evidence{self._all()}"
+
+    def over(self, start: int, end: int, assertion: Assertion | None = None) -> Evidence:
+        """The same passage's characters `start` to `end`, and what they say where that is another."""
+        return Evidence(self.passage, start, end, assertion or self.assertion)
+
+    def together(self, start: int, end: int) -> Evidence:
+        """These characters with those from `start` to `end`, and what stands between."""
+        return self.over(min(start, self.start), max(end, self.end))
+
+    def _all(self) -> tuple[object, ...]:
+        return self.passage, self.start, self.end, self.assertion
 
     @property
     def quote(self) -> str:
@@ -60,23 +84,54 @@ class Evidence(NamedTuple):
         return self.passage.text[self.start : self.end]
 
 
-class Finding(NamedTuple):
+class Finding:
     """One documentation element with its value; `detail` narrows the value (a junction, a kind of change)."""
 
-    element: str
-    value: str
-    evidence: Evidence | None
-    assertion: Assertion = "affirmed"
-    detail: str = ""
+    __slots__ = ("assertion", "detail", "element", "evidence", "value")
+
+    def __init__(
+        self,
+        element: str,
+        value: str,
+        evidence: Evidence | None,
+        assertion: Assertion = "affirmed",
+        detail: str = "",
+    ) -> None:
+        self.element: Final = element
+        self.value: Final = value
+        self.evidence: Final = evidence
+        self.assertion: Final = assertion
+        self.detail: Final = detail
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Finding) and self._all() == other._all()
+
+    def __hash__(self) -> int:
+        return hash(self._all())
+
+    def __repr__(self) -> str:
+        return f"Finding{self._all()}"
+
+    def _all(self) -> tuple[object, ...]:
+        return self.element, self.value, self.evidence, self.assertion, self.detail
 
 
-class Step(NamedTuple):
+Role = Literal["section", "narrowing", "space", "region", "tissue", "assertion"]
+
+
+class Step:
     """One step of the reading: what was read, from which characters, by which rule of linking."""
 
-    role: Literal["section", "narrowing", "space", "region", "tissue", "assertion"]
-    rule: str
-    start: int
-    end: int
+    __slots__ = ("end", "role", "rule", "start")
+
+    def __init__(self, role: Role, rule: str, start: int, end: int) -> None:
+        self.role: Final = role
+        self.rule: Final = rule
+        self.start: Final = start
+        self.end: Final = end
+
+    def __repr__(self) -> str:
+        return f"Step({self.role}, {self.rule}, {self.start}, {self.end})"
 
 
 class Statement(NamedTuple):

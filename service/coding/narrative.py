@@ -143,7 +143,8 @@ def _doubted(statement: Statement, section: Section) -> Statement:
     """What stands under 'Differential diagnosis:' is uncertain; the heading belongs to the quote."""
     if statement.assertion not in ("affirmed", "uncertain"):
         return statement
-    evidence = statement.evidence._replace(start=min(section.start, statement.evidence.start), assertion="uncertain")
+    own = statement.evidence
+    evidence = own.over(min(section.start, own.start), own.end, "uncertain")
     return statement._replace(assertion="uncertain", evidence=evidence)
 
 
@@ -170,7 +171,7 @@ def _completed(
     last: Statement, scene: Scene, passage: Passage, doubt: Assertion | None, *, corrects: bool
 ) -> Statement:
     if doubt:
-        evidence = last.evidence._replace(end=max(last.evidence.end, scene.span.end), assertion=doubt)
+        evidence = last.evidence.over(last.evidence.start, max(last.evidence.end, scene.span.end), doubt)
         return last._replace(assertion=doubt, evidence=evidence)
     places = scene.places if corrects else _only_places(scene)
     if places and (corrects or not last.regions):

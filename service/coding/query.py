@@ -72,7 +72,7 @@ class _Record:
     def quoted(self, evidence: Evidence) -> Evidence:
         """The sentence in which the words stand, where it is short and brings no code with it."""
         start, end = self._sentence(evidence)
-        wider = evidence._replace(start=min(start, evidence.start), end=max(end, evidence.end))
+        wider = evidence.together(start, end)
         fits = len(wider.quote) <= LONGEST_SENTENCE and not names_a_code(wider.quote)
         return self._dated(wider if fits else evidence)
 
@@ -84,7 +84,7 @@ class _Record:
         if not hedges:
             return self.quoted(evidence)
         first, last = min(hedges, key=lambda hedge: max(evidence.start - hedge[1], hedge[0] - evidence.end))
-        return self.quoted(evidence._replace(start=min(first, evidence.start), end=max(last, evidence.end)))
+        return self.quoted(evidence.together(first, last))
 
     def _sentence(self, evidence: Evidence) -> tuple[int, int]:
         text = evidence.passage.text
@@ -101,7 +101,7 @@ class _Record:
         place = own.source, own.expression
         if place not in self.dated:
             self.dated[place] = self._with_date(own)
-        return evidence._replace(passage=self.dated[place])
+        return Evidence(self.dated[place], evidence.start, evidence.end, evidence.assertion)
 
     def _with_date(self, own: Passage) -> Passage:
         beside = [r.passage for r in self.documentation.readings if r.passage.source == own.source]

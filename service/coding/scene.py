@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterable, Sequence
 from operator import attrgetter
-from typing import NamedTuple
 
 from service.coding.levels import LETTERS, NUMBERS, Level, find_levels_at
 from service.coding.lexicon import Concept, Lexicon, Mention
@@ -26,16 +25,23 @@ BE = frozenset({"is", "are", "was", "were", "be", "remains", "appears"})
 CLAUSE_STARTERS = frozenset({"there", "however", "when"})
 
 
-class Place(NamedTuple):
-    """A region or level that the sentence names, as (region, junction) pairs."""
+class Place:
+    """A region or level that the sentence names at tokens `first` to `last`: `values` are (region, junction) pairs."""
 
-    first: int
-    last: int
-    start: int
-    end: int
-    values: tuple[tuple[str, str], ...]
-    labels: tuple[str, ...] = ()
-    root: bool = False
+    __slots__ = ("end", "first", "labels", "last", "root", "start", "values")
+
+    def __init__(
+        self,
+        span: tuple[int, int],
+        start: int,
+        end: int,
+        values: tuple[tuple[str, str], ...],
+        labels: tuple[str, ...] = (),
+        *,
+        root: bool = False,
+    ) -> None:
+        self.first, self.last = span
+        self.start, self.end, self.values, self.labels, self.root = start, end, values, labels, root
 
 
 class Scene:
@@ -44,7 +50,6 @@ class Scene:
     __slots__ = (
         "_by_kind",
         "_by_kinds",
-        "_by_position",
         "_clauses",
         "ends",
         "mentions",
@@ -52,6 +57,7 @@ class Scene:
         "span",
         "starts",
         "text",
+        "tokens",
         "words",
     )
 
@@ -59,10 +65,9 @@ class Scene:
         self, text: str, span: Span, tokens: Tokens, mentions: Sequence[Mention], places: Sequence[Place]
     ) -> None:
         self.text, self.span, self.mentions, self.places = text, span, mentions, places
-        self.words, self.starts, self.ends = tokens.words, tokens.starts, tokens.ends
+        self.tokens, self.words, self.starts, self.ends = tokens, tokens.words, tokens.starts, tokens.ends
         self._clauses: list[int] = []
         self._by_kind: dict[str, list[Mention]] = {}
-        self._by_position: dict[int, list[Mention]] = {}
         for mention in mentions:
             self._by_kind.setdefault(mention.kind, []).append(mention)
         self._by_kinds: dict[tuple[str, ...], list[Mention]] = {}
@@ -71,7 +76,7 @@ class Scene:
         """The same sentence without the places, and the mentions of these kinds, that begin at words that are gone."""
         kept = [m for m in self.mentions if not (m.first in gone and m.kind in kinds)]
         places = [place for place in self.places if place.first not in gone]
-        return Scene(self.text, self.span, Tokens(self.words, self.starts, self.ends), kept, places)
+        return Scene(self.text, self.span, self.tokens, kept, places)
 
     @property
     def clauses(self) -> list[int]:
@@ -87,7 +92,7 @@ class Scene:
 
     def says(self, *kinds: str) -> bool:
         """Whether any of these kinds is mentioned."""
-        return not self._by_kind.keys().isdisjoint(kinds)
+        return any(kind in self._by_kind for kind in kinds)
 
     def of(self, *kinds: str) -> Sequence[Mention]:
         """The mentions of these kinds, in order of place."""
@@ -110,10 +115,14 @@ class Scene:
 
     def at(self, position: int, kinds: Container[str]) -> Mention | None:
         """The longest mention of these kinds over a word."""
-        if not self._by_position:
-            self._by_position = _by_position(self.mentions)
-        hits = [m for m in self._by_position.get(position, ()) if m.kind in kinds]
-        return max(hits, key=lambda m: m.last - m.first) if hits else None
+        longest: Mention | None = None
+        for m in self.mentions:
+            if m.first > position:
+                break
+            covers = m.last >= position and m.kind in kinds
+            if covers and (not longest or m.last - m.first > longest.last - longest.first):
+                longest = m
+        return longest
 
     def place_at(self, position: int) -> Place | None:
         return next((place for place in self.places if place.first <= position <= place.last), None)
@@ -157,14 +166,6 @@ def _matters(found: Sequence[Mention], tokens: Tokens) -> bool:
     return len(tokens.words) <= 10 or any(mention.kind in _TELLING for mention in found)
 
 
-def _by_position(mentions: Iterable[Mention]) -> dict[int, list[Mention]]:
-    found: dict[int, list[Mention]] = {}
-    for mention in mentions:
-        for position in range(mention.first, mention.last + 1):
-            found.setdefault(position, []).append(mention)
-    return found
-
-
 def _beside_levels(found: Sequence[Mention], levels: Sequence[Place]) -> list[Mention]:
     """The letter and the number of a level are no words of their own ('C', 'T1')."""
     masked = {position for place in levels for position in range(place.first, place.last + 1)}
@@ -199,7 +200,7 @@ def _place(level: Level, tokens: Tokens) -> Place | None:
     first, last = bisect_right(tokens.ends, level.start), bisect_left(tokens.starts, level.end) - 1
     if first > last:
         return None
-    return Place(first, last, level.start, level.end, level.places(), level.labels, level.root)
+    return Place((first, last), level.start, level.end, level.places(), level.labels, root=level.root)
 
 
 def _named_place(mention: Mention, levels: Sequence[Place]) -> Place | None:
@@ -208,7 +209,7 @@ def _named_place(mention: Mention, levels: Sequence[Place]) -> Place | None:
     region = concept.value if kind == "region" else concept.region if kind in ("space", "narrowing") else ""
     if not region or any(level.first <= mention.first <= level.last for level in levels):
         return None
-    return Place(mention.first, mention.last, mention.start, mention.end, ((region, concept.junction),))
+    return Place((mention.first, mention.last), mention.start, mention.end, ((region, concept.junction),))
 
 
 def _supported(found: Sequence[Mention], words: Sequence[str]) -> Sequence[Mention]:

@@ -14,10 +14,11 @@ _LONGEST_HEADING = 64
 _LONGEST_SENTENCE = 700  # characters; the longest of our 398 labelled reports and notes has 515
 _COLON = re.compile(r":(?!\d)")
 _SPOKEN_COLON = re.compile(r" colon(?=\s)")
-_BEFORE_HEADING = re.compile(r"[\n.;:!?\])]|\s\s")
+_BEFORE_HEADING = re.compile(r"(?s:.*)(?:[\n.;:!?\])]|\s\s)")
 # In capitals and known or not, a heading ends what stood before: 'HOSPITAL COURSE:' after 'REVIEW OF SYSTEMS:'.
 _UNKNOWN_HEADING = re.compile(r"[A-Z]{4,}(?: [A-Z/&]{2,}){0,6}")
 _UNKNOWN_LABEL = re.compile(r"[A-Z][A-Za-z]+(?: [A-Za-z]+){0,3}")
+_ENDS_A_DATE = frozenset("0123456789)")
 _DATED = re.compile(r"[ \t]\(?\d[\d/.-]{3,9}\)?$")
 # Opens with the signs that may end a sentence, so that all others are passed over quickly.
 _BREAK = re.compile(r"[.!?\n/](?:(?<=\n)|(?<=[.!])(?=[\s\"')\]A-Z])|(?<=\w\?)(?=\s|$)|(?<=/)(?=/[/\s]))")
@@ -27,6 +28,7 @@ _ABBREVIATIONS = frozenset(
         "cf lt rt inf sup m.r.i lumb cerv thor stab jr sr prof inc sec prob poss susp hypertr spin neur tx"
     ).split()
 )
+_LONGEST_ABBREVIATION = max(map(len, _ABBREVIATIONS))
 _LAST_WORD = re.compile(r"[^A-Za-z.]")
 _BULLET = re.compile(r"\s*(?:[-*•·>]|\(?\d{1,2}[.)]|[a-zA-Z][.)])\s+")
 
@@ -53,13 +55,13 @@ class Section(NamedTuple):
         return self.counts in _COUNTING
 
 
-class Span(NamedTuple):
+class Span:
     """One sentence: characters `start` to `end`, in which section, at the head of a paragraph or not."""
 
-    start: int
-    end: int
-    section: Section
-    new_paragraph: bool
+    __slots__ = ("end", "new_paragraph", "section", "start")
+
+    def __init__(self, start: int, end: int, section: Section, new_paragraph: bool) -> None:
+        self.start, self.end, self.section, self.new_paragraph = start, end, section, new_paragraph
 
 
 def find_sections(text: str, known: Mapping[str, str]) -> list[Section]:
@@ -133,8 +135,9 @@ def _headings(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, str, i
     spoken = _SPOKEN_COLON.finditer(text) if " colon" in text else ()
     for colon in (*_COLON.finditer(text), *spoken):
         start = max(0, colon.start() - _LONGEST_HEADING)
-        written = _BEFORE_HEADING.split(text[start : colon.start()])[-1]
-        written = _DATED.sub("", written.rstrip(" \t")).strip(" \t-*•#")
+        before = _BEFORE_HEADING.match(text, start, colon.start())
+        written = text[before.end() if before else start : colon.start()].rstrip(" \t")
+        written = (_DATED.sub("", written) if written[-1:] in _ENDS_A_DATE else written).strip(" \t-*•#")
         name = " ".join(written.lower().split())
         if name in known and (len(name) > 2 or written.isupper()):
             yield name, known[name], text.rindex(written, start, colon.start()), colon.end()
@@ -148,11 +151,14 @@ def _headings(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, str, i
     at = 0
     for line in text.split("\n") if "\n" in text else ():
         written = line.strip(" \t-–—") if len(line) <= _LONGEST_HEADING else ""
-        name = " ".join(written.lower().split())
+        name = " ".join(written.lower().split()) if written[-1:] not in _NO_END_OF_HEADING else ""
         if len(name) > 3 and name in known and (known[name] not in _HEADING_SPEAKS or not written.islower()):
             begin = at + line.index(written)
             yield name, known[name], begin, begin + len(written)
         at += len(line) + 1
+
+
+_NO_END_OF_HEADING = frozenset(("", ".", ":", ";", ","))
 
 
 def find_sentences(text: str, sections: list[Section]) -> list[Span]:
@@ -223,7 +229,7 @@ def _written_breaks(text: str, section: Section) -> list[int]:
                 breaks.append(at - 1)
         elif _inside_number(text, at):
             continue
-        elif _NEXT_LEVEL.match(text, at) or not _is_abbreviated(text[max(section.start, at - 12) : at]):
+        elif not _is_abbreviated(text[max(section.start, at - 12) : at]) or _NEXT_LEVEL.match(text, at):
             breaks.append(at)
     return breaks
 
@@ -233,7 +239,8 @@ _NEXT_LEVEL = re.compile(r"\s+[CTLSDctlsd]\d[^\s:]{0,8}:")  # 'stenosis N. L3-4:
 
 def _is_abbreviated(written: str) -> bool:
     """'lig.', 'e.g.' and the like, or the initial of a name."""
-    if written[-1] != ".":
+    tail = written[-2 - _LONGEST_ABBREVIATION : -1]
+    if written[-1] != "." or (len(tail) > _LONGEST_ABBREVIATION and tail.isascii() and tail.isalpha()):
         return False
     word = _LAST_WORD.split(written[:-1])[-1].lower()
     last = word.rpartition(".")[2]

@@ -9,7 +9,6 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import NamedTuple
 
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
@@ -23,20 +22,34 @@ _ASCII_TOKEN = re.compile(
     r"([A-Za-z]+(?:'[A-Za-z]+)?|[0-9]+(?:\.[0-9]+)?|-->?|=>|(?<![^\W_])-|-(?![^\W_])|[^\w\s-]|_+)", re.ASCII
 )
 _REMEMBERED = 50_000  # words, bare and with the signs beside them; a note full of junk must not fill the memory
+NO_WORD = "\0"  # the sign of a word that no term has
 _LONGEST = 40  # characters of a word that may be a misspelling, and of what is remembered
 
 
-class Tokens(NamedTuple):
-    """The words of a text as the lexicon writes them, with the offsets at which each starts and ends."""
+class Tokens:
+    """The words of a text as the lexicon writes them, with the offsets at which each starts and ends.
 
-    words: list[str]
-    starts: list[int]
-    ends: list[int]
+    `signs` has one character for each word, by which the lexicon finds its terms.
+    """
+
+    __slots__ = ("ends", "signs", "starts", "words")
+
+    def __init__(self, words: list[str], starts: list[int], ends: list[int], signs: str) -> None:
+        self.words, self.starts, self.ends, self.signs = words, starts, ends, signs
 
     def within(self, start: int, end: int) -> Tokens:
         """Those that start in a part of the text."""
         first, last = bisect_left(self.starts, start), bisect_left(self.starts, end)
-        return Tokens(self.words[first:last], self.starts[first:last], self.ends[first:last])
+        return Tokens(self.words[first:last], self.starts[first:last], self.ends[first:last], self.signs[first:last])
+
+
+class _Written:
+    """What stands between two blanks: its words, each with where it starts and ends, and their signs."""
+
+    __slots__ = ("signs", "words")
+
+    def __init__(self, words: list[tuple[str, int, int]], signs: str) -> None:
+        self.words, self.signs = words, signs
 
 
 class Spelling:
@@ -51,38 +64,42 @@ class Spelling:
         for choice in choices:
             self._by_letter.setdefault(choice[0], []).append(choice)
         self._by_tail = {choice[1:]: choice for choice in choices if len(choice) >= 7}
-        self._known: dict[str, Tokens] = {}
+        self._signs = {word: chr(number) for number, word in enumerate(sorted(self._vocabulary), 1)}
+        self._known: dict[str, _Written] = {}
         self._words: dict[str, str] = {}
+
+    def signs(self, words: Iterable[str]) -> str:
+        """One character for each word: its own, or NO_WORD where no term has it."""
+        return "".join([self._signs.get(word, NO_WORD) for word in words])
 
     def read(self, text: str) -> Tokens:
         """All words of a text; two where a blank was left out ('ligamentumflavum')."""
         words: list[str] = []
         starts: list[int] = []
         ends: list[int] = []
+        signs: list[str] = []
         at, known = 0, self._known
         for written in text.split(" "):  # no word holds a blank
             if written:
                 found = known.get(written)
                 if found is None:
                     found = self._learn(written)
-                words.extend(found[0])
-                for start in found[1]:
+                signs.append(found.signs)
+                for word, start, end in found.words:
+                    words.append(word)
                     starts.append(at + start)
-                for end in found[2]:
                     ends.append(at + end)
             at += len(written) + 1
-        return Tokens(words, starts, ends)
+        return Tokens(words, starts, ends, "".join(signs))
 
-    def _learn(self, written: str) -> Tokens:
+    def _learn(self, written: str) -> _Written:
         if len(self._known) > _REMEMBERED:
             self._known.clear()
-        found = Tokens([], [], [])
+        words: list[tuple[str, int, int]] = []
         for match in (_ASCII_TOKEN if written.isascii() else TOKEN).finditer(written):
             cuts = (match.start(), *self._cuts(match.group(), match.start()), match.end())
-            for start, end in pairwise(cuts):
-                found.words.append(self._word(written[start:end]))
-                found.starts.append(start)
-                found.ends.append(end)
+            words.extend((self._word(written[start:end]), start, end) for start, end in pairwise(cuts))
+        found = _Written(words, self.signs([word for word, _, _ in words]))
         if len(written) <= _LONGEST:
             self._known[written] = found
         return found
