@@ -37,6 +37,7 @@ def main() -> None:
     lexicon = load_terminology(terminology_dir()).lexicon
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 50)  # as in a worker
     unit = _cost(lambda text: [(m.group(), m.start()) for m in WORD.finditer(text)], reports)
     ours = _cost(lambda text: read(_passage(text), lexicon), reports)
     _say("cutting into words, the unit", unit, 1.0)
