@@ -43,6 +43,14 @@ def test_answers_that_nobody_reads_are_not_piled_up(server: Running) -> None:
     assert 1 <= made < 60  # what the system and we had in hand; the others were made as they were read
 
 
+def test_for_those_who_never_read_no_more_is_made_than_they_could_have_at_once(server: Running) -> None:
+    before = counted(server, "/fhir/StructureDefinition")
+    with held_by("never reading", server.port, COUNT):
+        time.sleep(2)
+        made = counted(server, "/fhir/StructureDefinition") - before
+    assert 1 <= made < 4 * COUNT  # of 100 that each asks for; ten and more went into buffers that the system let grow
+
+
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
