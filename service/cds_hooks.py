@@ -19,7 +19,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 from service.assist import Answer, Assist
 from service.cards import Call, Cards
 from service.decisions import Visit
-from service.ehr import Ehr
+from service.ehr import Ehr, next_page
 from service.envelope import reference_of, refuse_crowd
 from service.fhir_in import Entry, Request
 from service.fhir_out import Json
@@ -288,9 +288,17 @@ def _queries(patient_id: str, context: Json) -> Iterator[tuple[str, str]]:
 
 
 def _came_not(key: str, prefetch: Json) -> bool:
-    """null says that the client has no data; an OperationOutcome, that it could not fetch them."""
+    """null says that the client has no data; an OperationOutcome, that it got none; a next page, that not all came."""
     value = prefetch.get(key, {"resourceType": "OperationOutcome"})
-    return isinstance(value, dict) and value.get("resourceType") == "OperationOutcome"
+    return isinstance(value, dict) and (value.get("resourceType") == "OperationOutcome" or _has_more(value))
+
+
+def _has_more(prefetched: Any) -> bool:
+    """A client may send the first page of a search (CDS Hooks 2.0 "Prefetch Template"). The link is never followed: it
+    could lead anywhere. The whole search is asked for anew, where its server may be asked at all.
+    """
+    is_bundle = isinstance(prefetched, dict) and prefetched.get("resourceType") == "Bundle"
+    return is_bundle and next_page(prefetched) != ""
 
 
 def _is_theirs(key: str, answer: Json, patient_id: str) -> bool:
@@ -308,7 +316,7 @@ def _is_theirs(key: str, answer: Json, patient_id: str) -> bool:
 def _record(hook: str, patient_id: str, context: Json, prefetch: Json) -> tuple[Request, frozenset[str]]:
     """What came with the call, and the Conditions concerned: those in context, else all."""
     fresh = _given(context, "context.conditions", "Condition")
-    known = _given(prefetch, "prefetch.conditions", "Condition")
+    known = None if _has_more(prefetch.get("conditions")) else _given(prefetch, "prefetch.conditions", "Condition")
     reports = [
         *(_given(context, "context.diagnosticReports", "DiagnosticReport") or ()),
         *(_given(prefetch, "prefetch.reports", "DiagnosticReport") or ()),
@@ -449,8 +457,8 @@ def _refuse_without_conditions(
     """412 only where the Conditions cannot be had; that there are none is an answer (CDS Hooks, "Prefetch")."""
     if fresh is None and known is None:
         sentence = (
-            "The Conditions of the patient did not come; send them under prefetch `conditions`, or name a fhirServer "
-            "that this service may ask."
+            "The Conditions of the patient did not come, or not all of them; send them under prefetch `conditions` "
+            "without a next page, or name a fhirServer that this service may ask."
         )
     elif (fresh or known) and not about_patient:
         sentence = "No Condition sent is about context.patientId; send those of this patient."

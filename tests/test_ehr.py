@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import re
 import threading
 import time
 import zlib
@@ -175,6 +176,50 @@ def test_the_pages_of_a_search_are_put_together(client: FlaskClient, fake: FakeE
     told = json.dumps(ask(client, call(fake.base))[1])
     assert "M99.41" in told
     assert "M99.43" in told
+
+
+@pytest.mark.proves("cds-hooks: a client may paginate prefetch results")
+def test_of_a_search_that_came_in_part_all_pages_are_asked_for(client: FlaskClient, fake: FakeEhr) -> None:
+    lumbar = {**condition(number=2), "code": {"text": TEXT.replace("cervical", "lumbar")}}
+    fake.answers["/fhir/Condition"] = lambda asked: send(asked, bundle(condition(), lumbar))
+    part = bundle(condition(), following=f"{fake.base}?page=2")
+    told = json.dumps(ask(client, call(fake.base, prefetch={"conditions": part, "patient": None, "reports": None}))[1])
+    assert "M99.41" in told
+    assert "M99.43" in told
+    assert [urlsplit(path).path for path in fake.asked] == ["/fhir/Condition"]
+
+
+@pytest.mark.parametrize("server", ["", "{other}"], ids=["no server", "a server that is not listed"])
+def test_conditions_that_came_in_part_are_a_412_where_the_rest_cannot_be_had(
+    client: FlaskClient, fake: FakeEhr, elsewhere: FakeEhr, server: str
+) -> None:
+    part = bundle(condition(), following=f"{elsewhere.base}?page=2")
+    body = call(server.format(other=elsewhere.base), prefetch={"conditions": part})
+    assert ask(client, {name: value for name, value in body.items() if value})[0] == 412
+    assert fake.asked == elsewhere.asked == []
+
+
+def test_reports_that_came_in_part_count_as_far_as_they_came(client: FlaskClient, fake: FakeEhr) -> None:
+    report = {
+        "resourceType": "DiagnosticReport",
+        "id": "r1",
+        "status": "final",
+        "code": {"text": "MRI"},
+        "subject": {"reference": "Patient/p1"},
+        "conclusion": "Osseous stenosis of the neural canal at C5-C6.",
+    }
+    part = bundle(report, following=f"{fake.base}?page=2")
+    fake.answers["/fhir/DiagnosticReport"] = not_found
+    told = {
+        name: ask(client, call(fake.base, prefetch={"conditions": bundle(condition()), "reports": reports}))
+        for name, reports in {"in part": part, "whole": bundle(report), "none": None}.items()
+    }
+    assert [status for status, _ in told.values()] == [200, 200, 200]
+    assert _without_ids(told["in part"][1]) == _without_ids(told["whole"][1]) != _without_ids(told["none"][1])
+
+
+def _without_ids(told: Json) -> str:
+    return re.sub(r"/forms/[A-Za-z0-9_-]+|[0-9a-f]{8}-[0-9a-f-]{27}", "", json.dumps(told))
 
 
 # --- what must not be asked ---------------------------------------------------------------------------------------
