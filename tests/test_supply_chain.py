@@ -20,18 +20,20 @@ RUNTIME, BUILD, DEV = "requirements.lock", "requirements-build.lock", "requireme
 # The first release without the hole that is named.
 FLOORS = {
     "gunicorn": "23.0.0",  # CVE-2024-1135, CVE-2024-6827: one request read as two
-    "waitress": "3.0.1",  # CVE-2024-49768, CVE-2024-49769: a pipelined request served twice; a busy loop
-    "requests": "2.32.4",  # CVE-2024-35195, CVE-2024-47081: certificates unchecked, .netrc to another host
-    "urllib3": "2.6.3",  # CVE-2025-66418, -66471, CVE-2026-21441: an answer that unpacks without end
-    "cryptography": "44.0.1",  # CVE-2024-12797: a raw public key taken though it had not verified
-    "werkzeug": "3.1.4",  # CVE-2024-49767: forms that fill the memory; CVE-2025-66221: names of devices as paths
-    "flask": "3.1.1",  # CVE-2025-47278: the oldest key signs
+    "waitress": "3.0.1",  # CVE-2024-49768, CVE-2024-49769: a request behind a refused one is served; a busy loop
+    "requests": "2.33.0",  # CVE-2024-47081: .netrc to another host; CVE-2026-25645: a file that others laid into /tmp
+    "urllib3": "2.7.0",  # CVE-2025-66418, CVE-2025-66471, CVE-2026-21441, CVE-2026-44432: unpacks without end
+    "cryptography": "48.0.1",  # CVE-2024-12797, GHSA-537c-gmf6-5ccf: the OpenSSL in its wheels
+    "werkzeug": "3.1.6",  # CVE-2024-49767: forms that fill the memory; CVE-2026-27199: names of devices as paths
+    "flask": "3.1.3",  # CVE-2025-47278: the oldest key signs; CVE-2026-27205: one user's page kept for another
+    "marshmallow": "4.1.2",  # CVE-2025-68480: a list that takes more time than its size
     "jinja2": "3.1.6",  # CVE-2025-27516: a template leaves its sandbox
     "certifi": "2024.7.4",  # CVE-2024-39689: roots that are trusted no more
-    "idna": "3.7",  # CVE-2024-3651: time that grows with the square of the name
-    "pypdf": "6.0.0",  # CVE-2025-55197: a stream that fills the memory
+    "idna": "3.15",  # CVE-2024-3651, CVE-2026-45409: time that grows with the square of the name
+    "pypdf": "7.0.0",  # CVE-2025-55197, CVE-2026-27025, CVE-2026-119209: PDFs that fill the memory
     "pydantic": "2.4.0",  # CVE-2024-3772: a regular expression without end
-    "mako": "1.2.2",  # CVE-2022-40023: a regular expression without end
+    "pyyaml": "5.4",  # CVE-2020-14343: a document that runs code
+    "mako": "1.3.12",  # CVE-2026-41205, CVE-2026-44307: templates from outside their folder
     "pyjwt": "2.13.0",  # CVE-2026-32597: unknown `crit` accepted; CVE-2026-48526: a public key taken for an HMAC secret
 }
 
@@ -98,6 +100,17 @@ def test_no_release_with_a_known_hole_is_locked(name: str) -> None:
 
     assert pin, f"{name} is not used any more: take its line out"
     assert Version(pinned_version(pin)) >= Version(FLOORS[name])
+
+
+def test_who_installs_without_the_lock_file_gets_no_release_with_a_known_hole_either() -> None:
+    below = [
+        str(wanted)
+        for wanted in declared(RUNTIME)
+        if (floor := FLOORS.get(canonicalize_name(wanted.name)))
+        and not any(asked.operator == ">=" and Version(asked.version) >= Version(floor) for asked in wanted.specifier)
+    ]
+
+    assert not below, f"pyproject.toml lets releases with known holes in: {', '.join(below)}"
 
 
 def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
