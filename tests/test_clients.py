@@ -268,6 +268,16 @@ def test_what_is_no_token_is_refused(guarded: FlaskClient, header: str) -> None:
     assert guarded.post(SERVICE, json=CALL, headers={"Authorization": header}).status_code == 401
 
 
+@pytest.mark.parametrize("written", ["Basic {}", "{}", "Bearer {}.e", "Bearer {}, x", "Bearer\t{}"])
+def test_a_good_token_in_a_wrong_header_is_refused(guarded: FlaskClient, written: str) -> None:
+    header = written.format(signed(claims()))
+    assert guarded.post(SERVICE, json=CALL, headers={"Authorization": header}).status_code == 401
+
+
+def test_a_good_token_of_more_than_8_kb_is_refused(guarded: FlaskClient) -> None:
+    assert ask(guarded, signed(claims(more="x" * 8192))) == 401
+
+
 def test_a_changed_claim_breaks_the_signature(guarded: FlaskClient) -> None:
     head, _, signature = signed(claims()).split(".")
     assert ask(guarded, f"{head}.{encoded(claims()).decode()}.{signature}") == 401
@@ -541,6 +551,7 @@ WRONG_FILES: dict[str, object] = {
     "empty": [],
     "unknown member": [{**GOOD, "jwks_url": "x"}],
     "no iss": [{"jwks_uri": ISS}],
+    **{f"{name} a number": [{**GOOD, name: 7}] for name in ("iss", "jwks_uri", "tenant")},
     "no keys": [{"iss": ISS}],
     "both": [{**GOOD, "jwks": {"keys": [jwk(EC_KEY, "a")]}}],
     "unfit key": [{"iss": ISS, "jwks": {"keys": [UNFIT["symmetric"]]}}],

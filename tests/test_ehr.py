@@ -269,7 +269,8 @@ def test_a_redirect_is_not_followed(client: FlaskClient, fake: FakeEhr, elsewher
     assert elsewhere.asked == []
 
 
-NEXT = ["{other}/fhir/Condition", "//{bare}/fhir/Condition", "{same}/other", "{same}/fhir/../x", "{same}fhir@{bare}/"]
+NEXT = ["{other}/fhir/Condition", "//{bare}/fhir/Condition", "{same}/other", "{same}/fhir2", "{same}/fhir/../x",
+        "{same}fhir@{bare}/", "{same}/fhir?a b", "{same}/fhir?é"]  # fmt: skip
 
 
 @pytest.mark.proves("security: paging on the same origin only")
@@ -525,7 +526,24 @@ def test_two_spellings_of_one_address_are_one_server() -> None:
         assert server_address(written) == plain
 
 
-@pytest.mark.parametrize("written", ["http://ehr.example.org/fhir", "ftp://a/b", "https://", "x", "https://a/\u212a"])
+ELSEWHERE = ["http://ehr.example.org:443/fhir", "https://ehr.example.org:8443/fhir", "https://ehr.example.org.evil/fhir",
+             "https://ehr.example.org/fhir2", "https://ehr.example.org/", "https://ehr.example.org/fhir?a\r\nB: c",
+             "https://ehr.example.org/fhir#a", "https://a@ehr.example.org/fhir"]  # fmt: skip
+
+
+def test_a_server_holds_what_lies_at_or_below_its_path_and_nothing_else() -> None:
+    server = server_address("https://ehr.example.org/fhir")
+    here = ["https://ehr.example.org/fhir", "https://ehr.example.org:443/fhir/Condition", "https://EHR.example.org/fhir?a=b"]
+    assert [url for url in here if not server.holds(url)] == []
+    assert [url for url in ELSEWHERE if server.holds(url)] == []
+    mine = server_address("https://127.0.0.1/fhir")
+    assert not mine.holds("http://127.0.0.1:443/fhir")
+
+
+WRONG = ["http://ehr.example.org/fhir", "ftp://a/b", "https://", "x", "https://a/\u212a", "https://a//fhir", "https://a/./b"]
+
+
+@pytest.mark.parametrize("written", WRONG)
 def test_only_https_addresses_are_taken_but_for_this_machine(written: str) -> None:
     with pytest.raises(WrongAddress):
         server_address(written)
