@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException, TooManyRequests
 
 from service.assist import Assist, open_assist
 from service.audit import Access
+from service.backend_services import AccessTokens, backend_services
 from service.cds_hooks import cds_hooks
 from service.clients import Callers, NotAdmitted
 from service.conformance import publish
@@ -50,7 +51,8 @@ KEY_FETCHES = 4  # at once; each client's keys are fetched by one thread at a ti
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 HEALTH = frozenset({"healthz", "readyz"})
 # Browsers follow a card's link to its rule or its form without a token; the address of a form is its key.
-OPEN_TO_ALL = HEALTH | {"rules", "forms"}
+# A client proves who it is in the form with which it asks for a token.
+OPEN_TO_ALL = HEALTH | {"rules", "forms", "backend_services"}
 # Pages bring their own style and nothing else; none may be framed (OWASP HTTP headers).
 _CONTENT_POLICY = "default-src 'none'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
 _CORS = {
@@ -102,7 +104,9 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None, s
     app.register_blueprint(conformance_api)
     app.register_blueprint(rules_pages)
     if settings.auth == "jwt":
-        app.extensions["callers"] = Callers(settings.clients, Fetcher(KEY_FETCHES), SeenByAll(store))
+        app.extensions["callers"] = callers = Callers(settings.clients, Fetcher(KEY_FETCHES), SeenByAll(store))
+        app.extensions["access_tokens"] = AccessTokens(callers, store)
+        app.register_blueprint(backend_services)
         app.config["OPEN_TO_ALL"] = OPEN_TO_ALL | settings.open_endpoints
     else:
         app.register_blueprint(try_it)  # a page for people, who bring no token
@@ -154,8 +158,8 @@ def _begin() -> None:
 
 
 def _is_html_form() -> bool:
-    """A search by POST, and the page that people paste into."""
-    return is_search_form(request) or request.endpoint == "try_it.tried"
+    """A search by POST, the page that people paste into, and how OAuth asks for a token."""
+    return is_search_form(request) or request.endpoint in ("try_it.tried", "backend_services.token")
 
 
 def _answer_preflight() -> Response | None:
@@ -184,7 +188,9 @@ def _admit() -> None:
     callers: Callers | None = current_app.extensions.get("callers")
     if callers is None or {request.endpoint, request.blueprint} & current_app.config["OPEN_TO_ALL"]:
         return
-    g.caller = callers.admit(request.headers.get("Authorization", ""), _audiences())
+    shown = request.headers.get("Authorization", "")
+    tokens: AccessTokens = current_app.extensions["access_tokens"]
+    g.caller = (tokens.holder(shown) if _is_fhir() else None) or callers.admit(shown, _audiences())
     g.client = g.caller.iss
 
 

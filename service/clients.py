@@ -22,11 +22,10 @@ from service.fetching import Fetcher, FetchFailed
 from service.servers import ServerAddress, WrongAddress, server_address
 
 ALGORITHMS = {"RSA": "RS384", "EC": "ES384"}  # CDS Hooks: these two are recommended, `none` and HMAC forbidden
-REQUIRED = ("iss", "aud", "exp", "iat", "jti")
 LEEWAY = 5  # seconds that clocks may differ
-LONGEST = 3600  # seconds that a token may be valid for; a token is for one call
 MAX_TOKEN = 8192
-BEARER = re.compile(r"Bearer +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)", re.IGNORECASE)
+BEARER = re.compile(r"Bearer +([A-Za-z0-9._-]+)", re.IGNORECASE)
+JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 MAX_KEYS_BYTES = 262_144
 MIN_RSA_BITS = 2048
 KNOWN = frozenset({"iss", "jwks_uri", "jwks", "tenant", "fhir_servers", "dialect"})
@@ -212,6 +211,24 @@ class SeenTokens(Protocol):
 # --- admission ----------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Demands:
+    """The claims that a kind of token must have, and how many seconds it may live."""
+
+    required: tuple[str, ...]
+    longest: float
+
+
+CALL = Demands(("iss", "aud", "exp", "iat", "jti"), 3600)  # a token is for one call
+PROOF = Demands(("iss", "sub", "aud", "exp", "jti"), 300)  # SMART's client_assertion
+
+
+def shown_token(authorization: str) -> str:
+    """The bearer token of an Authorization header; empty where it shows none."""
+    shown = BEARER.fullmatch(authorization)
+    return shown[1] if shown else ""
+
+
 class Callers:
     """Lets in who shows a token of a registered client for this very address, once."""
 
@@ -223,22 +240,34 @@ class Callers:
         }
         self._seen = seen
 
+    def registered(self, iss: str) -> TrustedClient | None:
+        """The client of that name, where there is one."""
+        return self._clients.get(iss)
+
     def admit(self, authorization: str, audiences: Sequence[str]) -> TrustedClient:
         """The client that calls, from the Authorization header and the names of the address called; or NotAdmitted."""
-        shown = BEARER.fullmatch(authorization)
-        if not shown or len(authorization) > MAX_TOKEN:
+        return self._first_shown(shown_token(authorization), audiences, CALL)
+
+    def proven(self, assertion: str, audience: str) -> TrustedClient:
+        """The client that proves who it is to get a token that lasts (SMART's client_assertion); or NotAdmitted."""
+        return self._first_shown(assertion, [audience], PROOF)
+
+    def _first_shown(self, token: str, audiences: Sequence[str], demands: Demands) -> TrustedClient:
+        if not JWT.fullmatch(token) or len(token) > MAX_TOKEN:
             raise NotAdmitted
         try:
-            client, claims = self._verified(shown[1], audiences)
+            client, claims = self._verified(token, audiences, demands.required)
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise NotAdmitted from None
-        if not _as_registered(claims, client):
+        if not _as_registered(claims, client, demands):
             raise NotAdmitted
         if not self._seen.first_use(client.iss, claims["jti"], claims["exp"] + LEEWAY):
             raise NotAdmitted
         return client
 
-    def _verified(self, token: str, audiences: Sequence[str]) -> tuple[TrustedClient, dict[str, Any]]:
+    def _verified(
+        self, token: str, audiences: Sequence[str], required: Sequence[str]
+    ) -> tuple[TrustedClient, dict[str, Any]]:
         """Signature and standard claims. Keys in the header (jwk, x5c, x5u) are never looked at."""
         header = jwt.get_unverified_header(token)
         client = self._clients.get(str(jwt.decode(token, options={"verify_signature": False}).get("iss")))
@@ -255,16 +284,18 @@ class Callers:
             audience=list(audiences),
             issuer=client.iss,
             leeway=LEEWAY,
-            options={"require": list(REQUIRED)},
+            options={"require": list(required)},
         )
         return client, claims
 
 
-def _as_registered(claims: Mapping[str, Any], client: TrustedClient) -> bool:
-    """What the library leaves open: the types, how long a token lives, and the tenant."""
-    times = [claims["exp"], claims["iat"]]
-    if not all(isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one) for one in times):
+def _as_registered(claims: Mapping[str, Any], client: TrustedClient, demands: Demands) -> bool:
+    """What the library leaves open: the types, how long a token lives, whom it is about, and the tenant."""
+    times = [claims[name] for name in ("exp", "iat") if name in claims]
+    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in times):
         return False
-    if not isinstance(claims["jti"], str) or not claims["jti"] or claims["exp"] - time.time() > LONGEST + LEEWAY:
+    if not claims["jti"] or claims["exp"] - time.time() > demands.longest + LEEWAY:
+        return False
+    if "sub" in demands.required and claims["sub"] != client.iss:
         return False
     return not client.tenant or claims.get("tenant") == client.tenant

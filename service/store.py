@@ -377,15 +377,26 @@ class Store:
 
     @cached_property
     def _key(self) -> bytes:
-        made = self._insert(secret).values(name="ids", value=secrets.token_hex(32)).on_conflict_do_nothing()
+        return self._kept_key("ids")
+
+    @cached_property
+    def _key_of_tokens(self) -> bytes:
+        return self._kept_key("tokens")
+
+    def _kept_key(self, name: str) -> bytes:
+        made = self._insert(secret).values(name=name, value=secrets.token_hex(32)).on_conflict_do_nothing()
         with self._transaction() as connection:
             connection.execute(made)
-            kept = connection.execute(sa.select(secret.c.value).where(secret.c.name == "ids")).scalar_one()
+            kept = connection.execute(sa.select(secret.c.value).where(secret.c.name == name)).scalar_one()
         return bytes.fromhex(kept)
 
     def hashed(self, *parts: str) -> str:
         """An id as a hash under this store's own key: ids are short enough to be guessed from a plain hash."""
         return hmac.digest(self._key, json.dumps(parts).encode(), "sha256").hex()
+
+    def signature(self, text: str) -> str:
+        """Shows to every worker on this store that one of them wrote the text; 64 hexadecimal digits."""
+        return hmac.digest(self._key_of_tokens, text.encode(), "sha256").hex()
 
     # -- feedback, exactly once
 

@@ -23,7 +23,7 @@ from flask.testing import FlaskClient
 
 from service.app import create_app
 from service.assist import Assist
-from service.clients import FetchedKeys, keys_of, max_age
+from service.clients import LEEWAY, Callers, FetchedKeys, TrustedClient, keys_of, max_age
 from service.fetching import Fetcher
 from service.servers import server_address
 from service.settings import SettingError, Settings, read_settings
@@ -51,27 +51,33 @@ def jwk(key: Any, kid: str, **members: Any) -> Json:
     return {**public, "kid": kid, **members}
 
 
-CLIENTS = [
+CLIENTS: list[Json] = [
     {"iss": ISS, "jwks": {"keys": [jwk(EC_KEY, "ec"), jwk(RSA_KEY, "rsa")]}},
     {"iss": "https://other.example.org", "jwks": {"keys": [jwk(STRANGER, "ec")]}, "tenant": "north"},
 ]
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Callable[..., Settings]:
+def settings_in(folder: Path) -> Callable[..., Settings]:
+    """Settings as an operator gives them who trusts these clients, with the store in the folder."""
+
     def made(clients: object = CLIENTS, **more: str) -> Settings:
-        file = tmp_path / "clients.json"
+        file = folder / "clients.json"
         file.write_text(json.dumps(clients))
         given = {
             "AUTH": "jwt",
             "TRUSTED_CLIENTS": str(file),
             "BASE_URL": BASE,
-            "DATABASE_URL": f"sqlite:///{tmp_path}/store.db",
+            "DATABASE_URL": f"sqlite:///{folder}/store.db",
             **more,
         }
         return read_settings({f"CODING_ASSIST_{name}": value for name, value in given.items()})
 
     return made
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Callable[..., Settings]:
+    return settings_in(tmp_path)
 
 
 @pytest.fixture
@@ -172,6 +178,8 @@ WRONG_CLAIMS: dict[str, Json] = {
     "exp infinite": {"exp": float("inf")},
     "exp no number": {"exp": float("nan")},
     "iat ahead": {"iat": NOW + 600},
+    "iat true": {"iat": True},
+    "iat infinite": {"iat": float("inf")},
     "iat a word": {"iat": "now"},
     "nbf ahead": {"nbf": NOW + 600},
     "jti empty": {"jti": ""},
@@ -297,6 +305,32 @@ def test_a_token_that_one_worker_took_is_refused_by_the_next(assist: Assist, set
     assert [ask(worker, token) for worker in workers] == [200, 401]
 
 
+@pytest.mark.parametrize("error", [ValueError, TypeError, OverflowError, RecursionError, jwt.DecodeError])
+def test_whatever_the_library_makes_of_a_token_is_a_refusal(
+    guarded: FlaskClient, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def fails(_token: str) -> Json:
+        raise error
+
+    monkeypatch.setattr(jwt, "get_unverified_header", fails)
+    assert ask(guarded, signed(claims())) == 401
+
+
+def test_a_token_is_remembered_as_long_as_it_would_be_accepted() -> None:
+    class Seen:
+        until = 0.0
+
+        def first_use(self, _iss: str, _jti: str, expires: float) -> bool:
+            self.until = expires
+            return True
+
+    good, seen = claims(), Seen()
+    Callers([TrustedClient(ISS, jwks=CLIENTS[0]["jwks"])], Fetcher(1), seen).admit(
+        f"Bearer {signed(good)}", [good["aud"]]
+    )
+    assert seen.until == good["exp"] + LEEWAY
+
+
 def test_two_clients_may_choose_the_same_jti(guarded: FlaskClient) -> None:
     same = {"jti": "the same"}
     assert ask(guarded, signed(claims(**same))) == 200
@@ -343,7 +377,7 @@ def test_every_door_asks_for_a_token(guarded: FlaskClient, method: str, path: st
     assert admitted.status_code != 401
 
 
-def test_every_address_but_health_rules_and_forms_is_guarded(guarded: FlaskClient) -> None:
+def test_every_address_but_health_rules_forms_and_the_way_to_a_token_is_guarded(guarded: FlaskClient) -> None:
     unguarded = {
         rule.rule
         for rule in guarded.application.url_map.iter_rules()
@@ -351,7 +385,8 @@ def test_every_address_but_health_rules_and_forms_is_guarded(guarded: FlaskClien
         if guarded.open(rule.rule.replace("<", "").replace(">", ""), method=method).status_code != 401
     }
     open_to_all = ("/rules", "/forms/", "/static/")  # the address of a form is its key
-    assert {path for path in unguarded if not path.startswith(open_to_all)} == {"/healthz", "/readyz"}
+    named = {"/healthz", "/readyz", "/oauth/token", "/fhir/.well-known/smart-configuration"}
+    assert {path for path in unguarded if not path.startswith(open_to_all)} == named
 
 
 @pytest.mark.proves("contract: discovery without a token by setting")
@@ -493,6 +528,18 @@ def test_known_keys_serve_while_their_address_is_down(
     assert fetched.find("ec")
     clock.now += FetchedKeys.KEPT
     assert not fetched.find("ec")
+
+
+def test_while_the_address_is_down_a_known_key_asks_it_every_ten_seconds(
+    fetched: FetchedKeys, key_server: KeyServer, clock: Clock
+) -> None:
+    assert fetched.find("ec")
+    key_server.status = 500
+    clock.now += FetchedKeys.LIFE + 1
+    for _ in range(100):
+        assert fetched.find("ec")
+        clock.now += 0.2
+    assert key_server.asked == 1 + 2
 
 
 def test_a_storm_of_unknown_keys_asks_the_address_once_a_second(

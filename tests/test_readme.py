@@ -8,8 +8,11 @@ from pathlib import Path
 
 from flask.testing import FlaskClient
 
+from service.app import create_app
+from service.assist import Assist
 from service.cli import main
 from service.settings import KNOWN, PREFIX
+from tests.test_clients import settings_in
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -32,8 +35,9 @@ def test_the_first_request_has_the_answer_that_is_shown(client: FlaskClient) -> 
     assert re.findall(r"^alternative +M\d\d\.\d+ +(.+)$", README, re.M)[0] in text
 
 
-def test_every_address_of_the_readme_is_served(client: FlaskClient) -> None:
-    rules = {str(rule) for rule in client.application.url_map.iter_rules()}
+def test_every_address_of_the_readme_is_served(client: FlaskClient, assist: Assist, tmp_path: Path) -> None:
+    apps = [client.application, create_app(settings_in(tmp_path)(), assist)]  # some are there only with tokens
+    rules = {str(rule) for app in apps for rule in app.url_map.iter_rules()}
     for address in re.findall(r"`(?:GET|POST) (/[^`]+)`", README):
         assert address in rules, address
 
