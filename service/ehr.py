@@ -123,7 +123,7 @@ class _Visit:
             if not following:
                 return {"resourceType": "Bundle", "type": "searchset", "entry": entries}
             url = _joined(url, following)
-            if left <= 0 or not self._server.holds(url):
+            if not self._server.holds(url):
                 return None
             fetch = self._start(url, left)
         return None

@@ -178,6 +178,21 @@ def test_the_pages_of_a_search_are_put_together(client: FlaskClient, fake: FakeE
     assert "M99.43" in told
 
 
+@pytest.mark.parametrize("second", [500, 404, 302], ids=str)
+def test_a_search_of_which_a_page_fails_is_not_used(client: FlaskClient, fake: FakeEhr, second: int) -> None:
+    fake.answers["/fhir/Condition"] = lambda asked: send(asked, bundle(condition(), following=f"{fake.base}?page=2"))
+    fake.answers["/fhir"] = lambda asked: send(asked, bundle(condition(number=2)), second)
+    assert ask(client, call(fake.base))[0] == 412
+
+
+@pytest.mark.proves("security: 1 MiB, over all pages of a search")
+def test_the_pages_of_a_search_may_not_be_longer_together_than_one(client: FlaskClient, fake: FakeEhr) -> None:
+    first, second = bundle(condition(), following=f"{fake.base}?page=2"), bundle(condition(number=2))
+    fake.answers["/fhir/Condition"] = lambda asked: send(asked, json.dumps(first).encode() + b" " * 600_000)
+    fake.answers["/fhir"] = lambda asked: send(asked, json.dumps(second).encode() + b" " * 600_000)
+    assert ask(client, call(fake.base))[0] == 412
+
+
 @pytest.mark.proves("cds-hooks: a client may paginate prefetch results")
 def test_of_a_search_that_came_in_part_all_pages_are_asked_for(client: FlaskClient, fake: FakeEhr) -> None:
     lumbar = {**condition(number=2), "code": {"text": TEXT.replace("cervical", "lumbar")}}
