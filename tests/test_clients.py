@@ -542,6 +542,32 @@ def test_while_the_address_is_down_a_known_key_asks_it_every_ten_seconds(
     assert key_server.asked == 1 + 2
 
 
+def test_keys_are_fetched_again_when_their_answer_says_that_they_have_aged(
+    fetched: FetchedKeys, key_server: KeyServer, clock: Clock
+) -> None:
+    key_server.headers = {"Cache-Control": "max-age=20"}
+    assert fetched.find("ec")
+    for after in (15, 10):  # from the first
+        clock.now += after
+        assert fetched.find("ec")
+    assert key_server.asked == 2
+
+
+def test_a_known_key_does_not_wait_for_its_address(
+    fetched: FetchedKeys, key_server: KeyServer, clock: Clock
+) -> None:
+    assert fetched.find("ec")
+    key_server.delay = 0.8
+    clock.now += FetchedKeys.LIFE + 1
+    refreshing = threading.Thread(target=fetched.find, args=["ec"])
+    refreshing.start()
+    while key_server.asked == 1:
+        time.sleep(0.01)
+    assert fetched.find("ec")
+    assert refreshing.is_alive()
+    refreshing.join()
+
+
 def test_a_storm_of_unknown_keys_asks_the_address_once_a_second(
     fetched: FetchedKeys, key_server: KeyServer, clock: Clock
 ) -> None:

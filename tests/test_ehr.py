@@ -513,6 +513,15 @@ def test_a_server_that_fails_is_left_alone_for_a_while(fake: FakeEhr) -> None:
     assert asked.fetch(fake.base, [server], "", {"patient": "Patient/p1"}) != {}
 
 
+def test_a_server_that_fails_now_and_then_is_asked_on(fake: FakeEhr) -> None:
+    server, asked = server_address(fake.base), Ehr(Clock())
+    good = fake.answers["/fhir/Patient/p1"]
+    for answer in [FAULTS["500"], good] * Breaker.AFTER * 2:
+        fake.answers["/fhir/Patient/p1"] = answer
+        asked.fetch(fake.base, [server], "", {"patient": "Patient/p1"})
+    assert len(fake.asked) == Breaker.AFTER * 4
+
+
 def test_a_token_that_is_refused_leaves_the_server_open_to_others(fake: FakeEhr) -> None:
     server, asked = server_address(fake.base), Ehr()
     fake.answers["/fhir/Patient/p1"] = FAULTS["401"]
