@@ -27,7 +27,7 @@ from service.ehr import Ehr
 from service.feedback import feedback
 from service.fetching import Fetcher
 from service.fhir_api import fhir
-from service.fhir_http import BODY_TYPES, fhir_response, is_search_form, refuse_format, written_as_asked
+from service.fhir_http import BODY_TYPES, FORM, fhir_response, is_search_form, refuse_format, written_as_asked
 from service.fhir_out import Json
 from service.forms import forms, sdc
 from service.journal import Journal
@@ -155,11 +155,16 @@ def _begin() -> None:
         raise Refusal(415, [Issue("error", "not-supported", _SENTENCES[415])])
     if _is_fhir():
         refuse_format(request)
+    if request.method == "POST" and request.blueprint == "forms":
+        # An answer is kept before its record is written, and only once: a 503 after that could not be made good.
+        current_app.extensions["journal"].refuse_failing()
+        g.is_promised = True
 
 
 def _is_html_form() -> bool:
     """A search by POST, the page that people paste into, and how OAuth asks for a token."""
-    return is_search_form(request) or request.endpoint in ("try_it.tried", "backend_services.token")
+    asks_for_a_token = request.endpoint == "backend_services.token" and request.mimetype == FORM
+    return is_search_form(request) or asks_for_a_token or request.endpoint == "try_it.tried"
 
 
 def _answer_preflight() -> Response | None:
@@ -261,7 +266,7 @@ def _record(visit: Visit, response: Response) -> Json:
     entry = entry_of(
         visit, access, response.get_data(), settings, services["assist"], services["store"], config["INPUTS"]
     )
-    services["journal"].write(entry)
+    services["journal"].write(entry, is_promised="is_promised" in g)
     return log_fields(visit, access, services["store"])
 
 

@@ -40,11 +40,15 @@ class Journal:
         self._failing = self._closing = False
         self._began = math.inf  # when the write that is under way began
 
-    def write(self, entry: Entry) -> None:
-        """Keep an entry; StoreUnavailable where that has just failed, or fails now in `sync`."""
+    def write(self, entry: Entry, *, is_promised: bool = False) -> None:
+        """Keep an entry; StoreUnavailable where that has just failed, or fails now in `sync`.
+
+        `is_promised` says that refuse_failing() had nothing against it when the request began, which counts.
+        """
         written: Future[None] = Future()
         with self._changed:
-            self.refuse_failing()
+            if not is_promised:
+                self.refuse_failing()
             self._waiting.append((entry, written))
             self._start()
             if len(self._waiting) in (1, BATCH):  # else the writer has nothing new to do

@@ -289,3 +289,20 @@ def test_a_wrong_request_does_not_use_the_proof_up(guarded: FlaskClient) -> None
 
 def test_what_is_sent_as_json_is_no_form(guarded: FlaskClient) -> None:
     assert guarded.post(TOKEN, json=form()).get_json()["error"] == "unsupported_grant_type"
+
+
+@pytest.mark.parametrize(
+    ("sent", "kind", "status"),
+    [
+        (b"scope=%ff%fe&grant_type=client_credentials", "application/x-www-form-urlencoded", 400),
+        (b"a=b&" * 100_000, "application/x-www-form-urlencoded", 400),
+        (b"a=" + b"b" * 900_000, "application/x-www-form-urlencoded", 400),
+        (b"a=" + b"b" * 2_000_000, "application/x-www-form-urlencoded", 413),
+        (b"\x1f\x8b", "application/x-www-form-urlencoded; charset=x", 400),
+        (b"--a\r\n\r\nb\r\n--a--", "multipart/form-data; boundary=a", 415),
+        (b"<a/>", "text/xml", 415),
+        (b"", "", 400),
+    ],
+)
+def test_what_is_no_such_form_is_refused(guarded: FlaskClient, sent: bytes, kind: str, status: int) -> None:
+    assert guarded.post(TOKEN, data=sent, content_type=kind).status_code == status
