@@ -506,6 +506,12 @@ def test_a_new_key_is_found_when_a_token_names_it(fetched: FetchedKeys, key_serv
     assert fetched.find("new")
 
 
+def test_a_key_address_that_hangs_is_left_soon(fetched: FetchedKeys, key_server: KeyServer) -> None:
+    key_server.delay, began = 20.0, time.monotonic()
+    assert not fetched.find("ec")
+    assert time.monotonic() - began < 5  # it waits one second
+
+
 def test_a_key_that_was_taken_away_is_gone_after_its_time(
     fetched: FetchedKeys, key_server: KeyServer, clock: Clock
 ) -> None:

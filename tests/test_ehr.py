@@ -23,7 +23,7 @@ from service import ehr
 from service.app import create_app
 from service.assist import Assist
 from service.ehr import Breaker, Ehr
-from service.fetching import FetchFailed
+from service.fetching import Fetcher, FetchFailed, NoFreeSlot
 from service.servers import ServerAddress, WrongAddress, server_address
 from service.settings import SettingError, Settings, read_settings
 
@@ -340,13 +340,13 @@ def test_no_address_in_a_resource_is_fetched(client: FlaskClient, fake: FakeEhr,
 def drip(asked: BaseHTTPRequestHandler) -> None:
     asked.send_response(200)
     asked.end_headers()
-    for _ in range(60):
+    for _ in range(600):
         asked.wfile.write(b" ")
         time.sleep(0.05)
 
 
 def drip_headers(asked: BaseHTTPRequestHandler) -> None:
-    for letter in b"HTTP/1.0 200 OK\r\nX-Slow: " + b"a" * 60:
+    for letter in b"HTTP/1.0 200 OK\r\nX-Slow: " + b"a" * 600:
         asked.wfile.write(bytes([letter]))
         time.sleep(0.05)
 
@@ -379,6 +379,7 @@ FAULTS: dict[str, Answer] = {
     },
     **{f"{status}": lambda asked, status=status: send(asked, WHOLE, status) for status in (429, 500, 502, 503)},
     "compressed": lambda asked: send(asked, gzip.compress(WHOLE), Content_Encoding="gzip"),
+    "said to be compressed": lambda asked: send(asked, WHOLE, Content_Encoding="gzip"),
     "a bomb": lambda asked: send(asked, gzip.compress(b" " * 50_000_000), Content_Encoding="gzip"),
     "too much": lambda asked: send(asked, b" " * 1_100_000 + WHOLE),
     "HTML": lambda asked: send(asked, b"<html>Sign in</html>", Content_Type="text/html"),
@@ -426,10 +427,15 @@ def test_conditions_that_do_not_come_whole_and_in_time_are_a_412(
     client: FlaskClient, fake: FakeEhr, fault: Answer
 ) -> None:
     fake.answers["/fhir/Condition"] = fault
-    began = time.monotonic()
-    status, told = ask(client, call(fake.base))
-    assert (status, told["resourceType"]) == (412, "OperationOutcome")
-    assert time.monotonic() - began < 1.5  # issue 6: whatever the server does
+    for _ in range(2):  # a busy machine may hold up one of them
+        fake.asked.clear()
+        began = time.monotonic()
+        status, told = ask(client, call(fake.base))
+        took = time.monotonic() - began
+        assert (status, told["resourceType"]) == (412, "OperationOutcome")
+        if took < 1.5:
+            break
+    assert took < 1.5  # issue 6: whatever the server does
     assert TOKEN not in json.dumps(told)
     assert len(fake.asked) < 3 + ehr.PAGES  # a token that is refused is not tried again
 
@@ -490,6 +496,16 @@ def test_a_server_that_hangs_holds_only_some_threads(fake: FakeEhr, monkeypatch:
     with ThreadPoolExecutor(12) as threads:
         list(threads.map(lambda _: asked.fetch(fake.base, [server], "", {"a": "Condition?patient=p1"}), range(12)))
     assert len(fake.asked) == ehr.CALLS
+
+
+def test_more_than_there_is_room_for_is_refused_and_does_not_wait(fake: FakeEhr) -> None:
+    fake.answers["/fhir/Slow"] = FAULTS["hangs"]
+    fetcher, soon = Fetcher(1), time.monotonic() + 0.3
+    slow = fetcher.start(f"{fake.base}/Slow", soon, {})
+    with pytest.raises(NoFreeSlot):
+        fetcher.start(f"{fake.base}/Patient/p1", soon, {})
+    with pytest.raises(FetchFailed):
+        slow.result(soon)
 
 
 class Clock:

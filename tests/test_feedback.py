@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -102,6 +103,11 @@ def test_the_store_says_how_much_was_new(store: Store) -> None:
     assert [store.add_feedback("", given, NOW) for given in (items[:1], items, items)] == [1, 1, 0]
 
 
+def test_two_clients_may_say_the_same_of_the_same_card(store: Store) -> None:
+    said, now = [Feedback("c1", {"outcome": "accepted"})], datetime.now(UTC)
+    assert [store.add_feedback(client, said, now) for client in ("one", "other", "one")] == [1, 1, 0]
+
+
 def test_two_different_words_on_one_card_are_both_kept(client: FlaskClient, store: Store) -> None:
     assert sent(client, overridden(), overridden(overrideReason={"userComment": "Later."}), accepted()) == 200
     assert len(kept(store)) == 3
@@ -157,8 +163,10 @@ def test_a_locked_database_is_said_and_then_works_again(client: FlaskClient, dat
     with other.connect() as connection:
         lock = "BEGIN IMMEDIATE" if other.dialect.name == "sqlite" else "LOCK TABLE feedback, secret"
         connection.exec_driver_sql(lock)
+        began = time.monotonic()
         refused = client.post(ADDRESS, json={"feedback": [accepted()]})
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
+        assert time.monotonic() - began < 10  # it waits one second for the lock
         assert client.get("/readyz").status_code == 503
         connection.rollback()
     other.dispose()

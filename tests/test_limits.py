@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
@@ -11,6 +12,7 @@ from service.app import create_app
 from service.assist import Assist
 from service.limits import RateLimit, caller_address
 from service.settings import SettingError, read_settings
+from tests.test_clients import EC_KEY, STRANGER, bearer, claims, settings_in, signed
 
 ORIGIN = "https://ehr.example.org"
 
@@ -65,6 +67,22 @@ def test_too_many_calls_are_a_429_that_says_when_to_come_again(assist: Assist) -
     assert limited.get("/healthz").status_code == 200
 
 
+@pytest.mark.proves("issue 6: rate limit per client")
+def test_a_client_with_a_token_is_counted_wherever_it_calls_from(assist: Assist, tmp_path: Path) -> None:
+    limited = create_app(settings_in(tmp_path)(RATE_LIMIT="1"), assist).test_client()
+    one, other = {}, {"iss": "https://other.example.org", "tenant": "north"}
+    asked = [("192.0.2.1", one, EC_KEY), ("192.0.2.1", other, STRANGER), ("192.0.2.2", one, EC_KEY)]
+    told = [
+        limited.get(
+            "/cds-services",
+            headers=bearer(signed(claims("/cds-services", **who), key)),
+            environ_base={"REMOTE_ADDR": address},
+        ).status_code
+        for address, who, key in asked
+    ]
+    assert told == [200, 200, 429]
+
+
 @pytest.mark.proves("issue 6: X-Forwarded headers are believed only from configured proxies")
 def test_a_stranger_does_not_choose_its_address(assist: Assist) -> None:
     limited = client(assist, RATE_LIMIT="1", TRUSTED_PROXIES="10.0.0.0/8")
@@ -109,6 +127,13 @@ def test_a_listed_origin_may_call_and_no_other(assist: Assist) -> None:
         assert "Access-Control-Allow-Origin" not in told.headers
         assert "Origin" in told.headers["Vary"]
     assert browser.get("/cds-services", headers={"Origin": ORIGIN}).headers["Access-Control-Allow-Origin"] == ORIGIN
+
+
+def test_a_preflight_of_another_origin_is_a_call_without_a_token(assist: Assist, tmp_path: Path) -> None:
+    browser = create_app(settings_in(tmp_path)(CORS_ORIGINS=ORIGIN), assist).test_client()
+    for origin, status in ((ORIGIN, 204), ("https://evil.example", 401)):
+        preflight = {"Access-Control-Request-Method": "POST", "Origin": origin}
+        assert browser.options("/cds-services/coding-assist", headers=preflight).status_code == status
 
 
 def test_without_a_list_no_browser_elsewhere_may_read(assist: Assist) -> None:

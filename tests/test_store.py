@@ -16,7 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from service import store as tables_of
-from service.store import Binding, Feedback, Store, StoreError, open_store
+from service.store import Binding, Feedback, Store, StoreError, StoreUnavailable, open_store
 
 NOW = datetime(2026, 11, 16, 8, 0, tzinfo=UTC)
 
@@ -46,6 +46,18 @@ def test_a_database_that_cannot_be_opened_is_told_in_one_sentence_without_its_ad
         open_store(url)
     assert str(told.value).endswith(".")
     assert url not in str(told.value)
+
+
+@pytest.mark.proves("PHI: no words of the record in errors")
+def test_what_could_not_be_kept_is_not_told_in_the_error(database_url: str, store: Store) -> None:
+    other = sa.create_engine(database_url)
+    with other.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if other.dialect.name == "sqlite" else "LOCK TABLE feedback")
+        with pytest.raises(StoreUnavailable) as told:
+            store.add_feedback("", [Feedback("c1", {"userComment": "Zebedee Quux"})], NOW)
+        connection.rollback()
+    other.dispose()
+    assert not [word for word in ("Zebedee", "INSERT", "c1") if word in str(told.value)]
 
 
 def test_the_sqlite_database_is_open_to_its_owner_alone(tmp_path: Path) -> None:
