@@ -22,6 +22,7 @@ from flask.testing import FlaskClient
 from service import ehr
 from service.app import create_app
 from service.assist import Assist
+from service.cds_hooks import listed_hooks, with_fetched
 from service.ehr import Breaker, Ehr
 from service.fetching import Fetcher, FetchFailed, NoFreeSlot
 from service.servers import ServerAddress, WrongAddress, server_address
@@ -235,6 +236,13 @@ def test_reports_that_came_in_part_count_as_far_as_they_came(client: FlaskClient
 
 def _without_ids(told: Json) -> str:
     return re.sub(r"/forms/[A-Za-z0-9_-]+|[0-9a-f]{8}-[0-9a-f-]{27}", "", json.dumps(told))
+
+
+def test_another_persons_patient_record_does_not_become_part_of_the_call() -> None:
+    for sent, kept in (("p1", True), ("p2", False)):
+        brought = {"patient": {"resourceType": "Patient", "id": sent}, "conditions": bundle(condition())}
+        body = with_fetched(call("https://ehr.example.org/fhir"), listed_hooks(""), lambda *_, got=brought: got)
+        assert ("patient" in body["prefetch"]) is kept
 
 
 # --- what must not be asked ---------------------------------------------------------------------------------------
