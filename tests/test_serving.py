@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from service.store import open_store
 from tests.records import ASSIST, CANARY, HOOK, call
 from tests.running import Load, Running, serving
 from tests.slow_clients import BODY, HEADERS, KINDS, LONG, good_request, held_by
@@ -145,7 +146,7 @@ def test_a_reload_reads_the_files_anew_and_goes_on_as_before_where_they_are_wron
 
 
 @pytest.mark.proves("operation: stop on TERM answers what was sent")
-def test_a_stop_answers_what_has_come(own_server: Running) -> None:
+def test_a_stop_answers_what_has_come_and_loses_no_record_of_it(own_server: Running, tmp_path: Path) -> None:
     waiting = [socket.create_connection(("127.0.0.1", own_server.port), timeout=10) for _ in range(20)]
     begun = waiting.pop()
     begun.sendall(HEADERS + BODY[:20])
@@ -160,3 +161,6 @@ def test_a_stop_answers_what_has_come(own_server: Running) -> None:
         assert (answer.status, b"M99.41" in answer.read()) == (200, True)
         one.close()
     assert own_server.process.wait(20) == 0
+    store = open_store(f"sqlite:///{tmp_path}/store.db")
+    assert len(list(store.export_audit())) == len(waiting) + 1
+    store.close()
