@@ -16,8 +16,8 @@ Beside that line stands what a FHIR R4 server has:
 
     conformance_api   reads, searches and metadata of what conformance builds from terminology/ and fhir_profiles/
     terminology_api   $lookup, $validate-code, $expand, $translate over code_systems, value_sets and concept_maps
-    condition_validation
-                      Condition/$validate: shape, invariants, profile, then the same Assessment
+    resource_validation
+                      $validate: shape, invariants, profile, then for a Condition the same Assessment
     fhir_http         the format that a client asks for
 
 Before the doors stand `clients`, where AUTH=jwt: who may call, by token and key; and `ehr`, which gets what a hook did

@@ -1,4 +1,4 @@
-"""Door 2: the FHIR operations Condition/$coding-assist, Claim/$check and Condition/$validate."""
+"""Door 2: the FHIR operations Condition/$coding-assist, Claim/$check, and $validate of what they take."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from flask import Blueprint, Response, current_app, g, request
 
 from service.assist import SOFTWARE, Answer, Assist
 from service.coding.model import Setting
-from service.condition_validation import read_call, validate_condition
 from service.decisions import Visit, patients_of
 from service.envelope import open_envelope, refuse_crowd
 from service.fhir_http import fhir_response
 from service.fhir_in import Entry, Request
 from service.fhir_out import Json, assessment_part, outcome, part, release_parts
 from service.json_body import parse_json
+from service.resource_validation import KINDS, read_call, validated
 
 DOORS: dict[Setting, str] = {"charting": "/fhir/Condition/$coding-assist", "claim": "/fhir/Claim/$check"}
-VALIDATE = "/fhir/Condition/$validate"
 fhir = Blueprint("fhir", __name__, url_prefix="/fhir")
 
 
@@ -35,16 +34,19 @@ def check() -> Response:
     return _operation("claim")
 
 
-@fhir.post("/Condition/$validate", defaults={"identifier": ""})
-@fhir.post("/Condition/<identifier>/$validate")
-def validate(identifier: str) -> Response:
-    """What is wrong with a Condition: as FHIR, by profile and by the documentation rules."""
+def validate(kind: str, identifier: str) -> Response:
+    """What is wrong with a resource: as FHIR, by profile, and for a Condition by the documentation rules."""
     assist: Assist = current_app.extensions["assist"]
-    asked = read_call(parse_json(request.get_data()), identifier, request.args)
+    asked = read_call(parse_json(request.get_data()), kind, identifier, request.args)
     if isinstance(asked.resource, dict):  # a patient's data, whatever is wrong with it
         shown = Request("charting", [Entry(asked.resource, "")])
-        g.visit = Visit(VALIDATE, {}, patients_of(shown), datetime.now(UTC))
-    return fhir_response(validate_condition(asked, assist))
+        g.visit = Visit(f"/fhir/{kind}/$validate", {}, patients_of(shown), datetime.now(UTC))
+    return fhir_response(validated(asked, assist))
+
+
+for _kind in KINDS:
+    fhir.post(f"/{_kind}/$validate", defaults={"kind": _kind, "identifier": ""})(validate)
+    fhir.post(f"/{_kind}/<identifier>/$validate", defaults={"kind": _kind})(validate)
 
 
 def _operation(setting: Setting) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -21,12 +21,16 @@ MAY_BE_MISSING = frozenset({"Encounter.class", "EncounterClassHistory.class", "N
 
 @dataclass(frozen=True, slots=True)
 class ElementDefinition:
-    """What R4 says of one element of a type; `model` is None for a primitive."""
+    """What R4 says of one element of a type.
+
+    `model` is None for a primitive; `targets` are the types that a Reference may name.
+    """
 
     name: str
     type_name: str
     repeats: bool
     model: Model | None
+    targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,10 @@ def definition_of(model: Model) -> TypeDefinition:
     return TypeDefinition(
         name=model.__name__,
         is_resource=model.has_resource_base(),
-        elements={name: _element_definition(name, field.annotation) for name, field in fields.items()},
+        elements={
+            name: _element_definition(name, field.annotation, facts[name].get("enum_reference_types") or ())
+            for name, field in fields.items()
+        },
         required=tuple(name for name in required if f"{model.__name__}.{name}" not in MAY_BE_MISSING),
         choices=choices,
     )
@@ -80,7 +87,7 @@ def _facts(json_schema_extra: object) -> dict[str, typing.Any]:
     return json_schema_extra if isinstance(json_schema_extra, dict) else {}
 
 
-def _element_definition(name: str, annotation: object) -> ElementDefinition:
+def _element_definition(name: str, annotation: object, targets: Iterable[str]) -> ElementDefinition:
     """Read `List[Annotated[str, Code()]] | None` and its like."""
     inner = _without_none(annotation)
     repeats = typing.get_origin(inner) is list
@@ -88,7 +95,7 @@ def _element_definition(name: str, annotation: object) -> ElementDefinition:
         inner = _without_none(typing.get_args(inner)[0])
     if hasattr(inner, "get_model_klass"):
         model: Model = inner.get_model_klass()
-        return ElementDefinition(name, model.__name__, repeats, model)
+        return ElementDefinition(name, model.__name__, repeats, model, tuple(targets))
     return ElementDefinition(name, _primitive_name(inner), repeats, None)
 
 

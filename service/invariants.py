@@ -1,31 +1,26 @@
-"""Invariants of R4 that the model of a resource does not check: references, what is contained, extensions, ages, text.
+"""Invariants of R4 that the model of a resource does not check: of its parts by their type, and of what it contains.
 
-ref-1, dom-3, ext-1, age-1, txt-1 and txt-2 of R4 (4.0.1), what a reference of a Condition may name, and a modifier
-extension that is not understood. Each is judged on a resource of sound shape.
+The rules of R4 (4.0.1) on references, extensions, narratives, quantities, periods and their like, the types that a
+reference may name, and a modifier extension that is not understood. Each is judged on a resource of sound shape.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from html.parser import HTMLParser
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from service.fhir_definitions import ElementDefinition, definition_of, resource_model
 from service.json_body import Issue
 
+if TYPE_CHECKING:
+    from service.fhir_definitions import Model
+
 Resource = Mapping[str, Any]
-_ACTORS = frozenset({"Practitioner", "PractitionerRole", "Patient", "RelatedPerson"})
-TARGETS: Mapping[str, frozenset[str]] = {
-    "Condition.subject": frozenset({"Patient", "Group"}),
-    "Condition.encounter": frozenset({"Encounter"}),
-    "Condition.recorder": _ACTORS,
-    "Condition.asserter": _ACTORS,
-    "Condition.stage.assessment": frozenset({"ClinicalImpression", "DiagnosticReport", "Observation"}),
-}
 _TYPED = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/[A-Za-z0-9.-]{1,64}(?:/_history/[A-Za-z0-9.-]{1,64})?\Z")
-_INDEX = re.compile(r"\[\d+\]")
 _UCUM = "http://unitsofmeasure.org"
-_AGES = ("onsetAge", "abatementAge")
 # XHTML that a narrative may hold (R4 "Narrative", txt-1): chapters 7-11 and 15 of HTML 4.0, links and images.
 _ELEMENTS = frozenset(
     (
@@ -35,92 +30,155 @@ _ELEMENTS = frozenset(
 )
 
 
+class _Part(NamedTuple):
+    """An object inside a resource, with its place and what R4 says of the element that it is."""
+
+    value: Resource
+    path: str
+    element: ElementDefinition
+
+
 def broken_invariants(resource: Resource) -> Iterator[Issue]:
     """What R4 forbids of this resource beside its shape, as errors; each with the place and what to do."""
     kind = str(resource["resourceType"])
-    yield from _contained(resource, kind)
-    for value, path in _objects(resource, kind):
-        yield from _reference(value, path, resource)
-        yield from _extensions(value, path)
-    yield from _ages(resource, kind)
-    yield from _narrative(resource, kind)
+    model = resource_model(kind)
+    assert model is not None  # noqa: S101 - of sound shape
+    parts = list(_parts(resource, model, kind))
+    yield from _contained(resource, kind, {str(part.value.get("reference")) for part in parts})
+    for part in parts:
+        yield from _broken(part)
+        if part.element.type_name == "Reference":
+            yield from _reference(part, resource)
 
 
-def _objects(value: Any, path: str) -> Iterator[tuple[Resource, str]]:
-    """Every object of the resource with its place; contained resources are judged for themselves by nobody here."""
-    if isinstance(value, Mapping):
-        yield value, path
-        for name, inner in value.items():
-            if name != "contained":
-                yield from _objects(inner, f"{path}.{name}")
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _objects(inner, f"{path}[{index}]")
+def _parts(value: Resource, model: Model, path: str) -> Iterator[_Part]:
+    """Every object of a resource with its place; contained resources are judged for themselves by nobody here."""
+    elements = definition_of(model).elements
+    for name, held in value.items():
+        element = elements.get(name)
+        if element is None or element.model is None or name == "contained":
+            continue
+        for place, one in _each(held, f"{path}.{name}"):
+            yield _Part(one, place, element)
+            yield from _parts(one, element.model, place)
 
 
-# --- references and what is contained -----------------------------------------------------------------------------
+def _each(held: Any, path: str) -> Iterator[tuple[str, Resource]]:
+    if isinstance(held, Mapping):
+        yield path, held
+    elif isinstance(held, list):
+        yield from ((f"{path}[{index}]", one) for index, one in enumerate(held) if isinstance(one, Mapping))
 
 
-def _reference(value: Resource, path: str, resource: Resource) -> Iterator[Issue]:
-    named = value.get("reference")
-    if not isinstance(named, str):
-        return
-    held = {str(one.get("id")): str(one.get("resourceType")) for one in resource.get("contained") or ()}
-    if named.startswith("#") and len(named) > 1 and named[1:] not in held:
-        text = (
-            "The reference names a contained resource that is not there (ref-1); contain it, or correct the reference."
-        )
-        yield Issue("error", "invariant", text, f"{path}.reference")
-    kind = held.get(named[1:], "") if named.startswith("#") else _type_of(named, value)
-    wanted = TARGETS.get(_INDEX.sub("", path))
-    if kind and wanted and kind not in wanted:
-        text = f"The reference names a resource of another type; {path} takes {' or '.join(sorted(wanted))}."
-        yield Issue("error", "value", text, f"{path}.reference")
-
-
-def _type_of(named: str, value: Resource) -> str:
-    found = _TYPED.search(named)
-    return found[1] if found else str(value.get("type") or "")
-
-
-def _contained(resource: Resource, kind: str) -> Iterator[Issue]:
-    """dom-3: what is contained is referred to, or refers to what contains it."""
-    named = {str(value.get("reference")) for value, _ in _objects(resource, kind)}
-    for index, inner in enumerate(resource.get("contained") or ()):
-        within = {str(value.get("reference")) for value, _ in _objects(inner, "")}
-        if f"#{inner.get('id')}" not in named and "#" not in within:
-            text = "Nothing refers to the contained resource (dom-3); refer to it, or leave it out."
-            yield Issue("error", "invariant", text, f"{kind}.contained[{index}]")
-
-
-# --- extensions ---------------------------------------------------------------------------------------------------
-
-
-def _extensions(value: Resource, path: str) -> Iterator[Issue]:
-    for index, extension in enumerate(value.get("extension") or ()):
-        has_value = any(name.startswith("value") for name in extension)
-        if has_value == bool(extension.get("extension")):
-            text = "An extension has a value or extensions of its own, and one of them (ext-1); keep one."
-            yield Issue("error", "invariant", text, f"{path}.extension[{index}]")
-    for index, _ in enumerate(value.get("modifierExtension") or ()):
+def _broken(part: _Part) -> Iterator[Issue]:
+    """The rules of the part's own type."""
+    if part.path.rpartition(".")[2].startswith("modifierExtension"):
         text = "The modifier extension is not understood here and may change the meaning; send the resource without it."
-        yield Issue("error", "extension", text, f"{path}.modifierExtension[{index}]")
+        yield Issue("error", "extension", text, part.path)
+    place = f"{part.path}.div" if part.element.type_name == "Narrative" else part.path
+    for key, holds, text in _RULES.get(part.element.type_name, ()):
+        if not holds(part.value):
+            yield Issue("error", "invariant", text.replace("*", f"({key})"), place)
 
 
-# --- ages ---------------------------------------------------------------------------------------------------------
+# --- the rules of types -------------------------------------------------------------------------------------------
 
 
-def _ages(resource: Resource, kind: str) -> Iterator[Issue]:
-    """age-1: a UCUM code where there is a value, and no value below zero."""
-    for name in (name for name in _AGES if name in resource):
-        age = resource[name]
-        coded = "value" not in age or ("code" in age and age.get("system") == _UCUM)
-        if not coded or ("system" in age and age["system"] != _UCUM) or age.get("value", 1) <= 0:
-            text = f"The age has no positive value with a code of UCUM (age-1); give its code and {_UCUM}."
-            yield Issue("error", "invariant", text, f"{kind}.{name}")
+def _has_either(value: Resource) -> bool:
+    return any(name.startswith("value") for name in value) != bool(value.get("extension"))
 
 
-# --- the narrative ------------------------------------------------------------------------------------------------
+def _has_unit_system(quantity: Resource) -> bool:
+    return "code" not in quantity or "system" in quantity
+
+
+def _is_in_ucum(quantity: Resource) -> bool:
+    coded = "code" in quantity or "value" not in quantity
+    return coded and quantity.get("system", _UCUM) == _UCUM
+
+
+def _is_age(age: Resource) -> bool:
+    return _is_in_ucum(age) and age.get("value", 1) > 0
+
+
+def _is_count(count: Resource) -> bool:
+    value = count.get("value", 0)
+    return _is_in_ucum(count) and count.get("code", "1") == "1" and value == int(value)
+
+
+def _is_ordered(value: Resource) -> bool:
+    """R4 compares the bounds as quantities of the same unit; other units are not compared."""
+    low, high = value.get("low") or {}, value.get("high") or {}
+    comparable = "value" in low and "value" in high and low.get("code") == high.get("code")
+    return not comparable or bool(low["value"] <= high["value"])
+
+
+def _ends_after_start(period: Resource) -> bool:
+    start, end = str(period.get("start") or ""), str(period.get("end") or "")
+    if "T" in start and "T" in end:
+        return datetime.fromisoformat(start) <= datetime.fromisoformat(end)
+    known = min(len(start.partition("T")[0]), len(end.partition("T")[0]))
+    return start[:known] <= end[:known]
+
+
+_QUANTITY = ("qty-3", _has_unit_system, "A quantity with a code needs the system of its unit *; give it.")
+_Rule = tuple[str, Callable[[Resource], bool], str]
+_RULES: Mapping[str, tuple[_Rule, ...]] = {
+    "Age": (
+        _QUANTITY,
+        ("age-1", _is_age, f"The age has no positive value with a code of UCUM *; give its code and {_UCUM}."),
+    ),
+    "Attachment": (
+        ("att-1", lambda one: "data" not in one or "contentType" in one, "The data lack their contentType *; give it."),
+    ),
+    "ConditionEvidence": (
+        ("con-2", lambda one: "code" in one or "detail" in one, "Evidence has a code or a detail *; give one of them."),
+    ),
+    "ConditionStage": (
+        (
+            "con-1",
+            lambda one: "summary" in one or "assessment" in one,
+            "A stage has a summary or an assessment *; give one of them.",
+        ),
+    ),
+    "ContactPoint": (
+        ("cpt-2", lambda one: "value" not in one or "system" in one, "The contact point lacks its system *; give it."),
+    ),
+    "Count": (_QUANTITY, ("cnt-3", _is_count, f"A count is a whole number with the code 1 of {_UCUM} *; correct it.")),
+    "Distance": (
+        _QUANTITY,
+        ("dis-1", _is_in_ucum, f"The distance has no code of UCUM *; give its code and {_UCUM}."),
+    ),
+    "Duration": (
+        _QUANTITY,
+        ("drt-1", _is_in_ucum, f"The duration has no code of UCUM *; give its code and {_UCUM}."),
+    ),
+    "Extension": (
+        ("ext-1", _has_either, "An extension has a value or extensions of its own, and one of them *; keep one."),
+    ),
+    "Narrative": (
+        (
+            "txt-1",
+            lambda one: not _read(one).is_foreign,
+            "The narrative holds markup that FHIR does not allow *; keep to plain formatting.",
+        ),
+        (
+            "txt-2",
+            lambda one: _read(one).says,
+            "The narrative says nothing *; write what the resource says, or leave it out.",
+        ),
+    ),
+    "Period": (("per-1", _ends_after_start, "The period ends before it starts *; correct one of them."),),
+    "Quantity": (_QUANTITY,),
+    "Range": (("rng-2", _is_ordered, "The range's low is above its high *; exchange them."),),
+    "Ratio": (
+        (
+            "rat-1",
+            lambda one: ("numerator" in one) == ("denominator" in one) and ("numerator" in one or "extension" in one),
+            "A ratio has a numerator and a denominator *; give both.",
+        ),
+    ),
+}
 
 
 class _Narrative(HTMLParser):
@@ -128,7 +186,8 @@ class _Narrative(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.is_foreign = self.says = False
+        self.is_foreign: bool = False
+        self.says: bool = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         events = any(name.startswith("on") or (value or "").lower().startswith("javascript:") for name, value in attrs)
@@ -139,15 +198,62 @@ class _Narrative(HTMLParser):
         self.says = self.says or bool(data.strip())
 
 
-def _narrative(resource: Resource, kind: str) -> Iterator[Issue]:
-    markup = (resource.get("text") or {}).get("div")
-    if not isinstance(markup, str):
-        return
+def _read(narrative: Resource) -> _Narrative:
     read = _Narrative()
-    read.feed(markup)
+    read.feed(str(narrative.get("div", "")))
     read.close()
-    wrong = {
-        "The narrative holds markup that FHIR does not allow (txt-1); keep to plain formatting.": read.is_foreign,
-        "The narrative says nothing (txt-2); write what the resource says, or leave it out.": not read.says,
-    }
-    yield from (Issue("error", "invariant", text, f"{kind}.text.div") for text, is_so in wrong.items() if is_so)
+    return read
+
+
+# --- references and what is contained -----------------------------------------------------------------------------
+
+
+def _reference(part: _Part, resource: Resource) -> Iterator[Issue]:
+    named = part.value.get("reference")
+    if not isinstance(named, str):
+        return
+    held = {str(one.get("id")): str(one.get("resourceType")) for one in resource.get("contained") or ()}
+    if named.startswith("#") and len(named) > 1 and named[1:] not in held:
+        text = (
+            "The reference names a contained resource that is not there (ref-1); contain it, or correct the reference."
+        )
+        yield Issue("error", "invariant", text, f"{part.path}.reference")
+    kind = held.get(named[1:], "") if named.startswith("#") else _type_of(named, part.value)
+    wanted = sorted({*part.element.targets} - {"Resource"})
+    if kind and wanted and kind not in part.element.targets and "Resource" not in part.element.targets:
+        text = f"The reference names a resource of another type; {part.path} takes {' or '.join(wanted)}."
+        yield Issue("error", "value", text, f"{part.path}.reference")
+
+
+def _type_of(named: str, value: Resource) -> str:
+    found = _TYPED.search(named)
+    return found[1] if found else str(value.get("type") or "")
+
+
+def _contained(resource: Resource, kind: str, named: set[str]) -> Iterator[Issue]:
+    """dom-2 to dom-5: what is contained is referred to or refers to its container, and has no record of its own."""
+    for index, inner in enumerate(resource.get("contained") or ()):
+        meta = inner.get("meta") or {}
+        broken = {
+            "Nothing refers to the contained resource (dom-3); refer to it, or leave it out.": f"#{inner.get('id')}"
+            not in named
+            and "#" not in _references(inner),
+            "A contained resource contains others (dom-2); contain them in the resource itself.": "contained" in inner,
+            "A contained resource has a version of its own (dom-4); leave out meta.versionId and meta.lastUpdated.": (
+                "versionId" in meta or "lastUpdated" in meta
+            ),
+            "A contained resource has a security label (dom-5); label the resource itself.": "security" in meta,
+        }
+        yield from (
+            Issue("error", "invariant", text, f"{kind}.contained[{index}]") for text, is_so in broken.items() if is_so
+        )
+
+
+def _references(value: Any) -> set[str]:
+    """Every reference in a resource, whatever its type."""
+    if isinstance(value, list):
+        return {reference for one in value for reference in _references(one)}
+    if not isinstance(value, Mapping):
+        return set()
+    own = {value["reference"]} if isinstance(value.get("reference"), str) else set()
+    return own.union(*(_references(one) for one in value.values()))

@@ -27,6 +27,15 @@ _PRIORITY = "routine urgent asap stat"
 _CLAIM = "active cancelled draft entered-in-error"
 _GENDER = "male female other unknown"
 _ENCOUNTER = "planned arrived triaged in-progress onleave finished cancelled entered-in-error unknown"
+_CURRENCIES = (  # ISO 4217: those of today, and those that it has withdrawn since R4
+    "AFN EUR ALL DZD USD AOA XCD ARS AMD AWG AUD AZN BSD BHD BDT BBD BYN BZD XOF BMD INR BTN BOB BOV BAM BWP NOK "
+    "BRL BND BGN BIF CVE KHR XAF CAD KYD CLP CLF CNY COP COU KMF CDF NZD CRC CUP CUC ANG CZK DKK DJF DOP EGP SVC "
+    "ERN SZL ETB FKP FJD XPF GMD GEL GHS GIP GTQ GBP GNF GYD HTG HNL HKD HUF ISK IDR XDR IRR IQD ILS JMD JPY JOD "
+    "KZT KES KPW KRW KWD KGS LAK LBP LSL ZAR LRD LYD CHF MOP MKD MGA MWK MYR MVR MRU MUR XUA MXN MXV MDL MNT MAD "
+    "MZN MMK NAD NPR NIO NGN OMR PKR PAB PGK PYG PEN PHP PLN QAR RON RUB RWF SHP WST STN SAR RSD SCR SLE SGD XSU "
+    "SBD SOS SSP LKR SDG SRD SEK CHE CHW SYP TWD TJS TZS THB TOP TTD TND TRY TMT UGX UAH AED USN UYU UYI UYW UZS "
+    "VUV VES VED VND YER ZMW ZWG XBA XBB XBC XBD XTS XXX XAU XPD XPT XAG HRK SLL VEF ZWL"
+)
 REQUIRED_CODES: Mapping[str, tuple[str, ...]] = {
     element: tuple(codes.split())
     for element, codes in {
@@ -64,6 +73,7 @@ REQUIRED_CODES: Mapping[str, tuple[str, ...]] = {
         "option",
         "MedicationRequest.priority": _PRIORITY,
         "MedicationRequest.status": "active on-hold cancelled completed entered-in-error stopped draft unknown",
+        "Money.currency": _CURRENCIES,
         "Narrative.status": "generated extensions additional empty",
         "NutritionOrder.intent": _INTENT,
         "NutritionOrder.status": _REQUEST,

@@ -59,6 +59,7 @@ BLANK_AFTER_COLON = re.compile(r"(?<=:) +")
 # Not refused: an unreadable attachment is a flag, and its text is simply not read.
 UNCHECKED_FORMATS = frozenset({"base64Binary"})
 
+LISTED_CODES = 30  # of a binding: the currencies are 180
 PATH_STEP = re.compile(r"[.\[]")
 RESOURCE_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
@@ -257,7 +258,8 @@ def _cardinality_issues(members: dict[str, object], definition: TypeDefinition, 
 def _code_issues(value: object, codes: tuple[str, ...], path: str) -> Iterator[Issue]:
     one_of = value if isinstance(value, list) else [value]
     if any(isinstance(code, str) and code and code not in codes for code in one_of):
-        yield Issue("error", "code-invalid", f"{path} must be one of: {', '.join(codes)}.", path)
+        listed = ", ".join(codes) if len(codes) <= LISTED_CODES else f"{', '.join(codes[:3])} and {len(codes) - 3} more"
+        yield Issue("error", "code-invalid", f"{path} must be one of: {listed}.", path)
 
 
 def _condition_issues(condition: dict[str, object], path: str) -> Iterator[Issue]:

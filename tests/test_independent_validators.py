@@ -21,15 +21,15 @@ from pyrofile_validator.config import ValidatorConfig
 from pyrofile_validator.core.engine import Validator
 
 from service.assist import Assist
-from service.condition_validation import INVARIANTS, OUR_PROFILE
 from service.conformance import Published
 from service.envelope import open_envelope
 from service.fhir_api import answer_parameters
 from service.fhir_out import CANONICAL, ICD10CM
+from service.resource_validation import INVARIANTS, OUR_PROFILE
 from service.shipped import fhir_profiles_dir
 from service.validation import validate_resource
-from tests.test_condition_validation import concept, us_core_conditions
 from tests.test_conformance import every_case
+from tests.test_resource_validation import concept, us_core_conditions
 from tests.test_statements import parameters
 
 Json = dict[str, Any]

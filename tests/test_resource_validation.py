@@ -1,4 +1,4 @@
-"""Condition/$validate: the whole validation in one answer, and a failed call only where nothing can be validated."""
+"""$validate: the whole validation in one answer, and a failed call only where nothing can be validated."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from service.condition_validation import CORE_PROFILE, OUR_PROFILE
 from service.fhir_out import FLAG_SYSTEM, ICD10CM
+from service.resource_validation import OUR_PROFILE
 from service.shipped import fhir_profiles_dir
 from service.validation import validate_resource
 from tests.test_statements import outpatient_condition
@@ -138,7 +138,7 @@ def test_the_profile_counts_only_where_it_is_asked_for_or_claimed(client: FlaskC
     bare = sound(meta=None, code=None, evidence=None)
     invariant = ("warning", "invariant", "Condition")
     assert invariant not in issues(validate(client, bare))
-    assert invariant not in issues(validate(client, call(bare, profile=CORE_PROFILE)))
+    assert invariant not in issues(validate(client, call(bare, profile="http://hl7.org/fhir/StructureDefinition/Condition")))
     assert invariant in issues(validate(client, call(bare, profile=OUR_PROFILE)))
     assert invariant in issues(validate(client, {**bare, "meta": {"profile": [OUR_PROFILE + "|0.1.0"]}}))
     other = {"meta": {"profile": ["http://example.com/p"]}}

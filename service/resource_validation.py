@@ -1,4 +1,6 @@
-"""Condition/$validate: structure, required bindings, invariants, profile, then what the documentation rules say.
+"""$validate of Condition, DiagnosticReport and Claim: structure, required bindings, invariants, profile.
+
+Of a Condition it says too what the documentation rules say.
 
 The call succeeds whatever is wrong with the resource; what is wrong is the answer (FHIR R4, Resource/$validate).
 """
@@ -19,35 +21,37 @@ from service.invariants import broken_invariants
 from service.json_body import Issue, issues_to_operation_outcome
 from service.validation import refuse_errors, status_of, validate_resource
 
+KINDS = ("Condition", "DiagnosticReport", "Claim")
 MODES = ("create", "update", "delete", "profile")
-CORE_PROFILE = "http://hl7.org/fhir/StructureDefinition/Condition"
 OUR_PROFILE = f"{CANONICAL}/StructureDefinition/documented-stenosis-condition"
+REPORT_PROFILE = f"{CANONICAL}/StructureDefinition/stenosis-evidence-report"
 _HEADER = re.compile(r"M99\.[2-7]")
 _WORDS = ("note", "evidence")
-NOTHING_KEPT = "This service keeps no Conditions, so there is none to update or delete by its id; send the resource."
+NOTHING_KEPT = "This service keeps no resources, so there is none to update or delete by its id; send the resource."
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a call of $validate asks: the resource, unread, and against what it is to be held."""
+    """What a call of $validate asks: a resource of which type, unread, and against what it is to be held."""
 
+    kind: str
     resource: object
     mode: str = ""
     profile: str = ""
     identifier: str = ""
 
 
-def read_call(body: object, identifier: str, query: Mapping[str, str]) -> Asked:
+def read_call(body: object, kind: str, identifier: str, query: Mapping[str, str]) -> Asked:
     """The resource of a body that is it or of Parameters with resource, mode, profile; Refusal for a failed call.
 
     Where the body is the resource itself, mode and profile may stand in the `query` of the address.
     """
     if not isinstance(body, dict) or body.get("resourceType") != "Parameters":
-        return _held_against(Asked(body, query.get("mode", ""), query.get("profile", ""), identifier))
+        return _held_against(Asked(kind, body, query.get("mode", ""), query.get("profile", ""), identifier))
     refuse_errors(validate_resource(_without_resource(body), allowed=frozenset({"Parameters"})))
     named = {one["name"]: one for one in body.get("parameter", ())}
     mode, profile = _value(named, "mode", "valueCode"), _value(named, "profile", "valueUri", "valueCanonical")
-    return _held_against(Asked(named.get("resource", {}).get("resource"), mode, profile, identifier))
+    return _held_against(Asked(kind, named.get("resource", {}).get("resource"), mode, profile, identifier))
 
 
 def _held_against(asked: Asked) -> Asked:
@@ -55,8 +59,9 @@ def _held_against(asked: Asked) -> Asked:
     mode, profile = asked.mode, asked.profile
     if mode not in ("", *MODES):
         refuse(400, "not-supported", f"The mode is none of {', '.join(MODES)}; give one of them.", "mode")
-    if profile and profile not in (CORE_PROFILE, OUR_PROFILE):
-        sentence = f"The profile is neither {CORE_PROFILE} nor {OUR_PROFILE}; give one of them."
+    known = _profiles_of(asked.kind)
+    if profile and profile not in known:
+        sentence = f"The profile is none that is known of {asked.kind}; give {' or '.join(known)}."
         refuse(400, "not-supported", sentence, "profile")
     if mode == "profile" and not profile:
         refuse(400, "required", "The mode profile needs the parameter profile; give it.", "profile")
@@ -82,17 +87,23 @@ def _value(named: Mapping[str, Json], name: str, *types: str) -> str:
     return found
 
 
-def validate_condition(asked: Asked, assist: Assist) -> Json:
+def validated(asked: Asked, assist: Assist) -> Json:
     """The OperationOutcome of the full validation; Refusal 4xx where there is nothing to validate."""
     if asked.resource is None:
         if asked.identifier or asked.mode == "delete":
             refuse(404, "not-found", NOTHING_KEPT)
-        refuse(400, "required", "The resource is missing; send a Condition, alone or as parameter.", "resource")
-    found = validate_resource(asked.resource, allowed=frozenset({"Condition"}))
+        refuse(400, "required", f"The resource is missing; send a {asked.kind}, alone or as parameter.", "resource")
+    found = validate_resource(asked.resource, allowed=frozenset({asked.kind}))
     if not isinstance(asked.resource, dict) or _is_unreadable(found):
         return issues_to_operation_outcome(found)
-    condition = asked.resource
-    found = [*found, *broken_invariants(condition), *_of_mode(condition, asked), *_of_profile(condition, asked)]
+    resource = asked.resource
+    found = [*found, *broken_invariants(resource), *_of_mode(resource, asked), *_of_profile(resource, asked)]
+    if asked.kind != "Condition":
+        return issues_to_operation_outcome(found)
+    return _with_documentation(found, resource, assist)
+
+
+def _with_documentation(found: Sequence[Issue], condition: Json, assist: Assist) -> Json:
     told = assist.answer(Request("charting", [Entry(condition, reference_of(condition, None, "#0"))])).all_issues
     if not told:
         return issues_to_operation_outcome(found)
@@ -107,31 +118,37 @@ def _is_unreadable(issues: Sequence[Issue]) -> bool:
     return any(issue.severity == "error" for issue in issues) and status_of(issues) == 400
 
 
-def _of_mode(condition: Json, asked: Asked) -> Iterator[Issue]:
+def _of_mode(resource: Json, asked: Asked) -> Iterator[Issue]:
     if asked.mode == "delete":
         yield Issue("error", "not-supported", NOTHING_KEPT)
-    identifier = condition.get("id")
+    identifier, place = resource.get("id"), f"{asked.kind}.id"
     if asked.mode == "update" and identifier is None:
-        text = "Condition.id is missing, and an update needs it; add it."
-        yield Issue("error", "required", text, "Condition.id")
+        text = f"{place} is missing, and an update needs it; add it."
+        yield Issue("error", "required", text, place)
     if asked.identifier and identifier not in (None, asked.identifier):
-        text = "Condition.id is another than the id of the address; make them the same."
-        yield Issue("error", "value", text, "Condition.id")
+        text = f"{place} is another than the id of the address; make them the same."
+        yield Issue("error", "value", text, place)
 
 
-# --- the profile --------------------------------------------------------------------------------------------------
+# --- the profiles -------------------------------------------------------------------------------------------------
 
 
-def _of_profile(condition: Json, asked: Asked) -> Iterator[Issue]:
+def _profiles_of(kind: str) -> tuple[str, ...]:
+    core = f"http://hl7.org/fhir/StructureDefinition/{kind}"
+    return core, *(profile for profile, (of, _) in PROFILES.items() if of == kind)
+
+
+def _of_profile(resource: Json, asked: Asked) -> Iterator[Issue]:
     """The warnings of our profile, where it is asked for or claimed; profiles of others that are claimed are named."""
-    claimed = [str(one).partition("|")[0] for one in condition.get("meta", {}).get("profile", ())]
+    claimed = [str(one).partition("|")[0] for one in resource.get("meta", {}).get("profile", ())]
+    known = _profiles_of(asked.kind)
     for place, profile in enumerate(claimed):
-        if profile not in (CORE_PROFILE, OUR_PROFILE):
+        if profile not in known:
             text = "This profile is not known here, so the resource was not held against it."
-            yield Issue("information", "not-supported", text, f"Condition.meta.profile[{place}]")
-    if OUR_PROFILE in (asked.profile, *claimed):
-        for key, (holds, says, at) in INVARIANTS.items():
-            if not holds(condition):
+            yield Issue("information", "not-supported", text, f"{asked.kind}.meta.profile[{place}]")
+    for profile in (one for one in known if one in PROFILES and one in (asked.profile, *claimed)):
+        for key, (holds, says, at) in PROFILES[profile][1].items():
+            if not holds(resource):
                 yield Issue("warning", "invariant", f"{says} ({key}).", at)
 
 
@@ -153,10 +170,30 @@ def _has_code(condition: Json) -> bool:
     return "code" in condition
 
 
+_EVIDENCE = frozenset({"final", "amended", "corrected", "appended"})
+
+
+def _can_be_read(report: Json) -> bool:
+    return any(name in report for name in ("conclusion", "presentedForm", "text"))
+
+
+def _is_evidence(report: Json) -> bool:
+    return report.get("status") in _EVIDENCE
+
+
 # The invariants of fhir_profiles/fsh as code, since an engine for FHIRPath takes 1.6 ms for each: tests hold the two
 # together on the same resources.
-INVARIANTS: Mapping[str, tuple[Callable[[Json], bool], str, str]] = {
+Invariants = Mapping[str, tuple[Callable[[Json], bool], str, str]]
+INVARIANTS: Invariants = {
     "dsc-1": (_names_no_header, "A header is not reported; give the code of the region", "Condition.code"),
     "dsc-2": (_has_words, "Words that document the code are missing; add code.text, a note or evidence", "Condition"),
     "dsc-3": (_has_code, "A diagnosis has a code or words; add Condition.code", "Condition"),
+}
+REPORT_INVARIANTS: Invariants = {
+    "ser-1": (_can_be_read, "Nothing can be read; add a conclusion, presented form or narrative", "DiagnosticReport"),
+    "ser-2": (_is_evidence, "Only a final, amended, corrected or appended one is evidence", "DiagnosticReport.status"),
+}
+PROFILES: Mapping[str, tuple[str, Invariants]] = {
+    OUR_PROFILE: ("Condition", INVARIANTS),
+    REPORT_PROFILE: ("DiagnosticReport", REPORT_INVARIANTS),
 }
