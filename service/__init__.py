@@ -20,9 +20,9 @@ Beside that line stands what a FHIR R4 server has:
                       $validate: shape, invariants, profile, then for a Condition the same Assessment
     fhir_http         the format that a client asks for
 
-Before the doors stand `clients`, where AUTH=jwt: who may call, by token and key; and `ehr`, which gets what a hook did
-not prefetch. `fetching` is all that ever calls out, `servers` says what an address must look like,
-`limits` how often one may call.
+Before the doors stand `clients`, where AUTH=jwt: who may call, by token and key (`backend_services` gives tokens for
+/fhir that last); and `ehr`, which gets what a hook did not prefetch. `fetching` is all that ever calls out, `servers`
+says what an address must look like, `limits` how often one may call.
 
 `assist.Assist` is the line itself; `store` keeps what must survive it, in SQLite or PostgreSQL:
 `decisions` and `audit` say what is kept of an answer, `journal` writes it, `replay` makes the answer again.

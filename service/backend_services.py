@@ -77,7 +77,9 @@ def token() -> Response:
         return _json({"error": "invalid_client"}, 401)
     tokens: AccessTokens = current_app.extensions["access_tokens"]
     issued = {"access_token": tokens.issue(client), "token_type": "bearer", "expires_in": LIFE}
-    return _json(issued | {"scope": " ".join(granted)})
+    answer = _json(issued | {"scope": " ".join(granted)})
+    answer.headers["Pragma"] = "no-cache"  # RFC 6749, 5.1 demands it still
+    return answer
 
 
 @backend_services.get("/fhir/.well-known/smart-configuration")

@@ -25,7 +25,6 @@ ALGORITHMS = {"RSA": "RS384", "EC": "ES384"}  # CDS Hooks: these two are recomme
 LEEWAY = 5  # seconds that clocks may differ
 MAX_TOKEN = 8192
 BEARER = re.compile(r"Bearer +([A-Za-z0-9._-]+)", re.IGNORECASE)
-JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 MAX_KEYS_BYTES = 262_144
 MIN_RSA_BITS = 2048
 KNOWN = frozenset({"iss", "jwks_uri", "jwks", "tenant", "fhir_servers", "dialect"})
@@ -253,7 +252,7 @@ class Callers:
         return self._first_shown(assertion, [audience], PROOF)
 
     def _first_shown(self, token: str, audiences: Sequence[str], demands: Demands) -> TrustedClient:
-        if not JWT.fullmatch(token) or len(token) > MAX_TOKEN:
+        if len(token) > MAX_TOKEN:
             raise NotAdmitted
         try:
             client, claims = self._verified(token, audiences, demands.required)

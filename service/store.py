@@ -678,6 +678,8 @@ class Store:
         with self._transaction() as connection:
             counts = _delete_decisions(connection, old)
             counts["feedback"] += connection.execute(feedback.delete().where(feedback.c.received < oldest)).rowcount
+            # One whose query was lost (AUDIT=group, a kill) hangs on no decision.
+            counts["answer"] += connection.execute(answer.delete().where(answer.c.answered < oldest)).rowcount
             counts |= _forget_expired(connection, now)
             counts["form"] += connection.execute(form.delete().where(form.c.expires < oldest)).rowcount
             counts["audit_record"] = _cut_chains(connection, oldest)

@@ -18,6 +18,7 @@ from flask.testing import FlaskClient
 
 from service.app import create_app
 from service.assist import Assist
+from service.audit import chained
 from service.journal import Journal
 from service.settings import SettingError, Settings, read_settings
 from service.store import Chain, Entry, Store, StoreUnavailable, open_store
@@ -191,6 +192,14 @@ TAMPERING = {
         ["DELETE FROM audit_record WHERE writer = 'one'", "DELETE FROM audit_chain WHERE writer = 'one'"],
         "Chain 1 is missing",
     ),
+    "a whole chain removed and the next one put in its place": (
+        [
+            "DELETE FROM audit_record WHERE writer = 'one'",
+            "DELETE FROM audit_chain WHERE writer = 'one'",
+            "UPDATE audit_chain SET number = 1 WHERE writer = 'other'",
+        ],
+        "Chain 1 does not follow",
+    ),
     "all records of a chain removed": (["DELETE FROM audit_record WHERE writer = 'other'"], "after 0: removed"),
 }
 
@@ -201,6 +210,22 @@ def test_tampering_is_found_and_told_where(filled: Store, database_url: str, how
     statements, told = TAMPERING[how]
     tampered(database_url, *statements)
     assert any(told in fault for fault in faults(filled)), faults(filled)
+
+
+def test_a_record_written_anew_with_its_own_hash_does_not_lead_to_the_next(filled: Store, database_url: str) -> None:
+    first, second = list(filled._chain_records("one"))[:2]
+    forged = second.event.replace("number", "numbxr")
+    tampered(
+        database_url,
+        f"UPDATE audit_record SET event = '{forged}', hash = '{chained(first.hash, 'one', 2, forged)}' WHERE {SECOND}",
+    )
+    assert any("record 3: changed" in fault for fault in faults(filled))
+
+
+def test_the_hash_of_a_record_holds_what_came_before_its_writer_its_place_and_its_text() -> None:
+    made = [("before", "one", 1, "{}"), ("", "one", 1, "{}"), ("before", "other", 1, "{}"), ("before", "one", 2, "{}"),
+            ("before", "one", 1, "{ }")]  # fmt: skip
+    assert len({chained(*record) for record in made}) == len(made)
 
 
 def test_ends_noted_elsewhere_show_what_was_cut_off_with_its_traces(filled: Store, database_url: str) -> None:
@@ -359,6 +384,19 @@ def test_readyz_tells_that_the_journal_cannot_write(assist: Assist, store: Store
     failing.full = False
     assert until(lambda: app.test_client().get("/readyz").status_code == 200)
     app.extensions["journal"].close()
+
+
+def test_in_sync_a_write_that_does_not_end_is_not_waited_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.journal.PATIENCE_SECONDS", 0.2)
+    go_on, hanging = threading.Event(), Failing(store)
+    hanging.append = lambda *given: go_on.wait(20) and store.append(*given)  # type: ignore[method-assign]
+    journal, began = Journal(hanging, waits=True), time.monotonic()  # type: ignore[arg-type]
+    with pytest.raises(StoreUnavailable):
+        journal.write(entry(0))
+    assert time.monotonic() - began < 10
+    go_on.set()
+    assert until(lambda: len(events(store)) == 1)
+    journal.close()
 
 
 def test_while_a_write_does_not_end_nothing_more_is_taken(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

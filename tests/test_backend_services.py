@@ -89,7 +89,7 @@ def test_the_answer_is_as_oauth_has_it_and_is_not_kept_by_anyone(guarded: FlaskC
     answer = guarded.post(TOKEN, data=form())
     told = answer.get_json()
     assert (told["token_type"], told["expires_in"], told["scope"]) == ("bearer", 300, "system/*.rs")
-    assert answer.headers["Cache-Control"] == "no-store"
+    assert (answer.headers["Cache-Control"], answer.headers["Pragma"]) == ("no-store", "no-cache")
 
 
 def test_either_algorithm_proves_who_a_client_is(guarded: FlaskClient) -> None:

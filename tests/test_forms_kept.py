@@ -55,7 +55,9 @@ def test_a_form_that_cannot_be_kept_is_a_503_and_no_card(browser: FlaskClient, d
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
         assert "cards" not in refused.text
     until(lambda: browser.post("/cds-services/coding-assist", json=CALL).status_code == 200)
-    assert browser.get(opened(browser)).status_code == 200
+    until(lambda: not browser.application.extensions["journal"]._waiting)
+    address = opened(browser)
+    until(lambda: browser.get(address).status_code == 200)
 
 
 @pytest.mark.proves("reliability: an answer is durable before it is acknowledged")

@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -154,3 +155,11 @@ def test_a_library_that_logs_a_traceback_gets_only_the_kind_of_error_through(log
     line = json.loads(logged())
     assert (line["event"], line["error"]) == ("it failed", "ValueError")
     assert CANARY not in json.dumps(line)
+
+
+def test_what_the_web_server_logs_names_no_address_of_a_request(caplog: pytest.LogCaptureFixture) -> None:
+    import_module("service.serving")
+    failed = ValueError(CANARY)
+    logging.getLogger("waitress").error("Exception while serving %s", f"/fhir/{CANARY}", exc_info=failed)
+    assert "ValueError" in caplog.text
+    assert CANARY not in caplog.text

@@ -106,6 +106,18 @@ def test_postgresql_flushes_at_each_commit_even_where_the_server_would_not(postg
     store.close()
 
 
+@pytest.mark.proves("PHI: ids as hashes under the store's own key")
+def test_an_id_has_another_hash_in_every_store_and_the_same_one_in_each_for_ever(tmp_path: Path) -> None:
+    urls = [f"sqlite:///{tmp_path}/{name}.db" for name in ("one", "other", "one")]
+    hashes = []
+    for url in urls:
+        store = open_store(url)
+        hashes.append((store.hashed("ehr", "Patient/p1"), store.signature("Patient/p1")))
+        store.close()
+    assert hashes[0] == hashes[2]
+    assert len({one for pair in hashes for one in pair}) == 4
+
+
 # --- tokens -------------------------------------------------------------------------------------------------------
 
 

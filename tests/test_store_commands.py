@@ -213,6 +213,16 @@ def test_a_decision_names_codes_rules_and_offsets(
 # --- removal and retention ----------------------------------------------------------------------------------------
 
 
+def rows(database_url: str) -> dict[str, int]:
+    """How many rows the tables hold in which something hangs on a patient."""
+    engine = sa.create_engine(database_url)
+    names = ("decision", "subject", "card", "query", "answer", "feedback", "form")
+    with engine.connect() as connection:
+        counts = {name: int(connection.execute(sa.text(f"SELECT count(*) FROM {name}")).scalar_one()) for name in names}
+    engine.dispose()
+    return counts
+
+
 def test_one_patients_data_is_removed_and_the_others_stay(
     client: FlaskClient, store: Store, database_url: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -226,6 +236,8 @@ def test_one_patients_data_is_removed_and_the_others_stay(
     assert lines(capfd, "feedback") == []
     assert [one["condition"] for one in lines(capfd, "queries")] == ["Condition/c2"]
     assert store.form("form-1", NOW) is None
+    others = {"decision": 1, "subject": 1, "query": 1}
+    assert {name: count for name, count in rows(database_url).items() if count} == others
     removal = lines(capfd, "audit")[-1]
     assert (removal["action"], "p1" in json.dumps(removal["entity"][0]["what"])) == ("D", False)
     assert run(capfd, "verify-audit")[0] == 0
@@ -242,14 +254,17 @@ def test_without_a_retention_nothing_but_tokens_is_let_go(client: FlaskClient, s
     assert len(list(store.export_queries())) == 1
 
 
-def test_what_is_older_than_the_retention_is_let_go(client: FlaskClient, store: Store) -> None:
+def test_what_is_older_than_the_retention_is_let_go(client: FlaskClient, store: Store, database_url: str) -> None:
     client.post(ASSIST, json=condition(BARE))
     store.add_feedback("", [Feedback("c", {"outcome": "accepted"})], datetime.now(UTC))
     store.open_form("form-1", "call-1", MINE, {}, datetime.now(UTC), timedelta(days=31))
+    store.open_form("form-2", "call-2", MINE, {}, datetime.now(UTC), timedelta(days=1))
+    store.close_form("form-2", "answered", {}, ("c", {}), datetime.now(UTC))
     soon, late = (datetime.now(UTC) + timedelta(days=days) for days in (29, 32))
     assert sum(keep_house(store, 30, soon).values()) == 0
     counts = keep_house(store, 30, late)
     assert {name for name, count in counts.items() if count} == {
+        "answer",
         "audit_record",
         "decision",
         "feedback",
@@ -257,6 +272,7 @@ def test_what_is_older_than_the_retention_is_let_go(client: FlaskClient, store: 
         "query",
     }
     assert [*store.export_audit(), *store.export_queries(), *store.export_feedback()] == []
+    assert set(rows(database_url).values()) == {0}
     assert list(store.chain_faults({})) == []
 
 
