@@ -52,25 +52,38 @@ def serving(
 
 
 class Load:
-    """One request after the other; what failed is kept."""
+    """One request after the other; what failed is kept, and each answer that was had."""
 
     def __init__(self, port: int, keep_alive: bool) -> None:
         self.port = port
         self.keep_alive = keep_alive
         self.answered = 0
         self.failed: list[str] = []
+        self.answers: set[bytes] = set()
 
     def run(self, over: threading.Event) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        headers = JSON if self.keep_alive else JSON | {"Connection": "close"}
         while not over.is_set():
-            try:
-                connection.request("POST", ASSIST, BODY, headers)
-                answer = connection.getresponse()
-                answer.read()
-                assert answer.status == 200, answer.status
-                self.answered += 1
-            except (OSError, http.client.HTTPException, AssertionError) as error:
-                self.failed.append(repr(error))
-                connection.close()
+            self._call(connection)
         connection.close()
+
+    def once(self) -> bytes:
+        """The answer to one request."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        body = self._call(connection)
+        connection.close()
+        return body
+
+    def _call(self, connection: http.client.HTTPConnection) -> bytes:
+        try:
+            connection.request("POST", ASSIST, BODY, JSON if self.keep_alive else JSON | {"Connection": "close"})
+            answer = connection.getresponse()
+            body = answer.read()
+            assert answer.status == 200, answer.status
+        except (OSError, http.client.HTTPException, AssertionError) as error:
+            self.failed.append(repr(error))
+            connection.close()
+            return b""
+        self.answers.add(body)
+        self.answered += 1
+        return body

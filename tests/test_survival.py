@@ -19,15 +19,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from service.app import create_app
+from service.assist import load_assist
+from service.settings import Settings
+from service.shipped import terminology_dir
 from service.store import open_store
 from tests.postgres import free_port
 from tests.records import ASSIST, HOOK, condition
 from tests.running import JSON, REPO, Load, Running, serving
-from tests.slow_clients import good_request
+from tests.slow_clients import BODY, good_request
 from tests.test_clients import BASE, CALL, CLIENTS, bearer, claims, signed
 
 FEEDBACK = f"{HOOK}/feedback"
@@ -201,19 +206,67 @@ def test_of_a_replay_race_over_two_workers_exactly_one_is_accepted(tmp_path: Pat
             assert sorted(told) == [200, *[401] * 23]
 
 
-@pytest.mark.long
+@pytest.mark.proves("issue 4: 1,000 swaps of terminology under load, each answer of one version, none failed")
 @pytest.mark.proves("operation: 50,000 requests under HUP every 2 s, none failed")
-def test_fifty_thousand_requests_under_reloads(tmp_path: Path) -> None:
-    with serving(tmp_path) as running:
-        over = threading.Event()
-        loads = [Load(running.port, keep_alive=index % 2 == 0) for index in range(4)]
-        threads = [threading.Thread(target=load.run, args=(over,)) for load in loads]
-        for thread in threads:
-            thread.start()
-        while sum(load.answered for load in loads) < 50_000 and not any(load.failed for load in loads):
-            time.sleep(2)
+@pytest.mark.parametrize(
+    ("swaps", "requests"), [(3, 20), pytest.param(1000, 50_000, marks=pytest.mark.long)], ids=["short", "long"]
+)
+def test_each_answer_is_of_one_version_while_the_terminology_is_swapped(
+    tmp_path: Path, swaps: int, requests: int
+) -> None:
+    folders = [knowledge(tmp_path, version) for version in ("2027.1", "2027.2")]
+    known = [answer_of(folder) for folder in folders]
+    assert [version in answer for version, answer in zip((b"2027.1", b"2027.2"), known, strict=True)] == [True, True]
+    point(tmp_path / "current", folders[0])
+    with serving(tmp_path, {"TERMINOLOGY": str(tmp_path / "current")}) as running, loaded(running.port, 4) as loads:
+        probe = Load(running.port, keep_alive=False)
+        number = 0
+        while number < swaps or sum(load.answered for load in loads) < requests:
+            number += 1
+            point(tmp_path / "current", folders[number % 2])
             running.process.send_signal(signal.SIGHUP)
+            until(lambda wanted=known[number % 2]: probe.once() == wanted)  # type: ignore[misc]
+            assert not any(load.failed for load in loads)
+        (folders[1 - number % 2] / "packs" / "m99.4" / "pack.yaml").write_text("no: pack")
+        point(tmp_path / "current", folders[1 - number % 2])
+        running.process.send_signal(signal.SIGHUP)
+        until(lambda: "Not reloaded" in (tmp_path / "log").read_text())
+        assert probe.once() == known[number % 2]
+    assert [load.failed for load in [*loads, probe]] == [[]] * 5
+    assert set().union(*(load.answers for load in loads)) == set(known)
+
+
+def knowledge(folder: Path, version: str) -> Path:
+    """The shipped terminology as another version of its pack."""
+    made = folder / version
+    shutil.copytree(terminology_dir(), made)
+    pack = made / "packs" / "m99.4" / "pack.yaml"
+    pack.write_text(re.sub(r'version: "[^"]+"', f'version: "{version}"', pack.read_text("utf-8"), count=1), "utf-8")
+    return made
+
+
+def answer_of(folder: Path) -> bytes:
+    client = create_app(Settings(), load_assist(folder)).test_client()
+    return client.post(ASSIST, data=BODY, content_type="application/json").get_data()
+
+
+def point(link: Path, folder: Path) -> None:
+    """At once, so that no reload finds it missing."""
+    new = link.with_suffix(".new")
+    new.symlink_to(folder)
+    new.replace(link)
+
+
+@contextmanager
+def loaded(port: int, clients: int) -> Iterator[list[Load]]:
+    """Clients that call until the end, half of them over one connection."""
+    over, loads = threading.Event(), [Load(port, keep_alive=index % 2 == 0) for index in range(clients)]
+    threads = [threading.Thread(target=load.run, args=(over,)) for load in loads]
+    for thread in threads:
+        thread.start()
+    try:
+        yield loads
+    finally:
         over.set()
         for thread in threads:
             thread.join()
-        assert [load.failed for load in loads] == [[], [], [], []]
