@@ -36,6 +36,7 @@ from service.limits import RateLimit, caller_address
 from service.logs import LOG
 from service.metrics import FORMAT, Metrics
 from service.open_forms import Forms
+from service.openapi import openapi
 from service.recording import entry_of, log_fields
 from service.rules_pages import rules_pages
 from service.settings import Settings
@@ -52,7 +53,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 HEALTH = frozenset({"healthz", "readyz"})
 # Browsers follow a card's link to its rule or its form without a token; the address of a form is its key.
 # A client proves who it is in the form with which it asks for a token.
-OPEN_TO_ALL = HEALTH | {"rules", "forms", "backend_services"}
+OPEN_TO_ALL = HEALTH | {"rules", "forms", "backend_services", "openapi"}
 # Pages bring their own style and nothing else; none may be framed (OWASP HTTP headers).
 _CONTENT_POLICY = "default-src 'none'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
 _CORS = {
@@ -103,6 +104,7 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None, s
     app.register_blueprint(terminology_api)
     app.register_blueprint(conformance_api)
     app.register_blueprint(rules_pages)
+    app.register_blueprint(openapi)
     if settings.auth == "jwt":
         app.extensions["callers"] = callers = Callers(settings.clients, Fetcher(KEY_FETCHES), SeenByAll(store))
         app.extensions["access_tokens"] = AccessTokens(callers, store)

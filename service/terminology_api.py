@@ -53,6 +53,13 @@ TRANSLATE = {
     "version": "string", "source": "uri", "coding": "Coding", "codeableConcept": "CodeableConcept", "target": "uri",
     "targetsystem": "uri", "dependency": "part*", "reverse": "boolean",
 }  # fmt: skip
+OPERATION_PARAMETERS = {
+    "CodeSystem-lookup": LOOKUP,
+    "CodeSystem-validate-code": CODE_SYSTEM_VALIDATE_CODE,
+    "ValueSet-expand": EXPAND,
+    "ValueSet-validate-code": VALUE_SET_VALIDATE_CODE,
+    "ConceptMap-translate": TRANSLATE,
+}
 MAX_FILTER = 100
 _RESOURCES = frozenset({"CodeSystem", "ValueSet", "ConceptMap"})
 # What a parameter of a type may come as: JSON has no canonical of R5 kind, and clients mix the kinds of text.

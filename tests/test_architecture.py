@@ -20,6 +20,7 @@ DOORS = {
     "service.terminology_api": 2,
     "service.conformance_api": 2,
     "service.fhir_http": 2,
+    "service.openapi": 2,
     "service.backend_services": 2,
     "service.forms": 3,
     "service.try_it": 3,
