@@ -368,7 +368,8 @@ def form_page(form_id: str) -> Response:
     if _needs_launch(form) and launched is None:
         return page("gone.html", 403, _frames(form), says=_NOT_LAUNCHED)
     changed = launched is not None and launched.has_changed(form.record)
-    return page("form.html", 200, _frames(form), form=form, changed=changed, **shown_form(form))
+    partial = launched is not None and launched.is_partial(form)
+    return page("form.html", 200, _frames(form), form=form, changed=changed, partial=partial, **shown_form(form))
 
 
 def shown_form(form: Form) -> Json:

@@ -22,7 +22,6 @@ from service.fhir_out import INDICATOR
 from service.json_body import Refusal, dump_json, kept_json, parse_json
 from service.open_forms import Form
 from service.sdc import Result
-from service.servers import ServerAddress
 from service.smart import Grant, NotLaunched, SmartApp
 from service.store import Store
 from service.validation import refuse_unsound
@@ -72,6 +71,10 @@ class Launched:
         ]
         return any(_content(before) != _content(after) for before, after in now)
 
+    def is_partial(self, form: Form) -> bool:
+        """Was something that the form rests on not to be read again?"""
+        return not self.fresh.keys() >= set(_rests_on(form))
+
 
 def _content(resource: Mapping[str, Any]) -> Json:
     return {key: value for key, value in resource.items() if key != "meta"}
@@ -112,10 +115,10 @@ class Launches:
         launched = Launched(**{**kept, "may": tuple((kind, letter) for kind, letter in kept["may"])})
         return launched if launched.is_of(form) else None
 
-    def open(self, form: Form, grant: Grant, server: ServerAddress, expires: str) -> Launched:
+    def open(self, form: Form, grant: Grant, server: str, expires: str) -> Launched:
         """The launch of a form with the record read afresh; NotLaunched where it may not be had."""
         who = (form.client, form.patient, form.user)
-        launched = Launched(*who, str(server), grant.token, tuple(sorted(grant.may)), {}, expires)
+        launched = Launched(*who, server, grant.token, tuple(sorted(grant.may)), {}, expires)
         if (form.patient.rpartition("/")[2], form.user) != (grant.patient.rpartition("/")[2], grant.user):
             whose = "patient" if form.user == grant.user else "user"
             raise NotLaunched(

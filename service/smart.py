@@ -161,7 +161,7 @@ class Begun:
     """A launch that the EHR is asking its user about. It is kept sealed in the browser."""
 
     client: str
-    server: str
+    iss: str
     endpoints: Endpoints
     state: str
     verifier: str = field(repr=False)
@@ -212,14 +212,14 @@ class Smart:
         return Endpoints(told["issuer"], authorization, token, keys, scopes)
 
     def begin(
-        self, client: str, app: SmartApp, server: ServerAddress, endpoints: Endpoints, launch: str, callback: str
+        self, client: str, app: SmartApp, iss: str, endpoints: Endpoints, launch: str, callback: str
     ) -> tuple[str, Begun]:
-        """Where to send the browser, and what is to be remembered of it."""
+        """Where to send the browser, and what is to be remembered of it; `iss` as the EHR writes it."""
         verifier = generate_token(64)
         oauth = _client(app, endpoints, callback, None)
-        asked = {"code_verifier": verifier, "launch": launch, "aud": str(server)}
+        asked = {"code_verifier": verifier, "launch": launch, "aud": iss}
         url, state = oauth.create_authorization_url(endpoints.authorization, **asked)
-        return str(url), Begun(client, str(server), endpoints, str(state), verifier)
+        return str(url), Begun(client, iss, endpoints, str(state), verifier)
 
     def redeem(self, app: SmartApp, begun: Begun, code: str, callback: str) -> Grant:
         """What the code is worth; NotLaunched where it is worth nothing, or where the answer says too little."""
@@ -252,7 +252,7 @@ class Smart:
         except (JoseError, ValueError, TypeError, KeyError, AttributeError):
             raise NotLaunched("The EHR's word on who its user is cannot be verified, so no form is opened.") from None
         named = _USER.fullmatch(str(told.get("fhirUser") or told.get("profile") or ""))
-        if not named or (named["base"] and named["base"] != begun.server and not _same(named["base"], begun.server)):
+        if not named or (named["base"] and named["base"] != begun.iss and not _same(named["base"], begun.iss)):
             raise NotLaunched("The EHR did not say who its user is (scopes openid, fhirUser), so no form is opened.")
         return named["user"]
 

@@ -40,13 +40,14 @@ def not_launched(refused: NotLaunched) -> Response:
 @smart.get("/launch")
 def launch() -> Redirect:
     """Where the EHR opens us: `iss` is its FHIR server, `launch` what it calls this launch."""
-    server = _address(request.args.get("iss", ""))
+    iss = request.args.get("iss", "")
+    server = _address(iss)
     client = _client_of(server)
     app = _app(client)
     if not request.args.get("launch"):
         raise NotLaunched("The EHR opened this address without a launch; open the form by the link of a card.", 400)
     endpoints = _smart().find_endpoints(app, server)
-    url, begun = _smart().begin(client.iss, app, server, endpoints, request.args["launch"], _callback())
+    url, begun = _smart().begin(client.iss, app, iss, endpoints, request.args["launch"], _callback())
     away = redirect(url, 303)
     sealed = _fernet().encrypt(begun.written().encode()).decode()
     keep_cookie(away, _cookie_of(begun.state), sealed, "/smart/callback", LOGIN)
@@ -148,7 +149,7 @@ def _opened(form: Form, grant: Grant, begun: Begun) -> Redirect:
     """Off to the form, with the cookie that opens it for as long as the token lives."""
     life = min(timedelta(seconds=max(grant.seconds, 0)), LONGEST)
     expires = min(instant(_now() + life), form.expires)
-    launched = _launches().open(form, grant, server_address(begun.server), expires)
+    launched = _launches().open(form, grant, begun.iss.rstrip("/"), expires)
     there = redirect(f"{current_app.config['BASE_URL']}/forms/{form.id}", 303)
     keep_launch_cookie(there, form.id, _launches().keep(launched), life)
     return there
