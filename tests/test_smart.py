@@ -6,13 +6,12 @@ import base64
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
-from uuid import uuid4
 
 import jwt
 import pytest
@@ -24,36 +23,14 @@ from flask.testing import FlaskClient
 from service.app import create_app
 from service.assist import Assist
 from service.fetching import Fetcher
-from service.settings import SettingError, read_settings
+from service.settings import SettingError
 from service.smart import Endpoints, Smart, SmartApp, granted
+from tests.desk import SERVICE, bearer, condition, hook_call, report, settings_of
 from tests.fake_ehr import STRANGER, FakeEhr
 from tests.lforms_export import exported
 
 Json = dict[str, Any]
 BASE = "http://127.0.0.1:8080"
-SERVICE = "/cds-services/coding-assist"
-ISS = "https://ehr.example.org"
-EHR_KEY = ec.generate_private_key(ec.SECP384R1())
-TWO_TISSUES = "Biomechanical lesion. Canal stenosis at C5-C6 with disc bulge and flavum hypertrophy"
-
-
-def condition(text: str = TWO_TISSUES) -> Json:
-    held = {"resourceType": "Condition", "id": "c1", "subject": {"reference": "Patient/p1"}}
-    return {**held, "recordedDate": "2026-10-20", "code": {"text": text}}
-
-
-def report(conclusion: str = "C5-C6: ligamentum flavum hypertrophy narrows the central canal.") -> Json:
-    held = {"resourceType": "DiagnosticReport", "id": "r1", "status": "final", "subject": {"reference": "Patient/p1"}}
-    held |= {"encounter": {"reference": "Encounter/e1"}, "effectiveDateTime": "2026-10-10", "code": {"text": "MRI"}}
-    return held | {"conclusion": conclusion}
-
-
-@pytest.fixture
-def ehr() -> Iterator[FakeEhr]:
-    made = FakeEhr()
-    made.put(condition())
-    yield made
-    made.close()
 
 
 @dataclass
@@ -64,25 +41,10 @@ class Desk:
     browser: FlaskClient
 
     def card(self, user: str = "Practitioner/d1") -> Json:
-        sent = {
-            "hook": "patient-view",
-            "hookInstance": str(uuid4()),
-            "context": {"userId": user, "patientId": "p1", "encounterId": "e1"},
-            "prefetch": {"conditions": self.search("Condition"), "reports": self.search("DiagnosticReport")},
-        }
-        answer = self.browser.post(SERVICE, json=sent, headers=self.bearer(SERVICE))
+        answer = self.browser.post(SERVICE, json=hook_call(self.ehr, user), headers=bearer(BASE + SERVICE))
         assert answer.status_code == 200, answer.get_json()
         [card] = [card for card in answer.get_json()["cards"] if "links" in card]
         return dict(card)
-
-    def search(self, kind: str) -> Json:
-        entries = [{"resource": one} for one in self.ehr.resources.values() if one["resourceType"] == kind]
-        return {"resourceType": "Bundle", "type": "searchset", "entry": entries}
-
-    def bearer(self, path: str) -> dict[str, str]:
-        claims = {"iss": ISS, "aud": BASE + path, "exp": time.time() + 60, "iat": time.time(), "jti": str(uuid4())}
-        token = jwt.encode(claims, EHR_KEY, "ES384", {"kid": "ec", "typ": "JWT"})
-        return {"Authorization": f"Bearer {token}"}
 
     def authorized(self) -> str:
         """From the card through the EHR's authorization: the callback that the browser is sent to."""
@@ -112,7 +74,7 @@ class Desk:
 
     def form(self, address: str) -> Json:
         path = f"/fhir/Questionnaire/{address.rpartition('/')[2]}"
-        return dict(self.browser.get(path, headers=self.bearer(path)).get_json())
+        return dict(self.browser.get(path, headers=bearer(BASE + path)).get_json())
 
     def answer(self, address: str, **answers: str) -> Any:
         return self.browser.post(address, json=exported(self.form(address), **answers))
@@ -121,14 +83,7 @@ class Desk:
 @pytest.fixture
 def desk(assist: Assist, ehr: FakeEhr, tmp_path: Path) -> Callable[..., Desk]:
     def made(dialect: str = "hl7", **smart: Any) -> Desk:
-        public = jwt.algorithms.ECAlgorithm.to_jwk(EHR_KEY.public_key(), as_dict=True)
-        client: Json = {"iss": ISS, "jwks": {"keys": [{**public, "kid": "ec"}]}, "fhir_servers": [ehr.base]}
-        client |= {"dialect": dialect, "smart": {"client_id": ehr.client_id, **smart}}
-        file = tmp_path / "clients.json"
-        file.write_text(json.dumps([client]))
-        given = {"AUTH": "jwt", "TRUSTED_CLIENTS": str(file), "DATABASE_URL": f"sqlite:///{tmp_path}/store.db"}
-        settings = read_settings({f"CODING_ASSIST_{name}": value for name, value in given.items()})
-        return Desk(ehr, create_app(settings, assist).test_client())
+        return Desk(ehr, create_app(settings_of(ehr, tmp_path, dialect, **smart), assist).test_client())
 
     return made
 
