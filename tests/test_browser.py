@@ -41,6 +41,7 @@ pytestmark = pytest.mark.skipif(
     reason="Chromium or its driver is missing (Debian, Ubuntu: apt install chromium chromium-driver).",
 )
 TWO_TISSUES = "Biomechanical lesion. Canal stenosis at C5-C6 with disc bulge and flavum hypertrophy"
+AXE = Path(__file__).parent / "data" / "axe-core" / "axe.min.js"
 PATIENCE = 20  # seconds until a page must have come up on a slow machine
 
 
@@ -276,6 +277,30 @@ def test_an_answer_sent_twice_is_taken_once(browser: Browser) -> None:
     assert "M99" in browser.wait("[data-told]").text
     posted = [e for e in browser.sent() if e["method"] == "POST"]
     assert len(posted) == 1
+
+
+PAGES = {
+    "form": lambda browser: browser.open_form(),
+    "answered": lambda browser: browser.open_form() and answer_by_keyboard(browser),
+    "gone": lambda browser: browser.go(f"{browser.host}/forms/{'0' * 32}"),
+    "try it": lambda browser: browser.go(f"{browser.host}/?example=two-tissues"),
+    "rules": lambda browser: browser.go(f"{browser.host}/rules"),
+    "rule": lambda browser: browser.go(f"{browser.host}/rules/narrowing-is-stated"),
+}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.proves("wcag-2.2: levels A and AA, as far as axe-core can tell")
+def test_axe_finds_nothing_that_keeps_people_out(browser: Browser, page: str, theme: str) -> None:
+    features = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", features)
+    PAGES[page](browser)
+    if page in ("form", "try it"):
+        browser.wait("[role=radiogroup][aria-labelledby]")
+    browser.driver.execute_script(AXE.read_text("utf-8"))
+    found = browser.driver.execute_async_script("axe.run(document).then(arguments[0])")
+    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found["violations"]] == []
 
 
 def test_dark_pages_are_dark_and_still_legible(browser: Browser) -> None:
