@@ -32,6 +32,7 @@ from service.fhir_out import Json
 from service.forms import forms, sdc
 from service.journal import Journal
 from service.json_body import MAX_BYTES, Issue, Refusal, issues_to_operation_outcome
+from service.launches import Launches
 from service.limits import RateLimit, caller_address
 from service.logs import LOG
 from service.metrics import FORMAT, Metrics
@@ -41,6 +42,8 @@ from service.recording import entry_of, log_fields
 from service.rules_pages import rules_pages
 from service.settings import Settings
 from service.shipped import fhir_profiles_dir
+from service.smart import Smart
+from service.smart_pages import smart
 from service.store import Store, StoreUnavailable, instant, open_store
 from service.terminology_api import terminology_api
 from service.try_it import try_it
@@ -48,12 +51,13 @@ from service.try_it import try_it
 if TYPE_CHECKING:
     from service.tracing import Traces
 
+LAUNCH_CALLS = 8  # to EHRs at once, for launches and what is read and written with them
 KEY_FETCHES = 4  # at once; each client's keys are fetched by one thread at a time
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 HEALTH = frozenset({"healthz", "readyz"})
-# Browsers follow a card's link to its rule or its form without a token; the address of a form is its key.
+# Browsers follow a card's link to its rule, its form or its launch without a token; what opens a form, it asks itself.
 # A client proves who it is in the form with which it asks for a token.
-OPEN_TO_ALL = HEALTH | {"rules", "forms", "backend_services", "openapi"}
+OPEN_TO_ALL = HEALTH | {"rules", "forms", "backend_services", "openapi", "smart"}
 # Pages bring their own style and nothing else; none may be framed (OWASP HTTP headers).
 _CONTENT_POLICY = "default-src 'none'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
 _CORS = {
@@ -99,7 +103,13 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None, s
     app.register_blueprint(fhir)
     app.extensions["clock"] = lambda: datetime.now(UTC)
     app.extensions["forms"] = partial(Forms, store, timedelta(hours=settings.form_hours))
+    apps = {client.iss: client.smart for client in settings.clients if client.smart}
+    app.extensions["launches"] = Launches(apps, store, calls := Fetcher(LAUNCH_CALLS))
+    app.extensions["smart"] = Smart(calls)
+    app.config.update(CLIENTS=settings.clients)
     app.register_blueprint(forms)
+    if apps:
+        app.register_blueprint(smart)
     app.register_blueprint(sdc)
     app.register_blueprint(terminology_api)
     app.register_blueprint(conformance_api)
@@ -264,7 +274,7 @@ def _record(visit: Visit, response: Response) -> Json:
     access = _access(visit, response.status_code)
     caller = g.get("caller")
     settings = {"base_url": config["BASE_URL"], "hook_domain": config["HOOK_DOMAIN"], "client": access.client}
-    settings |= {"dialect": caller.dialect if caller else None}
+    settings |= {"dialect": caller.dialect if caller else None, "smart": bool(caller and caller.smart)}
     entry = entry_of(
         visit, access, response.get_data(), settings, services["assist"], services["store"], config["INPUTS"]
     )

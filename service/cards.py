@@ -64,6 +64,7 @@ class Call:
     concerned: frozenset[str]
     user_id: str = ""
     dialect: Dialect = "hl7"
+    launches: bool = False
 
     @property
     def patient(self) -> str:
@@ -272,12 +273,18 @@ class Cards:
         card = self._uuid(assessment, "query")
         if self.open_form:
             kept = self.open_form(assessment, query, card)
-            link = {"label": "Answer the questions", "url": f"{self.base_url}/forms/{kept.id}", "type": "absolute"}
+            link = {"label": "Answer the questions", **self._link(kept.id)}
             # A create leaves the id to whoever keeps it (FHIR R4 "create").
             return {key: value for key, value in kept.questionnaire.items() if key != "id"}, {"links": [link]}
         # The form quotes this record, so its address belongs to this call and not to the elements asked for.
         named = {"url": f"{CANONICAL}/Questionnaire/{card}", "version": self.terminology.main.version}
         return {**questionnaire_of(query, assessment), **named}, {}
+
+    def _link(self, form_id: str) -> Json:
+        """Where the EHR opens us as an app, it passes the form on in its token (CDS Hooks 2.0 "Link", `appContext`)."""
+        if self.call.launches:
+            return {"url": f"{self.base_url}/smart/launch", "type": "smart", "appContext": form_id}
+        return {"url": f"{self.base_url}/forms/{form_id}", "type": "absolute"}
 
     def _rule_asking(self, assessment: Assessment, query: Query) -> str:
         """The rule of the first element asked for."""

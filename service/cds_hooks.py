@@ -18,6 +18,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from service.assist import Answer, Assist
 from service.cards import Call, Cards
+from service.clients import TrustedClient
 from service.decisions import Visit
 from service.ehr import Ehr, next_page
 from service.envelope import reference_of, refuse_crowd
@@ -160,7 +161,8 @@ def coding_assist() -> Response:
     body = parse_json(request.get_data())
     hooks = listed_hooks(current_app.config["HOOK_DOMAIN"])
     body = with_fetched(body, hooks, _fetch)
-    call = open_call(body, hooks, g.caller.dialect if "caller" in g else None)
+    caller: TrustedClient | None = g.get("caller")
+    call = open_call(body, hooks, caller.dialect if caller else None, launches=bool(caller and caller.smart))
     services = current_app.extensions
     g.visit = visit = open_visit(call, body, services["clock"]())  # recorded from here on, whatever comes
     forms = services["forms"](str(g.get("client", "")), visit.at)
@@ -231,14 +233,17 @@ def _json(content: Json) -> Response:
 # --- opening a call -----------------------------------------------------------------------------------------------
 
 
-def open_call(body: object, hooks: Mapping[str, Hook], dialect: Dialect | None = None) -> Call:
+def open_call(
+    body: object, hooks: Mapping[str, Hook], dialect: Dialect | None = None, *, launches: bool = False
+) -> Call:
     """The call in a body; Refusal 400 or 422 where it is wrong, 412 where the Conditions cannot be had.
 
-    `dialect` is what the operator has registered for the client; without it the call itself shows it.
+    `dialect` is what the operator has registered for the client; without it the call itself shows it. `launches` says
+    whether its EHR opens our forms as a SMART app.
     """
     envelope, context, patient_id = _opened(body, hooks)
     record, concerned = _record(envelope["hook"], patient_id, context, envelope.get("prefetch") or {})
-    about = {"user_id": context["userId"], "dialect": dialect or _dialect(body)}
+    about: Json = {"user_id": context["userId"], "dialect": dialect or _dialect(body), "launches": launches}
     return Call(envelope["hook"], envelope["hookInstance"], patient_id, record, concerned, **about)
 
 

@@ -20,6 +20,7 @@ from jwt import PyJWK
 
 from service.fetching import Fetcher, FetchFailed
 from service.servers import ServerAddress, WrongAddress, server_address
+from service.smart import SmartApp, WrongApp, read_app
 
 ALGORITHMS = {"RSA": "RS384", "EC": "ES384"}  # CDS Hooks: these two are recommended, `none` and HMAC forbidden
 LEEWAY = 5  # seconds that clocks may differ
@@ -27,7 +28,7 @@ MAX_TOKEN = 8192
 BEARER = re.compile(r"Bearer +([A-Za-z0-9._-]+)", re.IGNORECASE)
 MAX_KEYS_BYTES = 262_144
 MIN_RSA_BITS = 2048
-KNOWN = frozenset({"iss", "jwks_uri", "jwks", "tenant", "fhir_servers", "dialect"})
+KNOWN = frozenset({"iss", "jwks_uri", "jwks", "tenant", "fhir_servers", "dialect", "smart"})
 Dialect = Literal["hl7", "epic"]
 
 
@@ -52,6 +53,7 @@ class TrustedClient:
     tenant: str = ""
     fhir_servers: tuple[ServerAddress, ...] = ()
     dialect: Dialect | None = None
+    smart: SmartApp | None = None
 
 
 def read_clients(path: Path) -> tuple[TrustedClient, ...]:
@@ -62,13 +64,16 @@ def read_clients(path: Path) -> tuple[TrustedClient, ...]:
         raise ClientError("the file is not readable JSON; give a list of clients") from None
     if not isinstance(listed, list) or not listed or not all(isinstance(one, dict) for one in listed):
         raise ClientError("the file is not a list of clients; give [{iss, jwks_uri or jwks, ...}]")
-    clients = tuple(_client(entry, f"client {index}") for index, entry in enumerate(listed, 1))
+    clients = tuple(_client(entry, f"client {index}", path.parent) for index, entry in enumerate(listed, 1))
     if len({client.iss for client in clients}) < len(clients):
         raise ClientError("an iss occurs twice; register each client once")
+    launching = [server for client in clients if client.smart for server in client.fhir_servers]
+    if len(set(launching)) < len(launching):
+        raise ClientError("a FHIR server is listed for two clients with smart; a launch from it could be either's")
     return clients
 
 
-def _client(entry: Mapping[str, Any], at: str) -> TrustedClient:
+def _client(entry: Mapping[str, Any], at: str, folder: Path) -> TrustedClient:
     if unknown := sorted(set(entry) - KNOWN):
         raise ClientError(f"{at} has {unknown[0]!r}, which is not known; give {', '.join(sorted(KNOWN))}")
     for name in ("iss", "jwks_uri", "tenant"):
@@ -95,7 +100,19 @@ def _client(entry: Mapping[str, Any], at: str) -> TrustedClient:
         entry.get("tenant", ""),
         servers,
         entry.get("dialect"),
+        _app(entry, at, folder),
     )
+
+
+def _app(entry: Mapping[str, Any], at: str, folder: Path) -> SmartApp | None:
+    if "smart" not in entry:
+        return None
+    if not entry.get("fhir_servers"):
+        raise ClientError(f"{at} has smart and no fhir_servers; list the server that launches")
+    try:
+        return read_app(entry["smart"], folder)
+    except WrongApp as wrong:
+        raise ClientError(f"{at}: {wrong}") from None
 
 
 # --- keys ---------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Gets one document over HTTP within bounds: all that ever calls out, for keys (clients) and records (ehr).
+"""Calls another server over HTTP within bounds: all that ever calls out, for keys, tokens and records.
 
 No redirect is followed, no proxy, cookie or .netrc of the machine is used, no compressed answer is read.
 """
@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from threading import BoundedSemaphore
-from typing import Any
+from typing import Any, Literal
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -46,10 +46,26 @@ class NoFreeSlot(FetchFailed):
 
 @dataclass(frozen=True)
 class Fetched:
-    """The whole body of a 200, and its Cache-Control."""
+    """The whole body of an answer that brought what was asked, its Cache-Control and its Location."""
 
     body: bytes = field(repr=False)
     cache_control: str = ""
+    location: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What is asked of an address; `body` goes with POST and PUT."""
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    method: Literal["GET", "POST", "PUT"] = "GET"
+    body: bytes | None = field(default=None, repr=False)
+
+    @property
+    def succeeded(self) -> frozenset[int]:
+        """The statuses that bring what was asked: of a GET only the whole document."""
+        return frozenset({200}) if self.method == "GET" else frozenset({200, 201, 204})
 
 
 class Fetch:
@@ -77,10 +93,14 @@ class Fetcher:
 
     def start(self, url: str, deadline: float, headers: Mapping[str, str], limit: int = MAX_BYTES) -> Fetch:
         """Begin a GET that may take until the deadline and bring `limit` bytes; NoFreeSlot where all are taken."""
+        return self.send(Asking(url, headers), deadline, limit)
+
+    def send(self, asking: Asking, deadline: float, limit: int = MAX_BYTES) -> Fetch:
+        """Begin a call that may take until the deadline and bring `limit` bytes; NoFreeSlot where all are taken."""
         if not self._free.acquire(blocking=False):
             raise NoFreeSlot
         adapter = _Watched()
-        future = self._threads.submit(_get, url, deadline, headers, limit, adapter)
+        future = self._threads.submit(_call, asking, deadline, limit, adapter)
         future.add_done_callback(lambda _: self._free.release())
         return Fetch(future, adapter)
 
@@ -109,24 +129,25 @@ class _Watched(HTTPAdapter):
                 connection.sock.shutdown(socket.SHUT_RDWR)
 
 
-def _get(url: str, deadline: float, headers: Mapping[str, str], limit: int, adapter: _Watched) -> Fetched:
+def _call(asking: Asking, deadline: float, limit: int, adapter: _Watched) -> Fetched:
     left = deadline - time.monotonic()
     if left <= 0:
         raise FetchFailed
     try:
         # Not by a Session: it reads a redirect whole and unpacked, even where it is told not to follow it, and it looks
         # for proxies, cookies and .netrc.
-        asked = requests.Request("GET", url, {**headers, "Accept-Encoding": "identity"}).prepare()
+        headers = {**asking.headers, "Accept-Encoding": "identity"}
+        asked = requests.Request(asking.method, asking.url, headers, data=asking.body).prepare()
         with adapter.send(asked, stream=True, timeout=left) as response:
-            return _whole(response, limit)
+            return _whole(response, asking.succeeded, limit)
     except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError):
         raise FetchFailed from None  # its text would name the address
     finally:
         adapter.close()
 
 
-def _whole(response: requests.Response, limit: int) -> Fetched:
-    if response.status_code != 200:
+def _whole(response: requests.Response, succeeded: frozenset[int], limit: int) -> Fetched:
+    if response.status_code not in succeeded:
         raise FetchFailed(response.status_code, _seconds(response.headers.get("Retry-After", "")))
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise FetchFailed(200)
@@ -134,7 +155,7 @@ def _whole(response: requests.Response, limit: int) -> Fetched:
     # A limited read of urllib3 takes a connection that ends early for the end of the body.
     if len(body) > limit or response.headers.get("Content-Length", str(len(body))) != str(len(body)):
         raise FetchFailed(200)
-    return Fetched(body, response.headers.get("Cache-Control", ""))
+    return Fetched(body, response.headers.get("Cache-Control", ""), response.headers.get("Location", ""))
 
 
 def _seconds(written: str) -> float:

@@ -13,9 +13,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, current_app, g, render_template, request
+from werkzeug.wrappers import Response as AnyResponse
 
 from service.assist import Assist, Judged, form_faults
 from service.decisions import Visit, patients_of
@@ -23,6 +26,7 @@ from service.envelope import ROLES
 from service.fhir_in import Request
 from service.fhir_out import CANONICAL
 from service.json_body import Issue, Refusal, dump_json, issues_to_operation_outcome, parse_json, readable_json
+from service.launches import LONGEST, Launched, Launches
 from service.open_forms import Form, Forms, opener
 from service.responses import is_manual
 from service.sdc import (
@@ -59,7 +63,7 @@ _RADIO = {
     "url": "http://hl7.org/fhir/StructureDefinition/questionnaire-itemControl",
     "valueCodeableConcept": {"coding": [{"system": _CONTROLS, "code": "radio-button"}]},
 }
-_GONE = {
+GONE = {
     "answered": "This form has been answered.",
     "declined": "This form has been declined.",
     "expired": "This form has expired.",
@@ -246,7 +250,7 @@ def _open_form(form_id: str) -> Form:
     if form is None:
         return _unknown_form()
     if form.status != "open":
-        raise Refusal(410, [Issue("error", "deleted", f"{_GONE[form.status]} Nothing of it is shown any more.")])
+        raise Refusal(410, [Issue("error", "deleted", f"{GONE[form.status]} Nothing of it is shown any more.")])
     return form
 
 
@@ -291,6 +295,65 @@ def _base() -> str:
     return str(current_app.config["BASE_URL"])
 
 
+# --- the form inside an EHR -----------------------------------------------------------------------------------------
+
+_NOT_LAUNCHED = "Open this form by the link of its card: the EHR has to say who you are, or has said it too long ago."
+
+
+def _launches() -> Launches:
+    launches: Launches = current_app.extensions["launches"]
+    return launches
+
+
+def _needs_launch(form: Form) -> bool:
+    """An EHR that opens our forms says who looks at them; their address alone then opens nothing."""
+    return form.client in _launches().apps
+
+
+def _launched(form: Form) -> Launched | None:
+    cookie = request.cookies.get("launch", "")
+    return _launches().get(cookie, form, current_app.extensions["clock"]()) if cookie else None
+
+
+def _answerable(form_id: str) -> tuple[Form, Launched | None]:
+    """The open form, inside an EHR with the record as it was read there; Refusal where nobody said who answers."""
+    form = _open_form(form_id)
+    launched = _launched(form) if _needs_launch(form) else None
+    if _needs_launch(form) and launched is None:
+        raise Refusal(403, [Issue("error", "login", _NOT_LAUNCHED)])
+    return (replace(form, record=launched.record(form.record)) if launched else form), launched
+
+
+def _frames(form: Form | None) -> tuple[str, ...]:
+    app = _launches().apps.get(form.client) if form else None
+    return app.embedded_in if app else ()
+
+
+def _go_on(told: Response, launched: Launched, following: Form) -> None:
+    """The same launch opens the form that follows, with the problem as it stands after what was just written."""
+    renewed = _launches().renewed(launched, launched.fresh)
+    keep_launch_cookie(told, following.id, _launches().keep(renewed), LONGEST)
+
+
+def keep_launch_cookie(response: AnyResponse, form_id: str, value: str, life: timedelta) -> None:
+    keep_cookie(response, "launch", value, f"/forms/{form_id}", life)
+
+
+def keep_cookie(response: AnyResponse, name: str, value: str, path: str, life: timedelta) -> None:
+    """A cookie for one path of ours, out of reach of scripts; in a frame of the EHR it is a third party's."""
+    is_https = _base().startswith("https://")
+    response.set_cookie(
+        name,
+        value,
+        max_age=life,
+        path=urlsplit(_base()).path + path,
+        secure=is_https,
+        httponly=True,
+        samesite="None" if is_https else "Lax",
+        partitioned=is_https,
+    )
+
+
 # --- the page -----------------------------------------------------------------------------------------------------
 
 
@@ -299,9 +362,14 @@ def form_page(form_id: str) -> Response:
     """The form; done or expired, a page that says so and nothing of the record."""
     form = _held(form_id)
     if form is None or form.status != "open":
-        says = _GONE[form.status] if form else "There is no form at this address."
-        return page("gone.html", 410 if form else 404, says=says)
-    return page("form.html", form=form, **shown_form(form))
+        says = GONE[form.status] if form else "There is no form at this address."
+        return page("gone.html", 410 if form else 404, _frames(form), says=says)
+    launched = _launched(form)
+    if _needs_launch(form) and launched is None:
+        return page("gone.html", 403, _frames(form), says=_NOT_LAUNCHED)
+    changed = launched is not None and launched.has_changed(form.record)
+    partial = launched is not None and launched.is_partial(form)
+    return page("form.html", 200, _frames(form), form=form, changed=changed, partial=partial, **shown_form(form))
 
 
 def shown_form(form: Form) -> Json:
@@ -311,8 +379,11 @@ def shown_form(form: Form) -> Json:
 
 @forms.post("/forms/<form_id>")
 def answer_form(form_id: str) -> Response:
-    """The answers: taken once, assessed again by the same rules, and shown with what goes back to the record."""
-    form = _open_form(form_id)
+    """The answers: taken once, assessed again by the same rules, and shown with what goes back to the record.
+
+    Inside an EHR they are weighed with the record as its user reads it now, and written back with that user's rights.
+    """
+    form, launched = _answerable(form_id)
     response = _response(_parameters(parse_json(request.get_data())))
     authored = current_app.extensions["clock"]().isoformat(timespec="seconds")
     result = _result(form, response, authored=authored)
@@ -320,10 +391,14 @@ def answer_form(form_id: str) -> Response:
     if not held_forms(form.client).close(done):
         sentence = "The form was answered or declined in another window; nothing was changed."
         raise Refusal(409, [Issue("error", "conflict", sentence)])
+    written = _launches().write(launched, form, result) if launched else []
     following = _following(done, form.record, result.after)
     asked = page_form(following.questionnaire) if following else None
-    shown: Json = {"following": following, "following_asked": asked, "declines": DECLINES}
-    return page("result.html", form=form, **shown, **_told(form, result))
+    shown: Json = {"following": following, "following_asked": asked, "declines": DECLINES, "written": written}
+    told = page("result.html", 200, _frames(form), form=form, **shown, **_told(form, result))
+    if launched and following:
+        _go_on(told, launched, following)
+    return told
 
 
 def _following(done: Form, record: Json, after: Judged) -> Form | None:
@@ -351,7 +426,7 @@ def _following(done: Form, record: Json, after: Judged) -> Form | None:
 @forms.post("/forms/<form_id>/decline")
 def decline_form(form_id: str) -> Response:
     """Declining closes the form; a reason is kept."""
-    form, body = _open_form(form_id), parse_json(request.get_data())
+    form, body = _answerable(form_id)[0], parse_json(request.get_data())
     reason = body.get("reason") if isinstance(body, dict) else None
     if reason not in DECLINES:
         sentence = f"The reason is missing or unknown; send one of {', '.join(DECLINES)}."
@@ -415,13 +490,14 @@ def _rests_on(item: Json) -> list[str]:
     return list(dict.fromkeys(e["valueString"] for o in options for e in o.get("extension") or ()))
 
 
-def page(template: str, status: int = 200, **shown: Any) -> Response:
-    """A page of ours: nothing from elsewhere, nothing kept, no frame around it."""
+def page(template: str, status: int = 200, frames: Iterable[str] = (), **shown: Any) -> Response:
+    """A page of ours: nothing from elsewhere, nothing kept, no frame around it but of the origins given."""
     nonce = secrets.token_urlsafe(16)
     markup = render_template(template, nonce=nonce, **shown)
     response = Response(markup, status, content_type="text/html; charset=utf-8")
     response.headers["Content-Security-Policy"] = (
         "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:; font-src 'self'; "
-        f"style-src 'self' 'nonce-{nonce}'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        f"style-src 'self' 'nonce-{nonce}'; base-uri 'none'; form-action 'self'; "
+        f"frame-ancestors {' '.join(frames) or chr(39) + 'none' + chr(39)}"
     )
     return response

@@ -45,7 +45,8 @@ def replay(decision: Mapping[str, Any], sent: bytes, assist: Assist, store: Stor
     if decision["door"] in SETTINGS:
         answer = _operation(SETTINGS[decision["door"]], sent, assist, settings["base_url"], at)
     else:
-        call = open_call(body, listed_hooks(settings["hook_domain"]), settings.get("dialect"))
+        opens = {"launches": settings.get("smart", False)}
+        call = open_call(body, listed_hooks(settings["hook_domain"]), settings.get("dialect"), **opens)
         forms = Forms(store, timedelta(), settings.get("client", ""), at, keeps=False)
         _, shown = answer_call(call, open_hook_visit(call, body, at), assist, settings["base_url"], forms)
         answer = dump_json(shown)

@@ -136,6 +136,13 @@ form = sa.Table(
     sa.Column("state", sa.String(10), nullable=False),
     sa.Column("content", sa.Text, nullable=False),
 )
+launch = sa.Table(
+    "launch",
+    tables,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("expires", sa.String(24), nullable=False, index=True),
+    sa.Column("content", sa.Text, nullable=False),
+)
 seen_token = sa.Table(
     "seen_token",
     tables,
@@ -548,6 +555,18 @@ class Store:
         named = {"patient": bound.patient, "user": bound.user, "encounter": bound.encounter}
         return {role: self.hashed(bound.client, reference) for role, reference in named.items()}
 
+    # -- launches
+
+    def keep_launch(self, key: str, sealed: str, expires: str) -> None:
+        """Keep what a launch left, sealed by whoever holds the key, until an instant."""
+        with self._transaction() as connection:
+            self._add_once(connection, launch, {"key": key, "expires": expires, "content": sealed})
+
+    def launch(self, key: str, at: datetime) -> str | None:
+        """What was kept under the key; None where it is over, or never was."""
+        rows = self._read(sa.select(launch.c.content).where(launch.c.key == key, launch.c.expires > instant(at)))
+        return str(rows[0].content) if rows else None
+
     # -- seen tokens
 
     def see_token(self, issuer: str, token_id: str, expires: datetime) -> bool:
@@ -755,5 +774,6 @@ def _forget_expired(connection: sa.Connection, now: datetime) -> dict[str, int]:
     unanswered = (form.c.state == "open") & (form.c.expires < instant(now))
     return {
         "seen_token": connection.execute(seen_token.delete().where(seen_token.c.expires < instant(now))).rowcount,
+        "launch": connection.execute(launch.delete().where(launch.c.expires < instant(now))).rowcount,
         "form": connection.execute(form.delete().where(unanswered)).rowcount,
     }

@@ -14,6 +14,8 @@ from service.coding.packs import Terminology
 from service.settings import Settings
 from service.shipped import terminology_dir
 from service.store import Store, open_store
+from tests.desk import condition
+from tests.fake_ehr import FakeEhr
 from tests.postgres import new_database, running_server
 from tests.running import Running, serving
 
@@ -36,6 +38,15 @@ def terminology(assist: Assist) -> Terminology:
 def client(assist: Assist) -> FlaskClient:
     """The whole service over HTTP, with hooks of the operator's own."""
     return create_app(Settings(hook_domain="org.example"), assist).test_client()
+
+
+@pytest.fixture
+def ehr() -> Iterator[FakeEhr]:
+    """An EHR with one problem on its list."""
+    made = FakeEhr()
+    made.put(condition())
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

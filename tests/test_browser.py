@@ -10,12 +10,16 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 import requests
+from flask import Flask
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions, Keys
 from selenium.webdriver.chrome.service import Service
@@ -27,6 +31,8 @@ from werkzeug.serving import make_server
 from service.app import create_app
 from service.assist import Assist
 from service.settings import Settings
+from tests.desk import bearer, condition, hook_call, settings_of
+from tests.fake_ehr import FakeEhr
 
 Json = dict[str, Any]
 BROWSER, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
@@ -35,19 +41,48 @@ pytestmark = pytest.mark.skipif(
     reason="Chromium or its driver is missing (Debian, Ubuntu: apt install chromium chromium-driver).",
 )
 TWO_TISSUES = "Biomechanical lesion. Canal stenosis at C5-C6 with disc bulge and flavum hypertrophy"
+AXE = Path(__file__).parent / "data" / "axe-core" / "axe.min.js"
 PATIENCE = 20  # seconds until a page must have come up on a slow machine
 
 
-@pytest.fixture(scope="module")
-def host(assist: Assist) -> Iterator[str]:
+@dataclass
+class Clock:
+    """The time, and how far ahead of it a test wants to be."""
+
+    ahead: timedelta = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+@contextmanager
+def served(app: Flask) -> Iterator[str]:
     """The service on a port of this machine."""
-    app = create_app(Settings(), assist)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     app.config["BASE_URL"] = f"http://127.0.0.1:{server.port}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield app.config["BASE_URL"]
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture(scope="module")
+def standing_clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def clock(standing_clock: Clock) -> Iterator[Clock]:
+    yield standing_clock
+    standing_clock.ahead = timedelta()
+
+
+@pytest.fixture(scope="module")
+def host(assist: Assist, standing_clock: Clock) -> Iterator[str]:
+    app = create_app(Settings(), assist)
+    app.extensions["clock"] = standing_clock
+    with served(app) as address:
+        yield address
 
 
 @dataclass
@@ -99,9 +134,13 @@ class Browser:
     def logged(self, kind: str) -> list[Json]:
         return list(self.driver.get_log(kind))
 
-    def requested(self) -> set[str]:
+    def sent(self) -> list[Json]:
+        """The requests since the last look."""
         events = [json.loads(entry["message"])["message"] for entry in self.logged("performance")]
-        return {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
+        return [e["params"]["request"] for e in events if e["method"] == "Network.requestWillBeSent"]
+
+    def requested(self) -> set[str]:
+        return {asked["url"] for asked in self.sent()}
 
 
 @pytest.fixture
@@ -116,14 +155,19 @@ def browser(host: str) -> Iterator[Browser]:
     driver.quit()
 
 
-def test_a_form_is_answered_by_keyboard_alone(browser: Browser) -> None:
-    browser.open_form()
+def answer_by_keyboard(browser: Browser) -> str:
+    """What the page tells after it."""
     browser.wait("[role=radiogroup][aria-labelledby]")
     browser.tab_to("Ligament or other connective tissue")
     browser.press(Keys.SPACE)
     browser.tab_to("Send the answers")
     browser.press(Keys.ENTER)
-    told = browser.wait("[data-told]").text
+    return browser.wait("[data-told]").text
+
+
+def test_a_form_is_answered_by_keyboard_alone(browser: Browser) -> None:
+    browser.open_form()
+    told = answer_by_keyboard(browser)
     assert "M99.41" in told and "“Ligament or other connective tissue”" in told
     assert browser.driver.switch_to.active_element.text == "Thank you. What your answers changed"
 
@@ -216,6 +260,49 @@ def test_going_back_shows_nothing_of_an_answered_form(browser: Browser) -> None:
     assert "C5-C6" not in browser.driver.page_source
 
 
+def test_a_form_that_expired_shows_nothing(browser: Browser, clock: Clock) -> None:
+    address = browser.open_form()
+    clock.ahead = timedelta(hours=24)
+    browser.go(address)
+    assert browser.wait("h1").text == "This form has expired."
+    assert "C5-C6" not in browser.driver.page_source
+
+
+def test_an_answer_sent_twice_is_taken_once(browser: Browser) -> None:
+    browser.open_form()
+    browser.wait("[role=radiogroup][aria-labelledby]")
+    browser.driver.execute_script("document.querySelectorAll('.questions input[type=radio]')[0].click()")
+    button = "document.querySelector('form[data-answer] button')"
+    browser.driver.execute_script(f"const button = {button}; button.click(); button.click();")
+    assert "M99" in browser.wait("[data-told]").text
+    posted = [e for e in browser.sent() if e["method"] == "POST"]
+    assert len(posted) == 1
+
+
+PAGES = {
+    "form": lambda browser: browser.open_form(),
+    "answered": lambda browser: browser.open_form() and answer_by_keyboard(browser),
+    "gone": lambda browser: browser.go(f"{browser.host}/forms/{'0' * 32}"),
+    "try it": lambda browser: browser.go(f"{browser.host}/?example=two-tissues"),
+    "rules": lambda browser: browser.go(f"{browser.host}/rules"),
+    "rule": lambda browser: browser.go(f"{browser.host}/rules/narrowing-is-stated"),
+}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.proves("wcag-2.2: levels A and AA, as far as axe-core can tell")
+def test_axe_finds_nothing_that_keeps_people_out(browser: Browser, page: str, theme: str) -> None:
+    features = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", features)
+    PAGES[page](browser)
+    if page in ("form", "try it"):
+        browser.wait("[role=radiogroup][aria-labelledby]")
+    browser.driver.execute_script(AXE.read_text("utf-8"))
+    found = browser.driver.execute_async_script("axe.run(document).then(arguments[0])")
+    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found["violations"]] == []
+
+
 def test_dark_pages_are_dark_and_still_legible(browser: Browser) -> None:
     features = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
     browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", features)
@@ -228,3 +315,73 @@ def test_dark_pages_are_dark_and_still_legible(browser: Browser) -> None:
             .map(node => seen(node, "color"))];"""
     ground, *words = browser.driver.execute_script(luminance)
     assert ground < 60 and min(words) > 120
+
+
+# --- inside an EHR ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def inside(assist: Assist, ehr: FakeEhr, tmp_path: Path) -> Iterator[str]:
+    """The service that the EHR opens as an app."""
+    with served(create_app(settings_of(ehr, tmp_path), assist)) as address:
+        yield address
+
+
+def launched(browser: Browser, ehr: FakeEhr, host: str) -> str:
+    """From the card through the EHR's authorization to the form; its address."""
+    address = f"{host}/cds-services/coding-assist"
+    answer = requests.post(address, json=hook_call(ehr), headers=bearer(address), timeout=PATIENCE).json()
+    [link] = [link for card in answer["cards"] for link in card.get("links", ())]
+    assert link["type"] == "smart"
+    ehr.app_context = link["appContext"]
+    browser.go(ehr.launch_url(link["url"]))
+    return f"{host}/forms/{link['appContext']}"
+
+
+def test_inside_an_ehr_an_answer_by_keyboard_is_in_the_record(browser: Browser, ehr: FakeEhr, inside: str) -> None:
+    address = launched(browser, ehr, inside)
+    assert browser.driver.current_url == address
+    assert "The problem is updated in the record." in answer_by_keyboard(browser)
+    held = ehr.resources["Condition/c1"]
+    [kept] = [one for one in ehr.resources.values() if one["resourceType"] == "QuestionnaireResponse"]
+    assert (held["meta"]["versionId"], held["code"]["coding"][0]["code"]) == ("2", "M99.41")
+    assert kept["item"][0]["answer"][0]["valueCoding"]["code"] == "connective"
+    assert kept["author"] == {"reference": "Practitioner/d1"}
+
+
+def test_inside_an_ehr_nothing_leaves_both_hosts_and_no_address_holds_the_token(
+    browser: Browser, ehr: FakeEhr, inside: str
+) -> None:
+    launched(browser, ehr, inside)
+    answer_by_keyboard(browser)
+    asked = {url for url in browser.requested() if not url.startswith("data:")}
+    assert all(url.startswith((f"{inside}/", f"{ehr.origin}/authorize", ehr.origin + "/fhir")) for url in asked)
+    assert not any(token in url for url in asked for token in ehr.tokens)
+    assert ehr.tokens[0] not in str(browser.driver.get_cookies()) + browser.driver.page_source
+
+
+def test_inside_an_ehr_a_problem_that_somebody_changed_meanwhile_is_left_alone(
+    browser: Browser, ehr: FakeEhr, inside: str
+) -> None:
+    launched(browser, ehr, inside)
+    browser.wait("[role=radiogroup][aria-labelledby]")
+    ehr.put(condition("Changed by another user"))
+    told = answer_by_keyboard(browser)
+    assert "was changed in the record while the form was open, and nothing was overwritten" in told
+    assert ehr.resources["Condition/c1"]["code"] == {"text": "Changed by another user"}
+
+
+def test_inside_an_ehr_going_back_shows_nothing_of_an_answered_form(
+    browser: Browser, ehr: FakeEhr, inside: str
+) -> None:
+    launched(browser, ehr, inside)
+    answer_by_keyboard(browser)
+    browser.driver.get(f"{inside}/rules")
+    browser.driver.back()
+    assert browser.wait("h1").text == "This form has been answered."
+
+
+def test_a_refused_authorization_is_a_plain_page(browser: Browser, ehr: FakeEhr, inside: str) -> None:
+    ehr.refuses = "access_denied"
+    launched(browser, ehr, inside)
+    assert "refused to open the record" in browser.wait("h1").text

@@ -250,7 +250,7 @@ def test_without_a_retention_nothing_but_tokens_is_let_go(client: FlaskClient, s
     client.post(ASSIST, json=condition(BARE))
     store.see_token("ehr", "jti", datetime.now(UTC))
     later = datetime.now(UTC) + timedelta(days=4000)
-    assert keep_house(store, None, later) == {"seen_token": 1, "form": 0}
+    assert keep_house(store, None, later) == {"seen_token": 1, "launch": 0, "form": 0}
     assert len(list(store.export_queries())) == 1
 
 
