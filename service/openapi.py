@@ -79,7 +79,7 @@ DOORS: Mapping[str, Door] = {
     "conformance": Door("FHIR: published resources", (FORM,), (FHIR,), (400, 404, 406, 413, 415), succeeds=(200, 304)),
     "forms": Door("Forms", _JSON_BODY, (HTML,), (400, 404, 409, 410, 413, 415, 422), (HTML, FHIR)),
     "smart": Door("Forms", (), (HTML,), (400, 403, 404, 409, 410, 422, 502), (HTML, FHIR), (200, 302, 303)),
-    "smart.public_keys": Door("Forms", (), (PLAIN,), (404,)),
+    "smart.keys": Door("Forms", (), (PLAIN,), ()),
     "rules": Door("Rules", (), (PLAIN, HTML), (404,)),
     "try_it": Door("Pages", (FORM,), (HTML,), (400, 404, 413, 415, 422), (HTML, FHIR)),
     "openapi": Door("Pages", (), (PLAIN,), ()),
