@@ -162,7 +162,7 @@ def test_an_operation_is_defined_with_the_parameters_that_it_takes_and_answers(
             name
             for record, its_setting in every_case()
             if its_setting == setting
-            for name in _names(_answer(assist, record, setting)["parameter"], "")
+            for name in _names(answer_to(assist, record, setting)["parameter"], "")
         }
         assert answered <= set(_names([one for one in defined if one["use"] == "out"], ""))
         kind, _, code = operation.partition("-")
@@ -179,7 +179,7 @@ def _names(parameters: list[Json], above: str) -> Iterator[str]:
         yield from _names(one.get("part", []), f"{above}{one['name']}.")
 
 
-def _answer(assist: Assist, record: Json, setting: Any) -> Json:
+def answer_to(assist: Assist, record: Json, setting: Any) -> Json:
     answer = assist.answer(open_envelope(parameters(record), setting))
     return answer_parameters(answer, assist, setting, "http://127.0.0.1:8080")
 
@@ -191,14 +191,14 @@ def _answer(assist: Assist, record: Json, setting: Any) -> Json:
 def test_every_answer_to_every_case_is_valid_for_others_too(assist: Assist) -> None:
     checked: set[str] = set()
     for record, setting in every_case():
-        for resource in resources_in(_answer(assist, record, setting)):
+        for resource in resources_in(answer_to(assist, record, setting)):
             assert fhirkit.validate(resource) == [], resource
             checked.add(resource["resourceType"])
     assert checked == {"Parameters", "OperationOutcome", "Questionnaire", "QuestionnaireResponse"}
 
 
 def test_every_extension_of_ours_in_an_answer_is_published(assist: Assist, published: Published) -> None:
-    told = " ".join(json.dumps(_answer(assist, record, setting)) for record, setting in every_case())
+    told = " ".join(json.dumps(answer_to(assist, record, setting)) for record, setting in every_case())
     ours = set(re.findall(rf"{re.escape(CANONICAL)}/StructureDefinition/[a-z-]+", told))
     assert len(ours) == 3
     assert [url for url in ours if published.by_url("StructureDefinition", url) is None] == []
@@ -207,7 +207,7 @@ def test_every_extension_of_ours_in_an_answer_is_published(assist: Assist, publi
 def test_every_query_keeps_the_profile_of_queries(assist: Assist, pyrofile: Validator) -> None:
     queries: dict[str, Json] = {}
     for record, setting in every_case():
-        for resource in resources_in(_answer(assist, record, setting)):
+        for resource in resources_in(answer_to(assist, record, setting)):
             if resource["resourceType"] == "Questionnaire":
                 # One of each shape: the same items with the same options.
                 queries[
