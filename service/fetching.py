@@ -106,10 +106,14 @@ class Fetcher:
 
 
 class _Watched(HTTPAdapter):
-    """Knows its connections, so that they can be cut: a time limit of urllib3 counts from the last byte that came."""
+    """Knows its sockets, so that they can be cut: a time limit of urllib3 counts from the last byte that came.
+
+    Not its connections: one that serves a single answer lets go of its socket before the answer is read.
+    """
 
     def __init__(self) -> None:
-        self.connections: list[Any] = []
+        self._sockets: list[socket.socket] = []
+        self._is_cut = False
         super().__init__()
 
     def get_connection_with_tls_context(self, *given: Any, **named: Any) -> Any:
@@ -117,16 +121,27 @@ class _Watched(HTTPAdapter):
         kind = pool.ConnectionCls
 
         def watched(*a: Any, **k: Any) -> Any:
-            self.connections.append(kind(*a, **k))
-            return self.connections[-1]
+            connection = kind(*a, **k)
+            connect = connection.connect
+
+            def connected() -> None:
+                connect()
+                self._sockets.append(connection.sock)
+                if self._is_cut:
+                    self.cut()
+
+            connection.connect = connected
+            return connection
 
         pool.ConnectionCls = watched
         return pool
 
     def cut(self) -> None:
-        for connection in self.connections:
-            with suppress(OSError, AttributeError):  # closed meanwhile
-                connection.sock.shutdown(socket.SHUT_RDWR)
+        self._is_cut = True
+        for one in self._sockets:
+            with suppress(OSError):  # closed meanwhile
+                # Below TLS, whose state belongs to the thread that reads.
+                socket.socket.shutdown(one, socket.SHUT_RDWR)
 
 
 def _call(asking: Asking, deadline: float, limit: int, adapter: _Watched) -> Fetched:

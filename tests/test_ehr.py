@@ -6,17 +6,26 @@ import gzip
 import json
 import logging
 import re
+import ssl
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from flask.testing import FlaskClient
 
 from service import ehr
@@ -491,10 +500,73 @@ def test_a_fetch_that_is_given_up_ends_and_leaves_its_place(
     monkeypatch.setattr(ehr, "SECONDS", 0.2)
     monkeypatch.setattr(Breaker, "AFTER", 1_000)
     server, asked = server_address(fake.base), Ehr()
-    fake.answers["/fhir/Slow"] = FAULTS[fault]
+    fake.answers["/fhir/Slow/1"] = FAULTS[fault]
     for _ in range(ehr.CALLS * ehr.QUERIES + 1):
         assert asked.fetch(fake.base, [server], "", {"slow": "Slow/1"}) == {}
+    assert len(fake.asked) >= ehr.CALLS * ehr.QUERIES  # it was they that took the places
     assert list(asked.fetch(fake.base, [server], "", {"patient": "Patient/p1"})) == ["patient"]
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate of this machine by nobody's authority, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")]), datetime.now(UTC)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(address, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path / "certificate.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(made.public_bytes(Encoding.PEM) + private)
+    return file
+
+
+@pytest.fixture
+def secured(certificate: Path) -> Iterator[FakeEhr]:
+    """The same server over TLS."""
+    made = FakeEhr()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    made.server.socket = context.wrap_socket(made.server.socket, server_side=True)
+    made.base = made.base.replace("http:", "https:")
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(("trusted", "brought"), [(True, ["patient"]), (False, [])])
+def test_over_https_the_certificate_decides(
+    secured: FakeEhr, certificate: Path, monkeypatch: pytest.MonkeyPatch, trusted: bool, brought: list[str]
+) -> None:
+    if trusted:
+        monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(certificate))
+    server = server_address(secured.base)
+    assert list(Ehr().fetch(secured.base, [server], TOKEN, {"patient": "Patient/p1"})) == brought
+    assert len(secured.asked) == len(brought)
+
+
+@pytest.mark.parametrize("fault", ["hangs", "drips", "drips headers"])
+def test_a_fetch_over_https_that_is_given_up_ends_too(
+    secured: FakeEhr, certificate: Path, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(certificate))
+    secured.answers["/fhir/Slow"] = FAULTS[fault]
+    fetcher, soon = Fetcher(1), time.monotonic() + 1
+    with pytest.raises(FetchFailed):
+        fetcher.start(f"{secured.base}/Slow", soon, {}).result(soon)
+    assert secured.asked == ["/fhir/Slow"]
+    later = time.monotonic() + 5
+    while fetcher._free._value == 0 and time.monotonic() < later:
+        time.sleep(0.01)
+    assert fetcher.start(f"{secured.base}/Patient/p1", later, {}).result(later).body
 
 
 @pytest.mark.proves("security: bulkhead")
