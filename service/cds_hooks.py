@@ -209,6 +209,7 @@ def _fetch(server: str, token: str, queries: Mapping[str, str]) -> Mapping[str, 
 
 @cds_hooks.post("/<service_id>")
 def unknown_service(service_id: str) -> NoReturn:
+    """404: there is no other service than the one that discovery lists."""
     raise Refusal(404, [Issue("error", "not-found", "There is no service with this id; GET /cds-services lists them.")])
 
 

@@ -103,9 +103,9 @@ def document() -> Response:
 
 @openapi.get("/docs")
 def docs() -> str:
-    """The same for people; nothing is loaded from elsewhere."""
+    """This description for people; nothing is loaded from elsewhere."""
     described = describe(current_app)
-    operations: dict[str, list[Json]] = {}
+    operations: dict[str, list[Json]] = {door.tag: [] for door in DOORS.values()}
     for path, methods in described["paths"].items():
         for method, operation in methods.items():
             shown = {"path": path, "method": method.upper(), **operation}
