@@ -6,12 +6,16 @@ import json
 import re
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from flask.testing import FlaskClient
 
 from service.app import create_app
 from service.assist import Assist
 from service.cli import main
-from service.settings import KNOWN, PREFIX
+from service.clients import TrustedClient, read_clients
+from service.settings import KNOWN, PREFIX, Settings
+from service.smart import SCOPES, WHO, SmartApp
 from tests.test_clients import settings_in
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,3 +90,20 @@ def test_every_make_target_of_the_readme_is_in_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     for target in set(re.findall(r"`?make ([a-z]+)`?", README)):
         assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+def test_every_list_of_clients_that_is_shown_is_accepted(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP384R1())
+    (tmp_path / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    shown = re.findall(r"```json\n(.+?)```", README, re.S)
+    for clients in shown:
+        (tmp_path / "clients.json").write_text(clients)
+        assert read_clients(tmp_path / "clients.json")
+    assert len(shown) == 2
+
+
+def test_the_addresses_and_scopes_to_register_are_those_of_a_launch(assist: Assist) -> None:
+    ehr = TrustedClient("https://ehr.example.org", smart=SmartApp("app"))
+    paths = {str(rule) for rule in create_app(Settings(clients=(ehr,)), assist).url_map.iter_rules()}
+    assert {"/smart/launch", "/smart/callback", "/smart/keys"} <= paths
+    assert " ".join([*WHO, *(f"user/{scope}" for scope in SCOPES)]) in README

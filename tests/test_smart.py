@@ -400,6 +400,14 @@ def test_a_callback_is_good_for_once(desk: Callable[..., Desk], ehr: FakeEhr) ->
     assert len(ehr.calls("POST", "/token")) == 1
 
 
+def test_a_launch_goes_on_with_another_worker(desk: Callable[..., Desk]) -> None:
+    here, there = desk(), desk()
+    back = here.authorized()
+    here.browser.application = there.browser.application
+    address = str(here.browser.get(back).headers["Location"]).removeprefix(BASE)
+    assert here.browser.get(address).status_code == 200
+
+
 def test_a_callback_in_another_browser_opens_nothing(desk: Callable[..., Desk], ehr: FakeEhr) -> None:
     here = desk()
     back = here.authorized()
