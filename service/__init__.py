@@ -22,9 +22,9 @@ Beside that line stands what a FHIR R4 server has:
     openapi           /openapi.json and /docs: all routes described
 
 Before the doors stand `clients`, where AUTH=jwt: who may call, by token and key (`backend_services` gives tokens for
-/fhir that last); and `ehr`, which gets what a hook did not prefetch. `smart` lets an EHR open a form as an app (its pages: `smart_pages`), and
-`launches` reads and writes the record with the user's rights. `fetching` is all that ever calls out, `servers` says
-what an address must look like, `limits` how often one may call.
+/fhir that last); and `ehr`, which gets what a hook did not prefetch. `smart` lets an EHR open a form as an app (its
+pages: `smart_pages`), and `launches` reads and writes the record with the user's rights. `fetching` is all that ever
+calls out, `servers` says what an address must look like, `limits` how often one may call.
 
 `assist.Assist` is the line itself; `store` keeps what must survive it, in SQLite or PostgreSQL:
 `decisions` and `audit` say what is kept of an answer, `journal` writes it, `replay` makes the answer again.
