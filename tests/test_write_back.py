@@ -13,6 +13,9 @@ from service.app import create_app
 from service.assist import Assist
 from service.settings import Settings
 from service.write_back import EPIC_ICD10CM, transaction
+from tests.desk import bearer, hook_call, settings_of
+from tests.desk import condition as documented
+from tests.fake_ehr import FakeEhr
 from tests.lforms_export import exported
 
 Json = dict[str, Any]
@@ -131,3 +134,17 @@ def test_one_user_selected_coding_is_kept(client: FlaskClient) -> None:
 def test_a_transaction_without_a_change_keeps_the_answers(client: FlaskClient) -> None:
     kept = transaction([], {"resourceType": "QuestionnaireResponse", "status": "completed"}, "urn:uuid:1")
     assert [entry["request"]["method"] for entry in kept["entry"]] == ["POST"]
+
+
+@pytest.mark.proves("ehr dialects: as the client is registered")
+@pytest.mark.parametrize(("registered", "trigger", "kind"), [("epic", None, "create"), ("hl7", "7", "update")])
+def test_the_dialect_that_a_client_is_registered_with_decides(
+    assist: Assist, ehr: FakeEhr, tmp_path: Path, registered: str, trigger: str | None, kind: str
+) -> None:
+    ehr.put(documented("Biomechanical lesion. Canal stenosis at C5-C6 by flavum hypertrophy"))
+    app = create_app(settings_of(ehr, tmp_path, registered), assist)
+    sent = {**hook_call(ehr), "extension": {"com.epic.cdshooks.request.bpa-trigger-action": trigger} if trigger else {}}
+    address = "/cds-services/coding-assist"
+    told = app.test_client().post(address, json=sent, headers=bearer(f"http://127.0.0.1:8080{address}")).get_json()
+    [card] = [card for card in told["cards"] if card["source"]["topic"]["code"] == "code-suggestion"]
+    assert [action["type"] for action in card["suggestions"][0]["actions"]] == [kind]
