@@ -21,6 +21,7 @@ from service.decisions import Visit
 from service.forms import GONE, held_forms, keep_cookie, keep_launch_cookie, page
 from service.json_body import dump_json
 from service.launches import LONGEST, Launches
+from service.logs import LOG
 from service.open_forms import Form
 from service.servers import ServerAddress, WrongAddress, server_address
 from service.smart import Begun, Grant, NotLaunched, Smart, SmartApp, public_keys, read_begun, refusal
@@ -33,7 +34,8 @@ _TOO_LATE = "This launch is over, or was begun in another browser; open the form
 
 @smart.errorhandler(NotLaunched)
 def not_launched(refused: NotLaunched) -> Response:
-    """A page with the one sentence, in the frame of the EHR where it has one."""
+    """A page with the one sentence, in the frame of the EHR where it has one; the operator reads it in the log."""
+    LOG.warning(f"no form opened: {refused.sentence}", request=g.get("request_id", "-"), status=refused.status)
     return page("gone.html", refused.status, _frames(), says=refused.sentence)
 
 

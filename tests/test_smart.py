@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from service.assist import Assist
 from service.fetching import Fetcher
 from service.settings import SettingError
 from service.smart import Endpoints, Smart, SmartApp, granted
-from tests.desk import SERVICE, bearer, condition, hook_call, report, settings_of
+from tests.desk import ISS, SERVICE, bearer, condition, hook_call, report, settings_of
 from tests.fake_ehr import STRANGER, FakeEhr
 from tests.lforms_export import exported
 
@@ -375,9 +375,13 @@ def test_an_ehr_whose_authorization_will_not_do_is_not_used(
     assert is_refused(desk().launched(), 502, sentence)
 
 
-def test_an_ehr_that_is_down_is_said(desk: Callable[..., Desk], ehr: FakeEhr) -> None:
+def test_an_ehr_that_is_down_is_said_to_user_and_operator(
+    desk: Callable[..., Desk], ehr: FakeEhr, caplog: pytest.LogCaptureFixture
+) -> None:
     ehr.close()
     assert is_refused(desk().launched(), 502, "did not answer as it should")
+    told = caplog.text
+    assert "no form opened: The EHR did not answer as it should" in told and "launch-1" not in told
 
 
 def test_an_authorization_server_elsewhere_is_used_where_it_is_listed(desk: Callable[..., Desk], ehr: FakeEhr) -> None:
@@ -452,6 +456,16 @@ def test_a_launch_that_names_no_form_of_this_ehr_is_said(desk: Callable[..., Des
     assert is_refused(here.browser.get(here.authorized()), 404, "There is no such form")
 
 
+def test_a_form_of_another_ehr_is_not_launched(desk: Callable[..., Desk], ehr: FakeEhr) -> None:
+    here = desk()
+    services, mine = here.browser.application.extensions, here.card()["links"][0]["appContext"]
+    mine = services["forms"](ISS, services["clock"]()).get(mine)
+    theirs = replace(mine, id="e" * 32, client="https://other.example")
+    services["forms"](theirs.client, services["clock"]()).open(theirs, "key")
+    ehr.app_context = theirs.id
+    assert is_refused(here.browser.get(here.authorized()), 404, "There is no such form")
+
+
 # --- how we show who we are ---------------------------------------------------------------------------------------
 
 
@@ -496,15 +510,16 @@ def test_a_wrong_registration_is_refused_with_a_sentence(desk: Callable[..., Des
 
 
 def test_the_token_is_in_no_page_address_log_or_readable_row(
-    desk: Callable[..., Desk], ehr: FakeEhr, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    desk: Callable[..., Desk], ehr: FakeEhr, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("DEBUG")
     here = desk()
     address = here.open()
     shown = [here.browser.get(address).text, here.answer(address, tissue="#connective").text, address]
     kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     [token] = ehr.tokens
     audit = list(here.browser.application.extensions["store"].export_audit())
-    assert not any(token in text for text in [*shown, *capfd.readouterr(), *audit])
+    assert not any(token in text for text in [*shown, caplog.text, *audit])
     assert token.encode() not in kept
     assert not any(token in one.value for one in here.browser._cookies.values())
     assert not any(token in one.path for one in ehr.asked)
