@@ -198,14 +198,14 @@ class Smart:
     def find_endpoints(self, app: SmartApp, server: ServerAddress) -> Endpoints:
         """What the FHIR server says of its authorization; NotLaunched where that will not do."""
         told = self._document(f"{server}/.well-known/smart-configuration", time.monotonic() + SECONDS)
-        if "S256" not in (told.get("code_challenge_methods_supported") or ()):
+        if "S256" not in _listed(told, "code_challenge_methods_supported"):
             raise NotLaunched("The EHR does not offer PKCE with S256, without which no form is opened.", 502)
         names = ("authorization_endpoint", "token_endpoint", "jwks_uri")
         if not all(app.trusts(server, told.get(name)) for name in names) or not isinstance(told.get("issuer"), str):
             raise NotLaunched(
                 "The EHR names an authorization server that is not listed for it; tell its operator.", 502
             )
-        capabilities = told.get("capabilities") or ()
+        capabilities = _listed(told, "capabilities")
         kinds = SCOPES_V1 if "permission-v2" not in capabilities and "permission-v1" in capabilities else SCOPES
         scopes = (*WHO, *(f"user/{kind}" for kind in kinds))
         authorization, token, keys = (str(told[name]) for name in names)
@@ -230,7 +230,7 @@ class Smart:
             token = oauth.fetch_token(begun.endpoints.token, **asked)
         except FetchFailed as failed:
             raise _unreachable() if failed.is_outage else _refused() from None
-        except (OAuth2Error, ValueError, TypeError, KeyError):
+        except (OAuth2Error, ValueError, TypeError, KeyError, RecursionError):
             raise _refused() from None
         user = self._user(app, begun, token.get("id_token"), deadline)
         return _grant(token, user, begun.endpoints.scopes)
@@ -266,6 +266,11 @@ class Smart:
         if not isinstance(content, dict):
             raise _unreachable()
         return content
+
+
+def _listed(told: Json, name: str) -> list[Any]:
+    value = told.get(name)
+    return value if isinstance(value, list) else []
 
 
 def _same(written: str, server: str) -> bool:

@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -52,6 +53,9 @@ class FakeEhr:
     signs_with: Any = KEY
     id_token: Json = field(default_factory=dict)
     configuration: Json = field(default_factory=dict)
+    granted: Json = field(default_factory=dict)
+    delays: dict[str, float] = field(default_factory=dict)
+    redirects: tuple[str, ...] = ()
     statuses: dict[tuple[str, str], int] = field(default_factory=dict)
     resources: dict[str, Json] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
@@ -72,8 +76,9 @@ class FakeEhr:
                 self.send_response(status)
                 for name, value in {"Content-Length": str(len(raw)), **more}.items():
                     self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(raw)
+                with suppress(OSError):  # who asked has given up
+                    self.end_headers()
+                    self.wfile.write(raw)
 
             do_GET = do_POST = do_PUT = answer
 
@@ -106,6 +111,9 @@ class FakeEhr:
 
     def answered(self, asked: Asked) -> tuple[int, Json | None, dict[str, str]]:
         path = urlsplit(asked.path).path
+        time.sleep(self.delays.get(path, 0))
+        if path in self.redirects:
+            return 307, None, {"Location": f"{self.origin}/elsewhere"}
         if path == "/fhir/.well-known/smart-configuration":
             return 200, self.described(), {}
         if path == "/authorize":
@@ -150,7 +158,7 @@ class FakeEhr:
         given = {"access_token": self.tokens[-1], "token_type": "Bearer", "expires_in": 600, "scope": self.scope}
         given |= {"patient": self.patient, "appContext": self.app_context}
         given |= {"id_token": jwt.encode(claims, self.signs_with, "RS256", {"kid": "ehr"})}
-        return 200, given, {}
+        return 200, given | self.granted, {}
 
     def is_ours(self, asked: Asked, begun: Mapping[str, str]) -> bool:
         form = asked.form

@@ -299,6 +299,13 @@ def test_the_address_of_the_form_alone_opens_nothing(desk: Callable[..., Desk], 
         ({"id_token": {"iss": "https://elsewhere.example"}}, "cannot be verified"),
         ({"id_token": {"exp": 1}}, "cannot be verified"),
         ({"id_token": {"exp": None}}, "cannot be verified"),
+        ({"granted": {"id_token": None}}, "did not say who its user is"),
+        ({"granted": {"id_token": "a.b.c"}}, "cannot be verified"),
+        ({"granted": {"token_type": "mac"}}, "did not take its own code"),
+        ({"granted": {"access_token": "two words"}}, "did not take its own code"),
+        ({"granted": {"access_token": None}}, "did not take its own code"),
+        ({"granted": {"error": "invalid_grant"}}, "did not take its own code"),
+        ({"granted": {"patient": ["p1"]}}, "did not say whose record is open"),
         ({"scope": "launch openid fhirUser user/QuestionnaireResponse.c"}, "does not let this form read the problem"),
         ({"statuses": {("GET", "Condition"): 403}}, "The problem cannot be read in the record now"),
     ],
@@ -366,6 +373,8 @@ def test_a_launch_without_its_parameter_is_said(desk: Callable[..., Desk], ehr: 
         ({"token_endpoint": "https://elsewhere.example/token"}, "not listed for it"),
         ({"jwks_uri": "https://elsewhere.example/keys"}, "not listed for it"),
         ({"issuer": None}, "not listed for it"),
+        ({"code_challenge_methods_supported": 5}, "does not offer PKCE with S256"),
+        ({"token_endpoint": ["https://ehr.example.org/token"]}, "not listed for it"),
     ],
 )
 def test_an_ehr_whose_authorization_will_not_do_is_not_used(
@@ -382,6 +391,35 @@ def test_an_ehr_that_is_down_is_said_to_user_and_operator(
     assert is_refused(desk().launched(), 502, "did not answer as it should")
     told = caplog.text
     assert "no form opened: The EHR did not answer as it should" in told and "launch-1" not in told
+
+
+@pytest.mark.parametrize("path", ["/token", "/keys", "/fhir/Condition/c1"])
+def test_a_redirect_of_the_ehr_is_not_followed(desk: Callable[..., Desk], ehr: FakeEhr, path: str) -> None:
+    ehr.redirects = (path,)
+    here = desk()
+    assert here.browser.get(here.authorized()).status_code in (403, 502)
+    assert not [one for one in ehr.asked if "elsewhere" in one.path]
+
+
+def test_an_ehr_that_is_slow_is_waited_for_so_long_and_no_longer(
+    desk: Callable[..., Desk], ehr: FakeEhr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.smart.SECONDS", 0.3)
+    ehr.delays["/token"] = 1.5
+    here = desk()
+    assert is_refused(here.browser.get(here.authorized()), 502, "did not answer as it should")
+
+
+def test_a_write_that_the_ehr_does_not_confirm_in_time_is_said(
+    desk: Callable[..., Desk], ehr: FakeEhr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = desk()
+    address = here.open()
+    form = exported(here.form(address), tissue="#connective")
+    monkeypatch.setattr("service.launches.SECONDS", 0.3)
+    ehr.delays["/fhir/QuestionnaireResponse"] = 1.5
+    told = here.browser.post(address, json=form).text
+    assert "did not confirm the answers; look there before you copy" in told
 
 
 def test_an_authorization_server_elsewhere_is_used_where_it_is_listed(desk: Callable[..., Desk], ehr: FakeEhr) -> None:
