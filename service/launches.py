@@ -96,9 +96,9 @@ class Launches:
     store: Store
     fetcher: Fetcher
 
-    def keep(self, launched: Launched, cookie: str = "") -> str:
+    def keep(self, launched: Launched) -> str:
         """Keep a launch until it expires; the cookie under which it is found again."""
-        cookie = cookie or secrets.token_urlsafe(32)
+        cookie = secrets.token_urlsafe(32)
         sealed = Fernet(_sealing_key(cookie)).encrypt(dump_json(asdict(launched))).decode()
         self.store.keep_launch(_row_key(cookie), sealed, launched.expires)
         return cookie
@@ -142,11 +142,10 @@ class Launches:
     def write(self, launched: Launched, form: Form, result: Result) -> list[Written]:
         """Write the answers and the Conditions back, each where the EHR lets the user; nothing is overwritten."""
         calls = _Calls(self.fetcher, launched)
-        kept, answered_by = calls.create(result.response)
+        kept, answered_by = calls.create({key: value for key, value in result.response.items() if key != "id"})
         if form.condition not in launched.fresh:
             return [kept, Written("The problem is not in the record under an id yet; copy what goes back.")]
-        urn = result.bundle["entry"][0].get("fullUrl", "")
-        return [kept, *(calls.write(entry) for entry in _conditions(form, result, urn, answered_by))]
+        return [kept, *(calls.write(entry) for entry in _conditions(form, result, answered_by))]
 
 
 def _row_key(cookie: str) -> str:
@@ -161,35 +160,28 @@ def _rests_on(form: Form) -> list[str]:
     """The Condition of a form and the reports that it quotes, as far as the EHR has them under an id."""
     told = [e for item in form.questionnaire.get("item") or () for e in item.get("extension") or ()]
     parts = [part for extension in told if extension.get("url") == INDICATOR for part in extension["extension"]]
-    sources = [_reference(part) for part in parts if part["url"] == "source"]
+    sources = [str(part["valueReference"]["reference"]) for part in parts if part["url"] == "source"]
     named = [reference for reference in (form.condition, *sources) if _LOCAL.fullmatch(reference)]
     return list(dict.fromkeys(named))[:MAX_READ]
 
 
-def _reference(part: Json) -> str:
-    held = part.get("valueReference") or {}
-    return str(held.get("reference") or part.get("valueString") or part.get("valueUri") or "")
-
-
-def _conditions(form: Form, result: Result, urn: str, answered_by: str) -> Iterator[Json]:
+def _conditions(form: Form, result: Result, answered_by: str) -> Iterator[Json]:
     """The entries of the Conditions, in the dialect of the EHR, which name the answers as the EHR has kept them."""
+    answers = result.bundle["entry"][0]
+    named = str(answers.get("fullUrl") or answers["request"]["url"])
     for proposal, entry in zip(result.proposals, result.bundle["entry"][1:], strict=True):
         if form.dialect == "epic" and proposal.code:
             request = {"method": "POST", "url": "Condition"}
             yield {"resource": in_dialect(proposal, "epic").resource, "request": request}
         elif form.dialect != "epic":
-            yield {**entry, "resource": _naming(entry["resource"], urn, answered_by)}
+            yield {**entry, "resource": _naming(entry["resource"], named, answered_by)}
 
 
-def _naming(condition: Json, urn: str, answered_by: str) -> Json:
+def _naming(condition: Json, before: str, answered_by: str) -> Json:
     """The Condition with the reference under which the answers are kept; without it where they are not."""
-    others = [one for one in condition["evidence"] if one.get("detail") != [{"reference": urn}]]
-    named = [{"detail": [{"reference": answered_by}]}] if answered_by else []
-    return {**{k: v for k, v in condition.items() if k != "evidence"}, **_if_any("evidence", [*others, *named])}
-
-
-def _if_any(name: str, values: list[Json]) -> Json:
-    return {name: values} if values else {}
+    others = [one for one in condition["evidence"] if one.get("detail") != [{"reference": before}]]
+    named = [*others, *([{"detail": [{"reference": answered_by}]}] if answered_by else [])]
+    return {**{k: v for k, v in condition.items() if k != "evidence"}, **({"evidence": named} if named else {})}
 
 
 class _Calls:

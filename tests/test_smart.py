@@ -225,6 +225,15 @@ def test_what_the_ehr_refuses_is_said(desk: Callable[..., Desk], ehr: FakeEhr, s
     assert sentence.replace("was not overwritten", "nothing was overwritten") in told
 
 
+def test_the_answers_get_their_id_from_the_ehr(desk: Callable[..., Desk], ehr: FakeEhr) -> None:
+    here = desk()
+    address = here.open()
+    here.browser.post(address, json=exported(here.form(address), tissue="#connective") | {"id": "mine"})
+    [sent] = [json.loads(one.body) for one in ehr.calls("POST", "/fhir/QuestionnaireResponse")]
+    assert "id" not in sent
+    assert ehr.resources["Condition/c1"]["evidence"] == [{"detail": [{"reference": "QuestionnaireResponse/new-1"}]}]
+
+
 def test_epic_gets_one_create_with_the_code_alone(desk: Callable[..., Desk], ehr: FakeEhr) -> None:
     here = desk("epic")
     here.answer(here.open(), tissue="#connective")
