@@ -77,7 +77,7 @@ DOORS: Mapping[str, Door] = {
     "sdc": Door("FHIR: queries (SDC)", _JSON_BODY, (FHIR,), (*_FHIR_REFUSES, 409, 410)),
     "terminology": Door("FHIR: terminology", _JSON_BODY, (FHIR,), _FHIR_REFUSES),
     "conformance": Door("FHIR: published resources", (FORM,), (FHIR,), (400, 404, 406, 413, 415), succeeds=(200, 304)),
-    "forms": Door("Forms", _JSON_BODY, (HTML,), (400, 404, 409, 410, 413, 415, 422), (HTML, FHIR)),
+    "forms": Door("Forms", _JSON_BODY, (HTML,), (400, 403, 404, 409, 410, 413, 415, 422), (HTML, FHIR)),
     "smart": Door("Forms", (), (HTML,), (400, 403, 404, 409, 410, 422, 502), (HTML, FHIR), (200, 302, 303)),
     "smart.keys": Door("Forms", (), (PLAIN,), ()),
     "rules": Door("Rules", (), (PLAIN, HTML), (404,)),

@@ -286,6 +286,12 @@ def is_refused(page: Any, status: int, sentence: str) -> bool:
     return sentence in page.text
 
 
+def test_the_description_of_the_api_tells_of_launches_and_of_forms_without_one(desk: Callable[..., Desk]) -> None:
+    told = desk().browser.get("/openapi.json", headers=bearer(f"{BASE}/openapi.json")).get_json()["paths"]
+    assert {"/smart/launch", "/smart/callback", "/smart/keys"} <= set(told)
+    assert "403" in told["/forms/{form_id}"]["get"]["responses"]
+
+
 def test_the_address_of_the_form_alone_opens_nothing(desk: Callable[..., Desk], ehr: FakeEhr) -> None:
     here = desk()
     address = f"/forms/{here.card()['links'][0]['appContext']}"
