@@ -377,7 +377,7 @@ def test_every_door_asks_for_a_token(guarded: FlaskClient, method: str, path: st
     assert admitted.status_code != 401
 
 
-def test_every_address_but_health_rules_forms_and_the_way_to_a_token_is_guarded(guarded: FlaskClient) -> None:
+def test_every_address_but_those_named_here_is_guarded(guarded: FlaskClient) -> None:
     unguarded = {
         rule.rule
         for rule in guarded.application.url_map.iter_rules()
@@ -385,7 +385,7 @@ def test_every_address_but_health_rules_forms_and_the_way_to_a_token_is_guarded(
         if guarded.open(rule.rule.replace("<", "").replace(">", ""), method=method).status_code != 401
     }
     open_to_all = ("/rules", "/forms/", "/static/")  # the address of a form is its key
-    named = {"/healthz", "/readyz", "/oauth/token", "/fhir/.well-known/smart-configuration"}
+    named = {"/healthz", "/readyz", "/docs", "/openapi.json", "/oauth/token", "/fhir/.well-known/smart-configuration"}
     assert {path for path in unguarded if not path.startswith(open_to_all)} == named
 
 

@@ -12,9 +12,13 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from waitress.server import TcpWSGIServer
 
+from service.serving import _Channel, _Stopping
 from service.store import open_store
 from tests.records import ASSIST, CANARY, HOOK, call
 from tests.running import Load, Running, serving
@@ -72,6 +76,28 @@ def test_what_is_no_http_is_refused_as_everything_else(server: Running, sent: by
     assert "Smith" not in str(told)
     assert answer.headers["X-Request-ID"]
     assert answer.headers["Server"] is None
+
+
+@pytest.mark.parametrize(
+    ("channel", "seconds", "slow"),
+    [
+        ({"request": True}, 31, True),
+        ({"request": True}, 29, False),
+        ({"request": True, "requests": [True]}, 31, False),  # one before it is being answered
+        ({"parked": True}, 31, True),
+        ({"parked": True}, 29, False),
+        ({}, 31, False),  # silent between two requests: waitress' own limit
+    ],
+)
+def test_who_neither_sends_nor_reads_for_half_a_minute_is_let_go(
+    channel: dict[str, Any], seconds: float, slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = {"request": None, "requests": [], "parked": False, "begun": 100.0, "last_activity": 100.0, **channel}
+    held = SimpleNamespace(**state, will_close=False)
+    held.is_too_slow = lambda now: _Channel.is_too_slow(held, now)  # type: ignore[arg-type]
+    monkeypatch.setattr(TcpWSGIServer, "maintenance", lambda *_: None)
+    _Stopping.maintenance(SimpleNamespace(active_channels={1: held}), 100.0 + seconds)
+    assert held.will_close is slow
 
 
 def counted(server: Running, route: str) -> float:
