@@ -268,7 +268,9 @@ def test_the_form_that_follows_is_opened_by_the_same_launch_and_knows_the_new_ve
     ehr.put(condition("Neck pain with weakness of the hand"))
     ehr.put(report())
     here = desk()
-    told = here.answer(here.open(), narrowing="Symptomatic stenosis of the cervical canal, a biomechanical lesion")
+    address = here.open()
+    ehr.put(condition("Neck pain with weakness of the hand"))
+    told = here.answer(address, narrowing="Symptomatic stenosis of the cervical canal, a biomechanical lesion")
     following = re.search(r'data-form="\.\.(/forms/[^"]+)"', told.text)
     assert following
     last = here.answer(following[1], tissue="#connective")
