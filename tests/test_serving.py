@@ -190,3 +190,10 @@ def test_a_stop_answers_what_has_come_and_loses_no_record_of_it(own_server: Runn
     store = open_store(f"sqlite:///{tmp_path}/store.db")
     assert len(list(store.export_audit())) == len(waiting) + 1
     store.close()
+
+
+def test_a_silent_connection_does_not_hold_up_a_stop(own_server: Running) -> None:
+    with socket.create_connection(("127.0.0.1", own_server.port), timeout=10):
+        time.sleep(0.5)  # until a worker has it
+        own_server.process.send_signal(signal.SIGTERM)
+        assert own_server.process.wait(20) == 0  # 30 s are what a stop may take at most
