@@ -120,5 +120,5 @@ def only(folder: Path, pattern: str) -> Path:
 
 
 def files_under(folder: Path) -> Iterator[Path]:
-    made_here = {"__pycache__", "compiled"}  # no source, and for one Python on one machine
+    made_here = {"__pycache__", "compiled", "node_modules"}  # no source: for one machine, or another's
     return (path for path in folder.rglob("*") if path.is_file() and made_here.isdisjoint(path.parts))
