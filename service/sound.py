@@ -1,219 +1,229 @@
 """Lets through at once what is plainly valid FHIR R4, so that only what is not plain pays for the whole validation.
 
 `is_sound` answers True only where `validation` would find nothing, no warning either; where it is not sure it answers
-False, and the whole validation decides. It refuses nothing itself.
+False, and the whole validation decides. It refuses nothing itself. Each type is laid out once as a msgspec Struct from
+the same definitions, and msgspec holds a resource against it: a Condition takes it 2 us, fhir.resources 94.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from datetime import date, datetime
+import sys
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from operator import attrgetter
+from types import ModuleType
+from typing import Annotated, Any, ForwardRef, List, Literal, Union  # noqa: UP035 - list and | take no forward references
 
-from service.fhir_definitions import ElementDefinition, definition_of, resource_model
-from service.required_bindings import CONDITION_CLINICAL, CONDITION_VER_STATUS, REQUIRED_CODES, REQUIRED_CONCEPTS
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
-if TYPE_CHECKING:
-    from service.fhir_definitions import Model
+from service.fhir_definitions import ElementDefinition, TypeDefinition, definition_of, resource_model
+from service.json_body import dump_json
+from service.required_bindings import REQUIRED_CODES, REQUIRED_CONCEPTS
 
-Check = Callable[[object], bool]
-_DEEPEST = 40  # levels; what is deeper goes to the whole validation
-_CODE = re.compile(r"[!-~](?:[!-~]| (?=[!-~]))*")
-_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
-_URI = re.compile(r"[!-~]+")
-_URL = re.compile(r"https?://[a-z0-9](?:[a-z0-9-]|\.(?=[a-z0-9]))*(?::[0-9]{2,5})?(?:/[A-Za-z0-9._~/-]*)?")
-_PART_OF_DATE = re.compile(r"[12][0-9]{3}(?:-(?:0[1-9]|1[0-2]))?")
-_DAY = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}")
-_MOMENT = re.compile(
-    r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})"
-)
+_TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+# Days that each month has; the 29th of February is left to who can count leap years.
+_DAY = r"[12][0-9]{3}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
+_PART_OF_DATE = r"[12][0-9]{3}(?:-(?:0[1-9]|1[0-2]))?"
+_HOST = r"[a-z0-9](?:[a-z0-9-]|\.(?=[a-z0-9]))*"
+
+
+# A string that begins with a blank, with an escape (of a tab, say), or with what the UTF-8 of other blanks begins with.
+_BLANK = re.compile(rb'"[ \\\xc2\xe1-\xe3]')
+
+
+class _Number(Decimal):
+    """Stands for a FHIR decimal; msgspec would take a string for one too."""
+
+
+class _Unknown:
+    """Stands for a primitive whose values are left to the whole validation."""
+
+
+def _matching(pattern: str) -> Any:
+    return Annotated[str, Meta(pattern=rf"\A(?:{pattern})\Z")]
+
+
+def _whole(least: int) -> Any:
+    return Annotated[int, Meta(ge=least, le=2_147_483_647)]
+
+
+_TEXT = Annotated[str, Meta(min_length=1)]
+_PRIMITIVES: Mapping[str, Any] = {
+    "base64Binary": _TEXT,
+    "boolean": bool,
+    "canonical": _matching(r"[!-~]+"),
+    "code": _matching(r"[!-~](?:[!-~]| (?=[!-~]))*"),
+    "date": _matching(f"{_DAY}|{_PART_OF_DATE}"),
+    "dateTime": _matching(f"{_DAY}(?:T{_TIME})?|{_PART_OF_DATE}"),
+    "decimal": _Number,
+    "id": _matching(r"[A-Za-z0-9\-.]{1,64}"),
+    "instant": _matching(f"{_DAY}T{_TIME}"),
+    "integer": _whole(-2_147_483_648),
+    "markdown": _TEXT,
+    "positiveInt": _whole(1),
+    "string": _TEXT,
+    "unsignedInt": _whole(0),
+    "uri": _matching(r"[!-~]+"),
+    "url": _matching(rf"https?://{_HOST}(?::[0-9]{{2,5}})?(?:/[A-Za-z0-9._~/-]*)?"),
+    "xhtml": _TEXT,
+}
 
 
 def is_sound(resource: object, allowed: frozenset[str]) -> bool:
     """Whether a resource of one of the allowed types is certainly valid, with all that lies in it."""
     resource_type = resource.get("resourceType") if isinstance(resource, dict) else None
-    return isinstance(resource_type, str) and resource_type in allowed and _resource_is_sound(resource, 0)
-
-
-def _resource_is_sound(value: object, depth: int) -> bool:
-    if not isinstance(value, dict):
+    if not isinstance(resource_type, str) or resource_type not in allowed:
         return False
-    resource_type = value.get("resourceType")
-    model = _model(resource_type) if isinstance(resource_type, str) else None
-    return model is not None and _object_is_sound(value, _shape(model), depth)
-
-
-class _Element(NamedTuple):
-    """How one element is checked: a primitive by `check`, else by the shape of its type (None: any resource)."""
-
-    repeats: bool
-    check: Check | None
-    model: Model | None
-
-
-class _Shape(NamedTuple):
-    elements: Mapping[str, _Element]
-    required: tuple[str, ...]
-    choices: tuple[tuple[bool, frozenset[str]], ...]
-    is_condition: bool
-
-
-def _object_is_sound(members: dict[str, object], shape: _Shape, depth: int) -> bool:
-    if not members or depth > _DEEPEST:
+    try:
+        return _has_no_blanks(resource) and _is_sound(resource, resource_type)
+    except (msgspec.MsgspecError, LookupError, TypeError, ValueError, RecursionError):
         return False
-    elements = shape.elements
-    for name, value in members.items():
-        element = elements.get(name)
-        if element is None or not _element_is_sound(element, value, depth):
-            return False
-    if any(name not in members for name in shape.required):
+
+
+def _has_no_blanks(resource: object) -> bool:
+    """Whether there is certainly no empty object and no string of blanks: none begins as one of them could."""
+    written = dump_json(resource).replace(b'\\"', b"'")
+    return b"{}" not in written and not _BLANK.search(written)
+
+
+def _is_sound(resource: Any, resource_type: str) -> bool:
+    struct = _struct(resource_type)
+    if struct is None:
         return False
-    for is_required, names in shape.choices:
-        given = len(names & members.keys())
-        if given > 1 or (is_required and not given):
-            return False
-    return not shape.is_condition or _condition_is_sound(members)
+    msgspec.convert(resource, struct, dec_hook=_read)
+    return all(_is_sound(held, held["resourceType"]) for held in _held(resource, resource_type))
 
 
-def _element_is_sound(element: _Element, value: object, depth: int) -> bool:
-    repeats, check, model = element
-    if not repeats:
-        return check(value) if check else _value_is_sound(value, model, depth)
-    if not isinstance(value, list) or not value:
-        return False
-    return all(map(check, value)) if check else all(_value_is_sound(one, model, depth) for one in value)
+def _held(resource: Any, resource_type: str) -> Iterator[Any]:
+    """The resources in a resource, wherever R4 has a place for one."""
+    yield from resource.get("contained", ())
+    if resource_type == "Bundle":
+        for entry in resource.get("entry", ()):
+            yield from (
+                holder[name]
+                for holder, name in ((entry, "resource"), (entry.get("response", {}), "outcome"))
+                if name in holder
+            )
+    elif resource_type == "Parameters":
+        yield from _in_parameters(resource.get("parameter", ()))
 
 
-def _value_is_sound(value: object, model: Model | None, depth: int) -> bool:
-    if model is None:
-        return _resource_is_sound(value, depth + 1)
-    return isinstance(value, dict) and _object_is_sound(value, _shape(model), depth + 1)
+def _in_parameters(parameters: Any) -> Iterator[Any]:
+    for parameter in parameters:
+        if "resource" in parameter:
+            yield parameter["resource"]
+        yield from _in_parameters(parameter.get("part", ()))
 
 
-def _condition_is_sound(condition: dict[str, object]) -> bool:
-    """With a known coding of its clinical status, and nothing that con-3, con-4 and con-5 speak of."""
-    if any(name.startswith("abatement") for name in condition):
-        return False
-    verification = condition.get("verificationStatus")
-    is_clinical = _is_coded(condition.get("clinicalStatus"), CONDITION_CLINICAL, _CLINICAL)
-    return is_clinical and (verification is None or _is_coded(verification, CONDITION_VER_STATUS, _VERIFIED))
+def _read(kind: type, value: object) -> object:
+    if kind is _Number and (type(value) is int or (isinstance(value, Decimal) and value.is_finite())):
+        return _Number(0)
+    raise ValueError
 
 
-def _is_coded(concept: object, system: str, codes: frozenset[str]) -> bool:
-    """Whether a concept has one coding, of this system and with one of these codes."""
-    codings = concept.get("coding") if isinstance(concept, dict) else None
-    if not isinstance(codings, list) or len(codings) != 1:
-        return False
-    code = codings[0].get("code") if isinstance(codings[0], dict) else None
-    return isinstance(code, str) and code in codes and codings[0].get("system") == system
+# --- the types as structs -----------------------------------------------------------------------------------------
 
-
-_CLINICAL, _VERIFIED = (
-    frozenset(codes) - {"entered-in-error"}
-    for _, codes in (REQUIRED_CONCEPTS[f"Condition.{name}"] for name in ("clinicalStatus", "verificationStatus"))
-)
+# Where the structs find each other by name, since types of R4 lie in themselves: an Extension in an Extension.
+_TYPES = ModuleType(f"{__name__}.types")
+sys.modules[_TYPES.__name__] = _TYPES
 
 
 @cache
-def _model(resource_type: str) -> Model | None:
-    return resource_model(resource_type)
+def _struct(resource_type: str) -> type[msgspec.Struct] | None:
+    model = resource_model(resource_type)
+    return None if model is None else _laid_out(definition_of(model))
 
 
-@cache
-def _shape(model: Model) -> _Shape:
-    """What a type asks for. Siblings of primitives (`_birthDate`) are left out: they are rare, and so not plain."""
-    definition = definition_of(model)
+def _laid_out(definition: TypeDefinition) -> type[msgspec.Struct]:
+    """The Struct of a type, and of all that lie in it."""
+    known = getattr(_TYPES, definition.name, None)
+    if known is not None:
+        return known  # type: ignore[no-any-return]
+    # Siblings of primitives (`_birthDate`) are left out: they are rare, and so not plain.
     elements = {
-        name: _element(definition.name, element)
-        for name, element in definition.elements.items()
-        if not name.startswith("_")
+        name: e for name, e in definition.elements.items() if not name.startswith(("_", *_not_plain(definition)))
     }
-    if definition.is_resource:
-        elements["resourceType"] = _Element(False, lambda value: value == definition.name, None)
-    choices = tuple((is_required, frozenset(names)) for is_required, names in definition.choices.values())
-    return _Shape(elements, definition.required, choices, definition.name == "Condition")
+    kinds = {name: _kind(definition, element) for name, element in elements.items()}
+    required = {*definition.required, *_plain_only_with(definition)}
+    fields = [
+        (f"{name}_", kind) if name in required else (f"{name}_", Union[kind, UnsetType], UNSET)  # noqa: UP007
+        for name, kind in kinds.items()
+    ]
+    struct = msgspec.defstruct(
+        definition.name,
+        fields,
+        kw_only=True,
+        module=_TYPES.__name__,
+        namespace=_checks(definition, elements),
+        rename={f"{name}_": name for name in elements},  # `class` is an element too
+        tag_field="resourceType" if definition.is_resource else None,
+        tag=definition.name if definition.is_resource else None,
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    setattr(_TYPES, definition.name, struct)
+    for element in elements.values():
+        if element.model is not None and element.type_name != "Resource":
+            _laid_out(definition_of(element.model))
+    return struct
 
 
-def _element(type_name: str, element: ElementDefinition) -> _Element:
-    if element.model is not None:
-        return _Element(element.repeats, None, None if element.type_name == "Resource" else element.model)
-    codes = REQUIRED_CODES.get(f"{type_name}.{element.name}")
-    check = _one_of(codes) if codes else _CHECKS.get(element.type_name, _never)
-    return _Element(element.repeats, check, None)
+def _not_plain(definition: TypeDefinition) -> tuple[str, ...]:
+    """What con-4 and con-5 speak of."""
+    return ("abatement",) if definition.name == "Condition" else ()
 
 
-def _never(value: object) -> bool:
-    return False
+def _plain_only_with(definition: TypeDefinition) -> tuple[str, ...]:
+    """What con-3 asks for in some cases."""
+    return ("clinicalStatus",) if definition.name == "Condition" else ()
 
 
-def _one_of(codes: tuple[str, ...]) -> Check:
-    return lambda value: isinstance(value, str) and value in codes
+def _status(name: str, system: str, codes: tuple[str, ...]) -> Any:
+    """A concept with one coding, of this system and with one of these codes."""
+    one_of: Any = Literal[tuple(code for code in codes if code != "entered-in-error")]
+    parts: list[Any] = [
+        ("system", Literal[system]),
+        ("code", one_of),
+        ("display", _TEXT, "-"),
+        ("userSelected", bool, False),
+    ]
+    coding = msgspec.defstruct(f"{name}Coding", parts, forbid_unknown_fields=True, gc=False)
+    codings: Any = Annotated[list[coding], Meta(min_length=1, max_length=1)]  # type: ignore[valid-type]
+    fields: list[Any] = [("coding", codings), ("text", _TEXT, "-")]
+    return msgspec.defstruct(name, fields, forbid_unknown_fields=True, gc=False)
 
 
-def _text(value: object) -> bool:
-    return isinstance(value, str) and value != "" and not value.isspace()
+_STATUSES = {path: _status(path.rpartition(".")[2], *bound) for path, bound in REQUIRED_CONCEPTS.items()}
 
 
-def _matching(pattern: re.Pattern[str]) -> Check:
-    matches = pattern.fullmatch
-    return lambda value: isinstance(value, str) and matches(value) is not None
+def _kind(definition: TypeDefinition, element: ElementDefinition) -> Any:
+    path = f"{definition.name}.{element.name}"
+    kind: Any
+    if path in _STATUSES:
+        kind = _STATUSES[path]
+    elif element.model is not None:
+        kind = dict if element.type_name == "Resource" else ForwardRef(element.type_name)
+    elif codes := REQUIRED_CODES.get(path):
+        kind = Literal[codes]
+    else:
+        kind = _PRIMITIVES.get(element.type_name, _Unknown)
+    return Annotated[List[kind], Meta(min_length=1)] if element.repeats else kind  # noqa: UP006
 
 
-def _whole(least: int) -> Check:
-    return lambda value: type(value) is int and least <= value <= 2_147_483_647
+def _checks(definition: TypeDefinition, elements: Mapping[str, ElementDefinition]) -> dict[str, Any]:
+    """That of each element[x] at most one is given, and one where R4 asks for it."""
+    groups = [(needed, [f"{n}_" for n in names if n in elements]) for needed, names in definition.choices.values()]
+    looks = [(needed, len(names), attrgetter(*names)) for needed, names in groups if len(names) > 1]
+    if not looks:
+        return {}
 
+    def __post_init__(self: msgspec.Struct) -> None:
+        for needed, size, values in looks:
+            given = size - values(self).count(UNSET)
+            if given > 1 or (needed and not given):
+                raise ValueError
 
-def _number(value: object) -> bool:
-    return type(value) is int or (isinstance(value, Decimal) and value.is_finite())
-
-
-def _date(value: object) -> bool:
-    if not isinstance(value, str):
-        return False
-    return _is_day(value) if _DAY.fullmatch(value) else _PART_OF_DATE.fullmatch(value) is not None
-
-
-def _date_time(value: object) -> bool:
-    return _moment(value) or _date(value)
-
-
-def _moment(value: object) -> bool:
-    if not isinstance(value, str) or not _MOMENT.fullmatch(value):
-        return False
-    try:
-        datetime.fromisoformat(value)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_day(value: str) -> bool:
-    try:
-        date.fromisoformat(value)
-    except ValueError:
-        return False
-    return True
-
-
-_CHECKS: Mapping[str, Check] = {
-    "base64Binary": _text,
-    "boolean": lambda value: isinstance(value, bool),
-    "canonical": _matching(_URI),
-    "code": _matching(_CODE),
-    "date": _date,
-    "dateTime": _date_time,
-    "decimal": _number,
-    "id": _matching(_ID),
-    "instant": _moment,
-    "integer": _whole(-2_147_483_648),
-    "markdown": _text,
-    "positiveInt": _whole(1),
-    "string": _text,
-    "unsignedInt": _whole(0),
-    "uri": _matching(_URI),
-    "url": _matching(_URL),
-    "xhtml": _text,
-}
+    return {"__post_init__": __post_init__}

@@ -46,7 +46,9 @@ KEPT_TO = {  # a library and the only modules that may know it
     "pyarrow": frozenset({"service.bulk_output"}),
     "pyspark": frozenset({"service.spark"}),
     "pandas": frozenset({"service.spark"}),
-    "msgspec": frozenset({"service.gate", "service.batch", "service.bulk_export", "service.json_body"}),
+    "msgspec": frozenset(
+        {"service.gate", "service.batch", "service.bulk_export", "service.json_body", "service.sound"}
+    ),
     "requests": frozenset({"service.fetching"}),
     "urllib3": frozenset({"service.fetching"}),
     "jwt": frozenset({"service.clients"}),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import sys
 
 import pytest
 from hypothesis import given
 
+from service.json_body import dump_json, parse_json
 from service.sound import is_sound
 from service.validation import validate_resource
 from tests.test_validation import CANARY, HOSTILE, SAMPLES, mutants, places_in
@@ -61,8 +63,27 @@ def test_most_changes_are_not_let_through() -> None:
     assert 0 < sum(is_sound(mutant, ALLOWED) for mutant in changed) < len(changed) / 4
 
 
-def test_what_is_nested_too_deep_is_left_to_the_whole_validation() -> None:
+@pytest.mark.parametrize("levels", [1, 10, 28])
+def test_what_is_nested_as_deep_as_a_body_may_be_is_sound_as_well(levels: int) -> None:
     deep: dict[str, object] = {"url": "urn:x", "valueString": "x"}
-    for _ in range(100):
+    for _ in range(levels):
         deep = {"url": "urn:x", "extension": [deep]}
-    assert not is_sound({"resourceType": "Patient", "extension": [deep]}, frozenset({"Patient"}))
+    patient = {"resourceType": "Patient", "extension": [deep]}
+    assert parse_json(dump_json(patient)) == patient
+    assert validate_resource(patient, allowed=frozenset({"Patient"})) == []
+    assert is_sound(patient, frozenset({"Patient"}))
+    deep["extension"] = [{"url": "urn:x"}, {"url": " "}]
+    assert not is_sound(patient, frozenset({"Patient"}))
+
+
+def test_a_string_of_blanks_is_not_let_through_whichever_blanks_of_unicode() -> None:
+    blanks = [chr(code) for code in range(sys.maxunicode + 1) if chr(code).isspace()]
+    samples = [{"resourceType": "Patient", "name": [{"text": text}]} for one in blanks for text in (one, one * 3)]
+    assert [sample for sample in samples if is_sound(sample, frozenset({"Patient"}))] == []
+
+
+@pytest.mark.parametrize("text", ["says “x”", 'a "quoted" word', "été", "narrow {} canal"])
+def test_an_ordinary_text_is_let_through_or_looked_at(text: str) -> None:
+    sample = {"resourceType": "Patient", "id": "p", "name": [{"text": text}]}
+    assert is_sound(sample, frozenset({"Patient"})) or "{}" in text
+    assert validate_resource(sample, allowed=frozenset({"Patient"})) == []
