@@ -106,9 +106,7 @@ def test_either_algorithm_proves_who_a_client_is(guarded: FlaskClient) -> None:
         ("system/*.rs system/*.read", "system/*.read system/*.rs"),
     ],
 )
-def test_of_the_scopes_asked_for_those_to_read_all_are_granted(
-    guarded: FlaskClient, asked: str, granted: str
-) -> None:
+def test_of_the_scopes_asked_for_those_to_read_all_are_granted(guarded: FlaskClient, asked: str, granted: str) -> None:
     assert guarded.post(TOKEN, data=form(scope=asked)).get_json()["scope"] == granted
 
 

@@ -559,9 +559,7 @@ def test_keys_are_fetched_again_when_their_answer_says_that_they_have_aged(
     assert key_server.asked == 2
 
 
-def test_a_known_key_does_not_wait_for_its_address(
-    fetched: FetchedKeys, key_server: KeyServer, clock: Clock
-) -> None:
+def test_a_known_key_does_not_wait_for_its_address(fetched: FetchedKeys, key_server: KeyServer, clock: Clock) -> None:
     assert fetched.find("ec")
     key_server.delay = 0.8
     clock.now += FetchedKeys.LIFE + 1

@@ -660,14 +660,26 @@ ELSEWHERE = ["http://ehr.example.org:443/fhir", "https://ehr.example.org:8443/fh
 
 def test_a_server_holds_what_lies_at_or_below_its_path_and_nothing_else() -> None:
     server = server_address("https://ehr.example.org/fhir")
-    here = ["https://ehr.example.org/fhir", "https://ehr.example.org:443/fhir/Condition", "https://EHR.example.org/fhir?a=b"]
+    here = [
+        "https://ehr.example.org/fhir",
+        "https://ehr.example.org:443/fhir/Condition",
+        "https://EHR.example.org/fhir?a=b",
+    ]
     assert [url for url in here if not server.holds(url)] == []
     assert [url for url in ELSEWHERE if server.holds(url)] == []
     mine = server_address("https://127.0.0.1/fhir")
     assert not mine.holds("http://127.0.0.1:443/fhir")
 
 
-WRONG = ["http://ehr.example.org/fhir", "ftp://a/b", "https://", "x", "https://a/\u212a", "https://a//fhir", "https://a/./b"]
+WRONG = [
+    "http://ehr.example.org/fhir",
+    "ftp://a/b",
+    "https://",
+    "x",
+    "https://a/\u212a",
+    "https://a//fhir",
+    "https://a/./b",
+]
 
 
 @pytest.mark.parametrize("written", WRONG)

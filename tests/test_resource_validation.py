@@ -138,7 +138,9 @@ def test_the_profile_counts_only_where_it_is_asked_for_or_claimed(client: FlaskC
     bare = sound(meta=None, code=None, evidence=None)
     invariant = ("warning", "invariant", "Condition")
     assert invariant not in issues(validate(client, bare))
-    assert invariant not in issues(validate(client, call(bare, profile="http://hl7.org/fhir/StructureDefinition/Condition")))
+    assert invariant not in issues(
+        validate(client, call(bare, profile="http://hl7.org/fhir/StructureDefinition/Condition"))
+    )
     assert invariant in issues(validate(client, call(bare, profile=OUR_PROFILE)))
     assert invariant in issues(validate(client, {**bare, "meta": {"profile": [OUR_PROFILE + "|0.1.0"]}}))
     other = {"meta": {"profile": ["http://example.com/p"]}}
