@@ -12,7 +12,7 @@ from typing import Any
 
 from service import __version__
 from service.claim_in import billing_of, with_claim
-from service.coding.assessment import assess
+from service.coding.assessment import assess, unread
 from service.coding.claim import PayerPolicy, assess_billing
 from service.coding.model import SUPPORTING, Assessment, Issue, Query
 from service.coding.packs import Terminology, load_terminology
@@ -21,6 +21,8 @@ from service.coding.query_check import QueryFault, QueryRules, load_query_rules,
 from service.concepts import load_concepts
 from service.fhir_in import Reader, Request, date_of_service
 from service.fhir_out import prepopulated, questionnaire_of
+from service.gate import Gate, telling_words
+from service.glance import Glance
 from service.settings import Settings
 from service.shipped import terminology_dir
 
@@ -58,21 +60,26 @@ class Assist:
     terminology: Terminology
     reader: Reader
     query_rules: QueryRules
+    gate: Gate
     policies: tuple[PayerPolicy, ...] = ()
     manipulation_codes: frozenset[str] = frozenset()
     wants_care: bool = False
     knowledge: str = ""  # a hash of all that an answer rests on but the input
     withheld_forms: int = field(default=0)
 
-    def answer(self, request: Request, *, sends_forms: bool = True) -> Answer:
+    def __post_init__(self) -> None:
+        self._glance = Glance(self.gate)
+
+    def answer(self, request: Request, *, sends_forms: bool = True, reads_all: bool = False) -> Answer:
         """Assess every Condition of a request and the claim around them.
 
         A form is checked before it is sent; who only lists what is asked (`sends_forms` False) need not pay for that.
+        What nothing is to be said about is told at a glance, but for who wants to see how it was read (`reads_all`).
         """
         request = replace(with_claim(request), wants_care=self.wants_care)
-        assessments = _asked_once(
-            [assess(documentation, self.terminology) for documentation in self.reader.documentations(request)]
-        )
+        quiet = frozenset() if reads_all else self._glance.quiet(request)
+        documented = enumerate(self.reader.documentations(request, quiet))
+        assessments = _asked_once([unread(d) if n in quiet else assess(d, self.terminology) for n, d in documented])
         judged = tuple(
             self._with_query(assessment)
             if sends_forms
@@ -117,8 +124,10 @@ def load_assist(folder: Path, **options: Any) -> Assist:
     """Everything an answer rests on, from the terminology folder; PackError when something in it is wrong."""
     site_lexicon = options.pop("site_lexicon", None)
     terminology = load_terminology(folder, site_lexicon)
-    reader = Reader(terminology.lexicon, load_concepts(folder / "concepts"))
-    assist = Assist(terminology, reader, load_query_rules(folder / QUERY_RULES), **options)
+    concepts = load_concepts(folder / "concepts")
+    gate = Gate(terminology, concepts, telling_words(folder, site_lexicon))
+    rules = load_query_rules(folder / QUERY_RULES)
+    assist = Assist(terminology, Reader(terminology.lexicon, concepts), rules, gate, **options)
     assist.knowledge = _hash_of(folder, site_lexicon, assist)
     return assist
 

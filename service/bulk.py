@@ -45,10 +45,9 @@ from service.bulk_files import Line, Part, Source, lay_down, lines_of, parts_of,
 from service.bulk_output import Journal
 from service.envelope import reference_of, request_of
 from service.fhir_in import Entry
-from service.gate import Gate, kind_of, telling_words
+from service.gate import Gate, kind_of
 from service.json_body import Refusal, dump_json
 from service.settings import Settings
-from service.shipped import terminology_dir
 from service.validation import refuse_errors, validate_resource
 
 PARTS_AHEAD = 3  # for each worker: enough to keep it busy, few enough to keep the file out of memory
@@ -69,7 +68,7 @@ class Knowledge(NamedTuple):
 def read_knowledge(settings: Settings) -> Knowledge:
     """The knowledge that these settings name."""
     assist = open_assist(settings)
-    gate = Gate(assist, telling_words(settings.terminology or terminology_dir(), settings.lexicon))
+    gate = assist.gate
     return Knowledge(settings, assist, gate)
 
 

@@ -141,6 +141,7 @@ PREFETCH = {
     "reports": "DiagnosticReport?patient={{context.patientId}}&_sort=-date&_count=20",
     "encounter": "Encounter/{{context.encounterId}}",
 }
+_OUTSIDE = frozenset({"out-of-scope", "not-assessed"})
 Fetching = Callable[[str, str, Mapping[str, str]], Mapping[str, Json]]  # server, token, queries: answers by key
 
 
@@ -180,7 +181,7 @@ def answer_call(call: Call, visit: Visit, assist: Assist, base_url: str, forms: 
     if not call.request.conditions:
         return replace(visit, answer=Answer((), (), ()), cards=()), {"cards": []}
     answer, closed = assist.answer(call.request), list[Form]()
-    if any(one.assessment.disposition != "out-of-scope" for one in answer.judged):
+    if any(one.assessment.disposition not in _OUTSIDE for one in answer.judged):
         closed = list(forms.closed_in(call.patient, visit.encounter))
         request = with_answers_given(closed, call.request)
         answer = answer if request is call.request else assist.answer(request)

@@ -492,7 +492,7 @@ def _explain(options: argparse.Namespace) -> int:
     setting: Setting = "claim" if options.claim else "charting"
     request = open_envelope(parse_record(_only_record(options.file)), setting)
     assist = open_assist(read_settings(os.environ))
-    answer = assist.answer(request)
+    answer = assist.answer(request, reads_all=True)
     _show(lambda console: explain(answer, assist.terminology, console))
     return 0
 

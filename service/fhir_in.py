@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -125,14 +125,18 @@ class Reader:
     lexicon: Lexicon
     concepts: Concepts
 
-    def documentations(self, request: Request) -> list[Documentation]:
-        """One Documentation for each Condition, in order; each reads the reports of its own patient only."""
+    def documentations(self, request: Request, quiet: Set[int] = frozenset()) -> list[Documentation]:
+        """One Documentation for each Condition, in order; each reads the reports of its own patient only.
+
+        Of those at the `quiet` places only the codes are taken: they are not of the spine, and their words say nothing.
+        """
         found: dict[int, Documentation] = {}
         for patient, places in _by_patient(request.conditions).items():
             own = replace(request, conditions=[request.conditions[i] for i in places])
             others = {_patient_of(c) for c in request.conditions} - {patient, ""}
             own = replace(own, reports=[r for r in request.reports if _patient_of(r) not in others])
-            found.update(zip(places, _Record(own, self).documentations(), strict=True))
+            silent = {n for n, i in enumerate(places) if i in quiet} if quiet else quiet
+            found.update(zip(places, _Record(own, self, silent).documentations(), strict=True))
         return [
             with_answers(found[index], request.answers.get(condition.reference, ()), self.lexicon)
             for index, condition in enumerate(request.conditions)
@@ -142,26 +146,42 @@ class Reader:
 class _Record:
     """One request being read: what its resources share is read once."""
 
-    def __init__(self, request: Request, reader: Reader) -> None:
+    def __init__(self, request: Request, reader: Reader, quiet: Set[int] = frozenset()) -> None:
         self.request, self.lexicon, self.concepts = request, reader.lexicon, reader.concepts
+        self.quiet = quiet
 
     def documentations(self) -> list[Documentation]:
-        own = [self._own(entry) for entry in self.request.conditions]
+        places = enumerate(self.request.conditions)
+        own = [self._codes_alone(entry) if index in self.quiet else self._own(entry) for index, entry in places]
         takers = self._takers(own)
-        duplicates = _duplicates(self.request.conditions)
+        twice = duplicates(self.request.conditions)
         regions = [_regions_claimed(documentation) for documentation in own]
         claims = Counter(region for claimed in regions for region in claimed)
         return [
-            self._with_record(
+            documentation
+            if index in self.quiet
+            else self._with_record(
                 documentation,
                 tuple(sorted(claims - Counter(regions[index]))),
                 takes=index in takers,
-                duplicate=index in duplicates,
+                duplicate=index in twice,
             )
             for index, documentation in enumerate(own)
         ]
 
     # -- the Condition itself
+
+    def _codes_alone(self, entry: Entry) -> Documentation:
+        condition = entry.resource
+        return Documentation(
+            entry.reference,
+            self.request.setting,
+            date_of_service(self.request, condition),
+            codes=tuple(self._codes(condition, entry)),
+            verification=code_of(condition.get("verificationStatus")),
+            clinical=_clinical(condition),
+            takes_reports=False,
+        )
 
     def _own(self, entry: Entry) -> Documentation:
         condition = entry.resource
@@ -345,7 +365,8 @@ class _Record:
         spinal = {
             i
             for i, (d, entry) in enumerate(zip(own, self.request.conditions, strict=True))
-            if d.statements("provider") or d.sites or _spinal(entry.resource) or _family_code(d)
+            if i not in self.quiet
+            if d.statements("provider") or d.sites or is_spinal(entry.resource) or _family_code(d)
         }
         if spinal:
             stated = {i for i in spinal if own[i].statements("provider") or _family_code(own[i])}
@@ -782,7 +803,7 @@ def _document_by_provider(document: Resource) -> bool:
     return not _NOT_PROVIDER.search(named) and not _PT_CREDENTIAL.search(named)
 
 
-def _spinal(condition: Resource) -> bool:
+def is_spinal(condition: Resource) -> bool:
     return any(_SPINAL_WORDS.search(text) or find_levels(text) for _, text in _concept_texts(condition.get("code"), ""))
 
 
@@ -800,7 +821,7 @@ def _regions_claimed(own: Documentation) -> set[str]:
     return spoken | {finding.value for finding in own.sites}
 
 
-def _duplicates(conditions: Iterable[Entry]) -> set[int]:
+def duplicates(conditions: Iterable[Entry]) -> set[int]:
     """Later Conditions with the same code and category; a problem-list item beside an encounter diagnosis is none, nor
     is the Condition behind a diagnosis that stands on the claim itself."""
     seen: set[tuple[str, tuple[str, ...], bool]] = set()

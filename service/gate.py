@@ -17,14 +17,14 @@ from typing import Any
 
 import msgspec
 
-from service.assist import Assist
 from service.attachments import attachment_text, blank_markup
 from service.coding.model import Documentation, Passage, RecordedCode
 from service.coding.narrative import read
+from service.coding.packs import Terminology
 from service.coding.spelling import TOKEN
 from service.coding.validity import recorded_code_hits
 from service.coding.yaml_strict import load_yaml
-from service.concepts import system_of
+from service.concepts import Concepts, system_of
 from service.fhir_in import COUNTED_REPORTS, code_of
 
 _Codings = tuple[tuple[str, str, str], ...]  # system, code and display of each coding
@@ -94,11 +94,11 @@ def _is_telling(concept: Mapping[str, Any]) -> bool:
 class Gate:
     """Knows which code elements and words are of no matter; it learns them as they come."""
 
-    def __init__(self, assist: Assist, words: frozenset[str]) -> None:
-        self._assist = assist
+    def __init__(self, terminology: Terminology, concepts: Concepts, words: frozenset[str]) -> None:
+        self._terminology, self.findings = terminology, frozenset(concepts.findings)
         self._telling = words | {f"{word}s" for word in words}
-        self.days = tuple(_days_on_which_rules_change(assist))
-        self._newest = ((self.day_of(newest := assist.terminology.icd10cm.newest.in_force_from), newest),)
+        self.days = tuple(_days_on_which_rules_change(terminology))
+        self._newest = ((self.day_of(newest := terminology.icd10cm.newest.in_force_from), newest),)
         self._every_day = tuple(enumerate(("0001-01-01", *self.days)))
         self._quiet: set[bytes] = set()
         self._loud: set[bytes] = set()
@@ -189,7 +189,7 @@ class Gate:
         words = text.split()
         if self._plain.issuperset(words):
             return False
-        lexicon = self._assist.terminology.lexicon
+        lexicon = self._terminology.lexicon
         new = [word for word in words if word not in self._plain]
         plain = [word for word in new if self._telling.isdisjoint(lexicon.tokens(word).words)]
         if len(self._plain) < _REMEMBERED:
@@ -200,16 +200,16 @@ class Gate:
         return bool(reading.statements or reading.of("set-aside"))
 
     def _unquestioned(self, codings: _Codings, days: _Days) -> int:
-        terminology, findings = self._assist.terminology, self._assist.reader.concepts.findings
+        terminology = self._terminology
         for system, code, _ in codings:
-            if system == "snomed" and code in findings:
+            if system == "snomed" and code in self.findings:
                 return 0
         recorded = tuple(
             RecordedCode("other" if system == "loinc" else system, _plain_code(system, code), "", display, written=code)
             for system, code, display in codings
             if code.strip()
         )
-        if any(_is_ours(code, self._assist) for code in recorded):
+        if any(_is_ours(code, terminology) for code in recorded):
             return 0
         documentation = Documentation("", "claim", None, codes=recorded)
         return sum(1 << n for n, on in days if not any(recorded_code_hits(documentation, terminology, on)))
@@ -223,13 +223,13 @@ def _plain_code(system: str, code: str) -> str:
     return plain if "." in plain or len(plain) <= 3 else f"{plain[:3]}.{plain[3:]}"
 
 
-def _is_ours(code: RecordedCode, assist: Assist) -> bool:
-    return assist.terminology.pack_of(code.code) is not None or code.code.startswith("M48.0")
+def _is_ours(code: RecordedCode, terminology: Terminology) -> bool:
+    return terminology.pack_of(code.code) is not None or code.code.startswith("M48.0")
 
 
-def _days_on_which_rules_change(assist: Assist) -> list[str]:
+def _days_on_which_rules_change(terminology: Terminology) -> list[str]:
     """Every first day of a release, a code or a rule, and the day after its last."""
-    release, rules = assist.terminology.icd10cm, assist.terminology.rules()
+    release, rules = terminology.icd10cm, terminology.rules()
     spans = [(rule.in_force_from, rule.in_force_until) for rule in rules]
     ended = {_day_after(last) for _, last in spans if last and last < _FOR_EVER}
     return sorted({*release.days_of_change(), *(first for first, _ in spans if first), *ended})
@@ -265,7 +265,7 @@ def report_speaks(gate: Gate, report: Mapping[str, Any]) -> bool:
     concluded = [str(report.get("conclusion") or ""), *_strings(report.get("conclusionCode"))]
     findings = {str(c.get("code")) for each in report.get("conclusionCode") or () for c in each.get("coding") or ()}
     return (
-        not findings.isdisjoint(gate._assist.reader.concepts.findings)
+        not findings.isdisjoint(gate.findings)
         or any(map(gate.speaks, concluded))
         or _attachments_speak(gate, report.get("presentedForm") or (), report)
     )

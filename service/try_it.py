@@ -64,7 +64,7 @@ def _shown(text: str, chosen: str) -> Response:
     if not chosen:
         g.visit = Visit("try", {}, patients_of(record), current_app.extensions["clock"]())
     assist: Assist = current_app.extensions["assist"]
-    judged = [_told(one, record, assist) for one in assist.answer(record).judged]
+    judged = [_told(one, record, assist) for one in assist.answer(record, reads_all=True).judged]
     hook = _hook(record)
     raw = {"fhir": readable_json(sent), "hook": readable_json(hook)}
     return page("try_it.html", **shown, judged=judged, raw=raw, reason=reason, source_label=source_label)

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from service.assist import Assist, open_assist
 from service.batch import Record, judge
-from service.gate import Gate, read_row, telling_words
+from service.gate import read_row
 from service.settings import Settings
 from service.shipped import terminology_dir
 
 DATA = Path(__file__).parent / "data"
 ICD = "http://hl7.org/fhir/sid/icd-10-cm"
 ASSIST = open_assist(Settings())
-GATE = Gate(ASSIST, telling_words(terminology_dir()))
+GATE = ASSIST.gate
 STATEMENTS = [json.loads(line)["text"] for line in (DATA / "statements.jsonl").read_text("utf-8").splitlines()]
 REPORTS = [json.loads(line)["text"] for line in (DATA / "reports.jsonl").read_text("utf-8").splitlines()]
 RECORDS = [
@@ -196,7 +196,7 @@ def test_a_sites_own_term_opens_the_gate(tmp_path: Path) -> None:
         json.dumps({"sources": {"ours": "a list of our own"}, "concepts": [entry], "spelled": ["pinchosis"]})
     )
     assist = open_assist(Settings(lexicon=file))
-    gate = Gate(assist, telling_words(terminology_dir(), file))
+    gate = assist.gate
     row = condition("Pinchosis of the lumbar canal")
     assert is_spoken_about(row, assist)
     assert gate.passes(json.dumps(row).encode())

@@ -73,6 +73,11 @@ def assess(documentation: Documentation, terminology: Terminology) -> Assessment
     return Assessment(documentation, disposition, suggestions, candidates, reasons, elements, ask, issues, hits)
 
 
+def unread(documentation: Documentation) -> Assessment:
+    """What `assess` says, rules aside, of a condition of which only the codes are known, as its words do not speak."""
+    return Assessment(documentation, _outside(documentation))
+
+
 def _table(documentation: Documentation, terminology: Terminology, on: str) -> Case:
     weighed = tuple(as_certain(w) for w in weigh_all(documentation, terminology, on))
     required = {name: _worst(name, weighed, documentation) for name in REQUIRED}
@@ -99,7 +104,7 @@ def _unspoken(case: Case) -> Assessment:
     hits = tuple(
         hit for hit in [*_records(case), *recorded_code_hits(case.documentation, case.terminology, case.on)] if hit
     )
-    disposition: Disposition = "not-applicable" if _in_families(case) else _outside(case)
+    disposition: Disposition = "not-applicable" if _in_families(case) else _outside(case.documentation)
     elements = tuple(case.elements.values()) if disposition == "not-applicable" else ()
     return Assessment(case.documentation, disposition, elements=elements, issues=_issues(case, hits), hits=hits)
 
@@ -597,8 +602,8 @@ def _in_families(case: Case) -> bool:
     return bool(spoken or reported) or case.on_code
 
 
-def _outside(case: Case) -> Disposition:
-    known = [code for code in case.documentation.codes if code.system == "icd-10-cm"]
+def _outside(documentation: Documentation) -> Disposition:
+    known = [code for code in documentation.codes if code.system == "icd-10-cm"]
     return "not-assessed" if known else "out-of-scope"
 
 
@@ -607,4 +612,4 @@ def _disposition(case: Case, suggestions: Sequence[CodingSuggestion], ask: Seque
         return "code-supported"
     if set(ask) & set(REQUIRED):
         return "query"
-    return "not-applicable" if _in_families(case) else _outside(case)
+    return "not-applicable" if _in_families(case) else _outside(case.documentation)

@@ -152,10 +152,19 @@ _NOT_THEN = {
 }
 
 
+def _paired(billing: Billing, terminology: Terminology) -> Iterator[tuple[ClaimDiagnosis, ClaimDiagnosis]]:
+    """All pairs; while a note is written, what else is on the problem list is no matter of ours."""
+    if billing.setting != "charting":
+        yield from combinations(billing.diagnoses, 2)
+        return
+    ours = [n for n, diagnosis in enumerate(billing.diagnoses) if _is_ours(diagnosis, terminology)]
+    for n, one in enumerate(billing.diagnoses) if ours else ():
+        for m in range(n + 1, len(billing.diagnoses)) if n in ours else (m for m in ours if m > n):
+            yield one, billing.diagnoses[m]
+
+
 def _pairs(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
-    for one, other in combinations(billing.diagnoses, 2):
-        if billing.setting == "charting" and not (_is_ours(one, terminology) or _is_ours(other, terminology)):
-            continue  # while a note is written, what else is on the problem list is no matter of ours
+    for one, other in _paired(billing, terminology):
         note = terminology.icd10cm.excludes1(one.code, other.code, billing.on) if one.code and other.code else None
         if note:
             for rule in _rules(terminology, "excludes", "excludes1", billing.on):

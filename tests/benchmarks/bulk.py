@@ -28,7 +28,6 @@ import orjson
 
 from service.assist import open_assist
 from service.bulk_files import Part, read_piece
-from service.gate import Gate, telling_words
 from service.settings import Settings
 from service.shipped import terminology_dir
 
@@ -239,7 +238,7 @@ def measure_stream(folder: Path, megabytes: int, rounds: int, *, anew: bool) -> 
     """The gate and the whole command, its start taken off, against orjson.loads on the same lines."""
     file = folder / "stream.ndjson"
     rows = written(file, stream(megabytes, random.Random(1), anew=anew))
-    gate = Gate(open_assist(Settings()), telling_words(terminology_dir()))
+    gate = open_assist(Settings()).gate
     found: dict[str, list[float]] = {"loads": [], "gate": [], "one": [], "wall": [], "two": [], "both": []}
     for _ in range(rounds):
         found["loads"].append(seconds(lambda: loaded(file)))
