@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from functools import cache
 from operator import attrgetter
+from threading import Lock
 from types import ModuleType
 from typing import Annotated, Any, ForwardRef, List, Literal, Union  # noqa: UP035 - list and | take no forward references
 
@@ -129,12 +131,19 @@ def _read(kind: type, value: object) -> object:
 # Where the structs find each other by name, since types of R4 lie in themselves: an Extension in an Extension.
 _TYPES = ModuleType(f"{__name__}.types")
 sys.modules[_TYPES.__name__] = _TYPES
+_LAYING_OUT = Lock()
 
 
 @cache
 def _struct(resource_type: str) -> type[msgspec.Struct] | None:
     model = resource_model(resource_type)
-    return None if model is None else _laid_out(definition_of(model))
+    if model is None:
+        return None
+    with _LAYING_OUT:  # half of them laid out, another thread could not tell what they name
+        struct = _laid_out(definition_of(model))
+        with suppress(msgspec.ValidationError):
+            msgspec.convert({}, struct)  # what it notes of a type at the first time must not be noted by two at once
+        return struct
 
 
 def _laid_out(definition: TypeDefinition) -> type[msgspec.Struct]:

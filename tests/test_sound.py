@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import subprocess
 import sys
 
 import pytest
@@ -61,6 +62,18 @@ def test_most_changes_are_not_let_through() -> None:
     """Else the tests above would hold for a gate that says nothing."""
     changed = [mutant for sample in SAMPLES for mutant in one_change_each(sample)]
     assert 0 < sum(is_sound(mutant, ALLOWED) for mutant in changed) < len(changed) / 4
+
+
+def test_threads_that_begin_together_all_have_their_answer() -> None:
+    code = (
+        "import sys; from concurrent.futures import ThreadPoolExecutor; sys.setswitchinterval(1e-6)\n"
+        "from service.sound import is_sound\n"
+        f"from service.json_body import parse_json; samples = parse_json({dump_json(SAMPLES)!r}) * 8\n"
+        "with ThreadPoolExecutor(48) as pool:\n"
+        "    list(pool.map(lambda one: is_sound(one, frozenset({one['resourceType']})), samples))\n"
+    )
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 @pytest.mark.parametrize("levels", [1, 10, 28])
