@@ -287,8 +287,13 @@ def _server_defaults() -> dict[str, Any]:
         "access_log_format": "%(t)s %(m)s %(s)s %(b)s %(M)sms",  # no address of a request: it may name a patient
         "control_socket_disable": True,  # it would lie in the home folder
         "when_ready": _say_ready,
+        "post_fork": _keep_inherited,
         "post_worker_init": _freeze,
     }
+
+
+def _keep_inherited(arbiter: Any, worker: Any) -> None:
+    worker.inherited = arbiter.SIG_QUEUE
 
 
 def _configured(options: argparse.Namespace) -> Server:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
 import time
+from queue import SimpleQueue
 from typing import Any
 from uuid import uuid4
 
@@ -43,7 +45,13 @@ SENTENCES = {
 
 
 class BufferingWorker(Worker):
-    """Serves until told to stop, then finishes what has begun."""
+    """Serves until told to stop, then finishes what has begun.
+
+    `inherited` is the worker's copy of the main process's signals. What comes after the fork and before a worker has
+    handlers of its own goes there, and is not sent again.
+    """
+
+    inherited: SimpleQueue[int] = SimpleQueue()
 
     @classmethod
     def check_config(cls, cfg: Config, _log: object) -> None:
@@ -59,6 +67,7 @@ class BufferingWorker(Worker):
         self.threads = ThreadedTaskDispatcher()
         self.threads.set_thread_count(self.cfg.threads)
         self.servers = [self._listen(listener) for listener in self.sockets]
+        self.alive = self.alive and not _holds_a_stop(self.inherited)
         while self.alive and self.ppid == os.getppid():
             self._turn()
         self._finish()
@@ -105,6 +114,10 @@ class BufferingWorker(Worker):
 
     def _open(self) -> list[_Channel]:
         return [channel for server in self.servers for channel in server.active_channels.values()]
+
+
+def _holds_a_stop(signals: SimpleQueue[int]) -> bool:
+    return any(signals.get_nowait() == signal.SIGTERM for _ in range(signals.qsize()))
 
 
 class _Task(WSGITask):

@@ -29,12 +29,13 @@ class Running:
 
 @contextmanager
 def serving(
-    folder: Path, settings: Mapping[str, str] | None = None, *, port: int = 0, workers: int = 2
+    folder: Path, settings: Mapping[str, str] | None = None, *, port: int = 0, workers: int = 2, gunicorn: str = ""
 ) -> Iterator[Running]:
     """The service with its store in the folder unless the settings say otherwise; killed at the end."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CODING_ASSIST_")}
     environment |= {"TMPDIR": str(folder), "CODING_ASSIST_DATABASE_URL": f"sqlite:///{folder}/store.db"}
     environment |= {f"CODING_ASSIST_{name}": value for name, value in (settings or {}).items()}
+    environment |= {"GUNICORN_CMD_ARGS": gunicorn}
     command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port), "--workers", str(workers)]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(

@@ -192,6 +192,25 @@ def test_a_stop_answers_what_has_come_and_loses_no_record_of_it(own_server: Runn
     store.close()
 
 
+def test_a_worker_that_is_stopped_before_it_listens_to_signals_stops(tmp_path: Path) -> None:
+    config = tmp_path / "config.py"
+    config.write_text(
+        "import os, pathlib, signal\n"
+        "from service.cli import _keep_inherited\n"
+        "def post_fork(arbiter, worker):\n"
+        f"    told = pathlib.Path({str(tmp_path)!r}, 'told')\n"
+        "    if not told.exists():\n"
+        "        told.write_text(str(os.getpid()))\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    _keep_inherited(arbiter, worker)\n"
+    )
+    with serving(tmp_path, {"LOG_LEVEL": "INFO"}, gunicorn=f"--config {config}") as one:
+        told = tmp_path / "told"
+        until(lambda: told.exists() and told.read_text() != "")
+        until(lambda: not Path("/proc", told.read_text()).exists())
+        assert status(one.port, "GET", "/healthz") == 200
+
+
 def test_a_silent_connection_does_not_hold_up_a_stop(own_server: Running) -> None:
     with socket.create_connection(("127.0.0.1", own_server.port), timeout=10):
         time.sleep(0.5)  # until a worker has it
