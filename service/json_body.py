@@ -32,6 +32,7 @@ JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _ONE_KIND = bytes.maketrans(b"[]", b"{}")
 _NOT_PLAIN = object()
+_HIDING = re.compile(rb"\\u(?:00[0-7]|[dD][89a-fA-F])")
 _LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (MAX_NUMBER_DIGITS + 1))
 DEPTH_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 SUSPECT_ESCAPE = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)")
@@ -91,10 +92,10 @@ def _plain(body: bytes, max_depth: int) -> object:
     """The value of a body that can be read in one way only; `_NOT_PLAIN` where that is not sure.
 
     Written again, a body has as many quotation marks as before, unless a member was lost that another of the same name
-    has replaced. Escapes by number could hide that, and may stand for what is no character.
+    has replaced. Some escapes by number could hide that, or stand for what is no character.
     """
     outside = _outside_strings(body)
-    if b"\\u" in body or _LONG_NUMBER.search(outside) or not _is_shallow(outside, max_depth):
+    if _HIDING.search(body) or _LONG_NUMBER.search(outside) or not _is_shallow(outside, max_depth):
         return _NOT_PLAIN
     try:
         value: object = _read(body)
