@@ -383,8 +383,9 @@ class Store:
     # -- hashed ids
 
     @cached_property
-    def _key(self) -> bytes:
-        return self._kept_key("ids")
+    def _of_ids(self) -> hmac.HMAC:
+        """To be copied: to begin anew would let go of the interpreter, which a call does a dozen times."""
+        return hmac.new(self._kept_key("ids"), digestmod="sha256")
 
     @cached_property
     def _key_of_tokens(self) -> bytes:
@@ -399,7 +400,9 @@ class Store:
 
     def hashed(self, *parts: str) -> str:
         """An id as a hash under this store's own key: ids are short enough to be guessed from a plain hash."""
-        return hmac.digest(self._key, json.dumps(parts).encode(), "sha256").hex()
+        keyed = self._of_ids.copy()
+        keyed.update(json.dumps(parts).encode())
+        return keyed.hexdigest()
 
     def signature(self, text: str) -> str:
         """Shows to every worker on this store that one of them wrote the text; 64 hexadecimal digits."""
