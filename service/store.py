@@ -91,7 +91,15 @@ card = sa.Table(
     sa.Column("uuid", sa.String(100), primary_key=True),
     sa.Column("decision", sa.String(36), nullable=False, index=True),
     sa.Column("kind", sa.String(40), nullable=False),
+    sa.Column("visit", sa.String(64), nullable=False),
+    sa.Column("matters", sa.Text, nullable=False),
+)
+put_away = sa.Table(  # the cards that users have overridden
+    "put_away",
+    tables,
+    sa.Column("card", sa.String(100), primary_key=True),
     sa.Column("visit", sa.String(64), nullable=False, index=True),
+    sa.Column("received", sa.String(24), nullable=False),
     sa.Column("matters", sa.Text, nullable=False),
 )
 query = sa.Table(
@@ -127,7 +135,7 @@ form = sa.Table(
     tables,
     sa.Column("id", sa.String(64), primary_key=True),
     sa.Column("key", sa.String(64), nullable=False, unique=True),
-    sa.Column("patient", sa.String(64), nullable=False, index=True),
+    sa.Column("patient", sa.String(64), nullable=False),
     sa.Column("user", sa.String(64), nullable=False),
     sa.Column("encounter", sa.String(64), nullable=False),
     sa.Column("opened", sa.String(24), nullable=False),
@@ -135,6 +143,7 @@ form = sa.Table(
     sa.Column("closed", sa.String(24), nullable=False),
     sa.Column("state", sa.String(10), nullable=False),
     sa.Column("content", sa.Text, nullable=False),
+    sa.Index("ix_form_closed", "patient", "encounter", "closed"),
 )
 launch = sa.Table(
     "launch",
@@ -296,7 +305,8 @@ def _engine(address: sa.URL, *, patient: bool = False) -> sa.Engine:
     """Connections that flush at each commit and wait a second at most for a lock; migrations are more patient."""
     seconds = 60.0 if patient else BUSY_SECONDS
     if address.get_backend_name() == "sqlite":
-        engine = sa.create_engine(address, connect_args={"timeout": seconds}, pool_timeout=seconds)
+        pool: Json = {"pool_timeout": seconds, "pool_use_lifo": True}  # the one used last has most in its memory
+        engine = sa.create_engine(address, connect_args={"timeout": seconds}, **pool)
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -336,17 +346,25 @@ def _migrate(engine: sa.Engine) -> None:
 
 
 # What every call asks: put together once, which takes SQLAlchemy longer than SQLite takes to answer.
-_CARDS_WITH_FEEDBACK = (
-    sa.select(card.c.matters, feedback.c.content)
-    .join(feedback, feedback.c.card == card.c.uuid)
-    .where(card.c.visit == sa.bindparam("visit"))
-    .where(feedback.c.received > sa.bindparam("since"), feedback.c.received <= sa.bindparam("until"))
+_PUT_AWAY = (
+    sa.select(put_away.c.matters)
+    .where(put_away.c.visit == sa.bindparam("visit"))
+    .where(put_away.c.received > sa.bindparam("since"), put_away.c.received <= sa.bindparam("until"))
 )
 _CLOSED_FORMS = (
     sa.select(form)
     .where(form.c.patient == sa.bindparam("patient"), form.c.encounter == sa.bindparam("encounter"))
     .where(form.c.closed > sa.bindparam("since"), form.c.closed <= sa.bindparam("until"))
     .order_by(form.c.closed, form.c.id)
+)
+# Feedback may overtake the record of its card, which the journal gathers for a moment. The text is our own compact
+# JSON, in which no string can hold a quotation mark that is not escaped.
+_OVERRIDDEN = (
+    sa.select(card.c.uuid, card.c.visit, sa.func.min(feedback.c.received), card.c.matters)
+    .join(feedback, feedback.c.card == card.c.uuid)
+    .where(card.c.uuid.in_(sa.bindparam("cards", expanding=True)))
+    .where(feedback.c.content.contains('"outcome":"overridden"', autoescape=True))
+    .group_by(card.c.uuid, card.c.visit, card.c.matters)
 )
 _FORM_OF_KEY = sa.select(form).where(form.c.key == sa.bindparam("of"))
 
@@ -422,7 +440,14 @@ class Store:
             for item in items
         ]
         with self._transaction() as connection:
-            return sum(self._add_once(connection, feedback, row) for row in rows)
+            added = sum(self._add_once(connection, feedback, row) for row in rows)
+            self._put_away(connection, [item.card for item in items])
+            return added
+
+    def _put_away(self, connection: sa.Connection, cards: Sequence[str]) -> None:
+        """Note which of these cards have been overridden; of those that are not recorded yet, their record does it."""
+        noted = self._insert(put_away).from_select(put_away.c.keys(), _OVERRIDDEN).on_conflict_do_nothing()
+        connection.execute(noted, {"cards": cards})
 
     def _add_once(self, connection: sa.Connection, table: sa.Table, row: Json) -> bool:
         """Whether the row was new: its unique key was free."""
@@ -433,9 +458,8 @@ class Store:
     def overridden(self, visit: str, since: datetime, until: datetime) -> frozenset[str]:
         """The matters of the cards of one visit that users have overridden in that time."""
         times = {"since": instant(since), "until": instant(until)}
-        rows = self._read(_CARDS_WITH_FEEDBACK, {"visit": visit, **times})
-        told = [row.matters.split() for row in rows if json.loads(row.content)["outcome"] == "overridden"]
-        return frozenset(matter for matters in told for matter in matters)
+        rows = self._read(_PUT_AWAY, {"visit": visit, **times})
+        return frozenset(matter for row in rows for matter in row.matters.split())
 
     # -- audit records and decisions
 
@@ -487,6 +511,8 @@ class Store:
         for table, given in rows.items():
             if given:
                 connection.execute(self._insert(table).on_conflict_do_nothing(), given)
+        if rows[card]:
+            self._put_away(connection, [row["uuid"] for row in rows[card]])
 
     def decision(self, decision_id: str) -> Json | None:
         """What was kept of one decision, with its id and time."""
@@ -518,7 +544,8 @@ class Store:
             "content": _text(content),
         }
         with self._transaction() as connection:
-            self._add_once(connection, form, row)
+            if self._add_once(connection, form, row):
+                return Form(form_id, "open", row["opened"], row["expires"], "", content)
             held = connection.execute(_FORM_OF_KEY, {"of": row["key"]}).one()
         return _form(held, at)
 
@@ -749,6 +776,7 @@ def _delete_decisions(connection: sa.Connection, ids: sa.Select[tuple[str]]) -> 
         "feedback": connection.execute(feedback.delete().where(feedback.c.card.in_(cards))).rowcount,
         "answer": connection.execute(answer.delete().where(answer.c.query.in_(queries))).rowcount,
         "query": connection.execute(query.delete().where(query.c.decision.in_(ids))).rowcount,
+        "put_away": connection.execute(put_away.delete().where(put_away.c.card.in_(cards))).rowcount,
         "card": connection.execute(card.delete().where(card.c.decision.in_(ids))).rowcount,
     }
     doomed = connection.execute(ids).scalars().all()

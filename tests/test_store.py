@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from service import store as tables_of
-from service.store import Binding, Feedback, Store, StoreError, StoreUnavailable, open_store
+from service.store import Binding, Card, Decision, Entry, Feedback, Store, StoreError, StoreUnavailable, open_store
 
 NOW = datetime(2026, 11, 16, 8, 0, tzinfo=UTC)
 
@@ -221,6 +222,80 @@ def test_a_form_that_nobody_answered_is_let_go_when_it_has_expired(store: Store)
     assert store.forget_expired(NOW + 2 * DAY)["form"] == 1
     assert store.form("form-1", NOW) is None
     assert store.form("form-2", NOW) is not None
+
+
+# --- cards that were put away -------------------------------------------------------------------------------------
+
+CARD = Card("card-1", "code-suggestion", "visit-1", ("matter-1", "matter-2"))
+DECISION = Decision("decision-1", "2026-11-16T08:00:00.000Z", {}, ("patient-1",), (CARD, replace(CARD, uuid="card-2")))
+
+
+def record(store: Store) -> None:
+    chain = store.open_chain("writer", NOW)
+    store.append(chain, [Entry(DECISION.recorded, ('{"recorded":"2026-11-16T08:00:00.000Z"}',), DECISION)])
+
+
+def override(store: Store, outcome: str = "overridden", comment: str = "") -> None:
+    store.add_feedback("", [Feedback("card-1", {"outcome": outcome, "userComment": comment})], NOW)
+
+
+def away(store: Store, until: timedelta = DAY) -> frozenset[str]:
+    return store.overridden("visit-1", NOW - DAY, NOW + until)
+
+
+@pytest.mark.parametrize("steps", [(record, override), (override, record), (record, override, override)])
+def test_what_was_overridden_is_known_whichever_is_written_first(
+    steps: tuple[Callable[[Store], None], ...], store: Store
+) -> None:
+    for step in steps:
+        step(store)
+    assert away(store) == {"matter-1", "matter-2"}
+    assert (away(store, -DAY / 2), store.overridden("visit-2", NOW - DAY, NOW + DAY)) == (frozenset(), frozenset())
+
+
+def test_a_card_that_was_accepted_is_not_put_away_whatever_the_comment_says(store: Store) -> None:
+    record(store)
+    override(store, "accepted", comment='"outcome":"overridden"')
+    assert away(store) == frozenset()
+
+
+def test_what_was_overridden_goes_with_the_patient(store: Store) -> None:
+    record(store)
+    override(store)
+    assert store.remove_patient("patient-1")["put_away"] == 1
+    assert away(store) == frozenset()
+
+
+def test_what_was_overridden_before_the_table_for_it_came_is_known(database_url: str, store: Store) -> None:
+    record(store)
+    override(store)
+    engine = sa.create_engine(database_url)
+    with engine.begin() as connection:
+        for statement in (
+            "DROP TABLE put_away",
+            "DROP INDEX ix_form_closed",
+            "CREATE INDEX ix_card_visit ON card (visit)",
+            "CREATE INDEX ix_form_patient ON form (patient)",
+            "UPDATE alembic_version SET version_num = '0003'",
+        ):
+            connection.execute(sa.text(statement))
+    engine.dispose()
+    opened = open_store(database_url)
+    assert away(opened) == {"matter-1", "matter-2"}
+    opened.close()
+
+
+def test_what_each_call_asks_for_is_found_by_an_index(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/store.db")
+    with sa.create_engine(f"sqlite:///{tmp_path}/store.db").connect() as connection:
+        for statement, index in (
+            (tables_of._PUT_AWAY, "ix_put_away_visit (visit=?)"),
+            (tables_of._CLOSED_FORMS, "ix_form_closed (patient=? AND encounter=? AND closed>? AND closed<?)"),
+        ):
+            values = dict.fromkeys(statement.compile().params, "x")
+            plan = connection.execute(sa.text(f"EXPLAIN QUERY PLAN {statement}"), values).all()
+            assert index in str(plan)
+    store.close()
 
 
 # --- kill -9 ------------------------------------------------------------------------------------------------------
