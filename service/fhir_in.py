@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from service.attachments import AttachmentText, attachment_text, blank_markup
@@ -37,6 +37,8 @@ Resource = Mapping[str, Any]
 _Attachments = dict[str, AttachmentText | None]
 COUNTED_REPORTS = frozenset({"final", "amended", "corrected", "appended"})
 INPATIENT = frozenset({"IMP", "ACUTE", "NONAC"})
+_KEPT = 256  # texts of the last records, in each worker
+_LONGEST_KEPT = 10_000  # characters
 _PROFESSIONAL = frozenset({"professional", "vision", "oral", "pharmacy"})
 _NOT_PROVIDER = re.compile(
     r"\b(?:nurse|nursing|rn|lpn|lvn|cna|physical therap\w*|occupational therap\w*|therapist|medical assistant|dietit\w*"
@@ -125,6 +127,17 @@ class Reader:
     lexicon: Lexicon
     concepts: Concepts
 
+    @cached_property
+    def read(self) -> Callable[[Passage], Reading]:
+        """What a passage says; the last ones are kept, since an EHR sends the same record at each step of a visit."""
+        again = lru_cache(maxsize=_KEPT)(lambda passage: read(passage, self.lexicon))
+        return lambda passage: again(passage) if len(passage.text) <= _LONGEST_KEPT else read(passage, self.lexicon)
+
+    @cached_property
+    def places(self) -> Callable[[Passage], tuple[Finding, ...]]:
+        """The regions that a short text names (a bodySite, an exam title); the last ones are kept."""
+        return lru_cache(maxsize=_KEPT)(lambda passage: tuple(_places(passage, self.lexicon)))
+
     def documentations(self, request: Request, quiet: Set[int] = frozenset()) -> list[Documentation]:
         """One Documentation for each Condition, in order; each reads the reports of its own patient only.
 
@@ -147,8 +160,8 @@ class _Record:
     """One request being read: what its resources share is read once."""
 
     def __init__(self, request: Request, reader: Reader, quiet: Set[int] = frozenset()) -> None:
-        self.request, self.lexicon, self.concepts = request, reader.lexicon, reader.concepts
-        self.quiet = quiet
+        self.request, self.concepts, self.quiet = request, reader.concepts, quiet
+        self.read, self.places = reader.read, reader.places
 
     def documentations(self) -> list[Documentation]:
         places = enumerate(self.request.conditions)
@@ -185,7 +198,7 @@ class _Record:
 
     def _own(self, entry: Entry) -> Documentation:
         condition = entry.resource
-        readings = [read(passage, self.lexicon) for passage in self._condition_passages(entry)]
+        readings = [self.read(passage) for passage in self._condition_passages(entry)]
         readings += self._coded(condition.get("code"), entry, entry.code_path)
         codes = tuple(self._codes(condition, entry))
         faults = list(self._condition_faults(condition, entry))
@@ -294,17 +307,7 @@ class _Record:
         return [
             finding
             for expression, text in _concept_texts(site, path)
-            for finding in self._places(Passage(text, entry.reference, expression))
-        ]
-
-    def _places(self, passage: Passage) -> list[Finding]:
-        """The regions that a short text names (a bodySite, an exam title)."""
-        span = Span(0, len(passage.text), Section("", "findings", 0, len(passage.text)), True)
-        [scene] = lay_out(passage.text, self.lexicon.tokens(passage.text), [span], self.lexicon)
-        return [
-            Finding("region", region, Evidence(passage, place.start, place.end), detail=junction)
-            for place in scene.places
-            for region, junction in place.values
+            for finding in self.places(Passage(text, entry.reference, expression))
         ]
 
     def _named_regions(self, condition: Resource, entry: Entry) -> tuple[str, ...]:
@@ -312,7 +315,7 @@ class _Record:
         found = [
             f.value
             for expression, text in _concept_texts(condition.get("code"), entry.code_path, skip_icd=True)
-            for f in self._places(Passage(text, entry.source, expression))
+            for f in self.places(Passage(text, entry.source, expression))
         ]
         return tuple(dict.fromkeys(found))
 
@@ -380,7 +383,7 @@ class _Record:
         reported = {f.value for r in self._report_readings for s in r.statements for f in s.regions}
         if len(spinal) == 1 or not reported:
             return spinal
-        named = {i: {f.value for r in own[i].readings for f in self._places(r.passage)} for i in spinal}
+        named = {i: {f.value for r in own[i].readings for f in self.places(r.passage)} for i in spinal}
         return {i for i in spinal if named[i] & reported} or spinal
 
     def _is_imaging_encounter(self) -> bool:
@@ -474,7 +477,7 @@ class _Record:
         for expression, (text, markup, extracted) in texts:
             if text:
                 passage = Passage(text, entry.reference, expression, "report", date, status, earlier, markup, extracted)
-                yield read(passage, self.lexicon)
+                yield self.read(passage)
 
     def _is_earlier(self, resource: Resource) -> bool:
         """Of another encounter than the one at hand."""
@@ -503,7 +506,7 @@ class _Record:
                     Finding("region", region, Evidence(passage, 0, len(passage.text))) for region in known["regions"]
                 ]
         for expression, text in _concept_texts(code, "DiagnosticReport.code"):
-            found += self._places(_title(entry, expression, text))
+            found += self.places(_title(entry, expression, text))
         return found
 
     @cached_property
@@ -542,7 +545,7 @@ class _Record:
                 )
                 return Finding("imaging.modality", known["modality"], Evidence(passage, 0, len(passage.text)))
         for expression, text in _concept_texts(report.get("code"), "DiagnosticReport.code"):
-            for finding in read(_title(entry, expression, text), self.lexicon).of("imaging.modality"):
+            for finding in self.read(_title(entry, expression, text)).of("imaging.modality"):
                 return finding
         for reading in self._report_readings:
             if reading.passage.source == entry.reference:
@@ -553,7 +556,7 @@ class _Record:
     @cached_property
     def _document_readings(self) -> tuple[Reading, ...]:
         return tuple(
-            read(passage, self.lexicon)
+            self.read(passage)
             for entry in self.request.documents
             if id(entry) in self._contents
             for passage in self._document_passages(entry)
@@ -600,10 +603,18 @@ class _Record:
             texts += list(_concept_texts(observation.get("code"), "Observation.code"))
         for expression, text in texts:
             if isinstance(text, str) and text:
-                yield read(Passage(text, entry.reference, expression, "ancillary", date), self.lexicon)
+                yield self.read(Passage(text, entry.reference, expression, "ancillary", date))
         yield from self._coded(
             observation.get("valueCodeableConcept"), entry, "Observation.valueCodeableConcept", "ancillary"
         )
+
+
+def _places(passage: Passage, lexicon: Lexicon) -> Iterator[Finding]:
+    span = Span(0, len(passage.text), Section("", "findings", 0, len(passage.text)), True)
+    [scene] = lay_out(passage.text, lexicon.tokens(passage.text), [span], lexicon)
+    for place in scene.places:
+        for region, junction in place.values:
+            yield Finding("region", region, Evidence(passage, place.start, place.end), detail=junction)
 
 
 # --- small readers of FHIR datatypes ------------------------------------------------------------------------------

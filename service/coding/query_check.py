@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.coding.errors import PackError
 from service.coding.model import ELEMENTS
@@ -40,6 +40,7 @@ _HEADER = re.compile(r"(?<![\w.])[AE-KM-RV-Z]\d\d(?!\w)")
 _RECORDED = frozenset({"quote", "source", "expression"})
 _NAMES = frozenset("id uuid system version reference valueCanonical valueUri questionnaire authoredOn linkId".split())
 _CODING_SYSTEMS = ("icd", "/sid/", "snomed")
+_REMEMBERED = 4096
 _WORD = re.compile(r"[^\W\d_]{2}")
 _CALCULATED = ("sdc-questionnaire-initialExpression", "sdc-questionnaire-calculatedExpression")
 _KEYS: Mapping[str, type[Any]] = {
@@ -70,6 +71,13 @@ class QueryFault:
     says: str
 
 
+class Said(NamedTuple):
+    """Of which kinds the forbidden words are that a text holds, and the diagnoses that it names."""
+
+    broken: tuple[str, ...]
+    diagnoses: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class QueryRules:
     """The words of one edition of the guidelines."""
@@ -85,6 +93,18 @@ class QueryRules:
     regions: tuple[str, ...]
     certainty: tuple[str, ...]
     uncertain_status: frozenset[str]
+    known: dict[str, Said] = field(default_factory=dict, repr=False, compare=False)
+
+    def said(self, text: str) -> Said:
+        """What a form says of itself is nearly always what the form before it said, so what is found is remembered."""
+        found = self.known.get(text)
+        if found is None:
+            kinds = {"leading": self.leading, "category_titles": self.category_titles, "money": self.money}
+            broken = tuple(kind for kind, words in kinds.items() if words.search(text))
+            found = Said(broken, tuple(match.group().casefold() for match in self.diagnoses.finditer(text)))
+            if len(self.known) < _REMEMBERED:
+                self.known[text] = found
+        return found
 
 
 def names_a_code(text: str) -> bool:
@@ -237,7 +257,7 @@ class _Form:
     response: Json
     quotes: tuple[str, ...]
     plain: dict[str, str] = field(default_factory=dict)
-    words: list[tuple[str, str]] = field(default_factory=list)
+    broken: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def asked(self) -> frozenset[str]:
@@ -250,12 +270,6 @@ class _Form:
         if text not in self.plain:
             self.plain[text] = "\n".join(_without_quotes(line, self.quotes) for line in text.split("\n"))
         return self.plain[text]
-
-    def read_words(self) -> tuple[tuple[str, str], ...]:
-        """Everything that the clinician reads and that is not the record's: (place, text)."""
-        if not self.words:
-            self.words.extend(_read_words(self))
-        return tuple(self.words)
 
 
 def query_faults(
@@ -273,6 +287,7 @@ def query_faults(
     asked, `card` is the CDS card that carries the form, `response` the prepopulated QuestionnaireResponse.
     """
     form = _taken_apart(questionnaire, rules, texts, ask, card or {}, response or {})
+    form.broken.extend((kind, at) for at, text in _read_words(form) for kind in rules.said(text).broken)
     return [QueryFault(rule, at, says) for rule, check in _CHECKS for at, says in check(form)]
 
 
@@ -465,8 +480,8 @@ def _q1(form: _Form) -> Found:
 
 
 def _q2(form: _Form) -> Found:
-    yield from _where(form.rules.leading, form, "leads the reader")
-    yield from _where(form.rules.category_titles, form, "offers the title of the category")
+    yield from _where("leading", form, "leads the reader")
+    yield from _where("category_titles", form, "offers the title of the category")
     for question in form.questions:
         if not question.item.get("text"):
             yield question.element, "asks without words"
@@ -474,33 +489,27 @@ def _q2(form: _Form) -> Found:
             yield question.element, "asks with a diagnosis that the record does not name"
 
 
-def _where(words: re.Pattern[str], form: _Form, says: str) -> Found:
-    yield from ((at, says) for at, text in form.read_words() if _says(words, text))
+def _where(kind: str, form: _Form, says: str) -> Found:
+    yield from ((at, says) for broken, at in form.broken if broken == kind)
 
 
-# What a form says of itself is nearly always what the form before it said, so what was found there is remembered.
-@lru_cache(maxsize=4096)
-def _says(words: re.Pattern[str], text: str) -> bool:
-    return words.search(text) is not None
-
-
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_REMEMBERED)
 def _codes_in(address: str) -> tuple[str, ...]:
     return tuple(_CODE.findall(address))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_REMEMBERED)
 def _holds_a_code(text: str) -> bool:
     return names_a_code(text)
 
 
 def _introduced(form: _Form, text: str) -> bool:
     quoted = " ".join(i.quote for i in form.indicators.values()).casefold()
-    return any(found.group().casefold() not in quoted for found in form.rules.diagnoses.finditer(text))
+    return any(found not in quoted for found in form.rules.said(text).diagnoses)
 
 
 def _q3(form: _Form) -> Found:
-    yield from _where(form.rules.money, form, "speaks of payment, quality figures or audits")
+    yield from _where("money", form, "speaks of payment, quality figures or audits")
 
 
 def _q4(form: _Form) -> Found:
