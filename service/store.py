@@ -366,6 +366,14 @@ _OVERRIDDEN = (
     .where(feedback.c.content.contains('"outcome":"overridden"', autoescape=True))
     .group_by(card.c.uuid, card.c.visit, card.c.matters)
 )
+_OF_WRITER = audit_chain.c.writer == sa.bindparam("of")
+_CHAIN_END = sa.select(audit_chain.c.last_number, audit_chain.c.last_hash).where(_OF_WRITER).with_for_update()
+_MOVED_END = (
+    audit_chain.update()
+    .where(_OF_WRITER)
+    .values(last_number=sa.bindparam("end_number"), last_hash=sa.bindparam("end_hash"))
+)
+_RECORDS = audit_record.insert()
 _FORM_OF_KEY = sa.select(form).where(form.c.key == sa.bindparam("of"))
 
 
@@ -377,8 +385,11 @@ class Store:
 
     def __init__(self, engine: sa.Engine, transient: str | None = None) -> None:
         self._engine = engine
-        self._adding: dict[sa.Table, Any] = {}
         self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+        new = {table: self._insert(table).on_conflict_do_nothing() for table in tables.sorted_tables}
+        self._adding = {table: statement.returning(sa.literal(1)) for table, statement in new.items()}
+        self._adding_many = new
+        self._noting = self._insert(put_away).from_select(put_away.c.keys(), _OVERRIDDEN).on_conflict_do_nothing()
 
         self.close = weakref.finalize(
             self, _close, engine, transient
@@ -446,13 +457,10 @@ class Store:
 
     def _put_away(self, connection: sa.Connection, cards: Sequence[str]) -> None:
         """Note which of these cards have been overridden; of those that are not recorded yet, their record does it."""
-        noted = self._insert(put_away).from_select(put_away.c.keys(), _OVERRIDDEN).on_conflict_do_nothing()
-        connection.execute(noted, {"cards": cards})
+        connection.execute(self._noting, {"cards": cards})
 
     def _add_once(self, connection: sa.Connection, table: sa.Table, row: Json) -> bool:
         """Whether the row was new: its unique key was free."""
-        if table not in self._adding:
-            self._adding[table] = self._insert(table).on_conflict_do_nothing().returning(sa.literal(1))
         return connection.execute(self._adding[table], row).first() is not None
 
     def overridden(self, visit: str, since: datetime, until: datetime) -> frozenset[str]:
@@ -480,15 +488,13 @@ class Store:
     def append(self, chain: Chain, entries: Sequence[Entry]) -> Chain:
         """Keep all of these in one transaction; said again after a commit of unknown end, it adds nothing."""
         events = [(entry.recorded, event) for entry in entries for event in entry.events]
-        place = audit_chain.c.writer == chain.writer
-        ends = sa.select(audit_chain.c.last_number, audit_chain.c.last_hash).where(place).with_for_update()
         with self._transaction() as connection:
-            kept = connection.execute(ends).one()
+            kept = connection.execute(_CHAIN_END, {"of": chain.writer}).one()
             if kept.last_number == chain.number + len(events):
                 return Chain(chain.writer, kept.last_number, kept.last_hash)
             rows, end = _chained_rows(chain, events)
-            connection.execute(audit_record.insert(), rows)
-            connection.execute(audit_chain.update().where(place).values(last_number=end.number, last_hash=end.hash))
+            connection.execute(_RECORDS, rows)
+            connection.execute(_MOVED_END, {"of": chain.writer, "end_number": end.number, "end_hash": end.hash})
             self._add_decisions(connection, [entry.decision for entry in entries if entry.decision])
         return end
 
@@ -510,7 +516,7 @@ class Store:
         }
         for table, given in rows.items():
             if given:
-                connection.execute(self._insert(table).on_conflict_do_nothing(), given)
+                connection.execute(self._adding_many[table], given)
         if rows[card]:
             self._put_away(connection, [row["uuid"] for row in rows[card]])
 
