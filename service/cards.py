@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -55,7 +55,10 @@ OVERRIDES = {
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a hook: the record that came with it, and the Conditions that its cards may be about."""
+    """One call of a hook: the record that came with it, and the Conditions that its cards may be about.
+
+    `body` is all that the answer rests on, with what was fetched.
+    """
 
     hook: str
     instance: UUID
@@ -65,6 +68,7 @@ class Call:
     user_id: str = ""
     dialect: Dialect = "hl7"
     launches: bool = False
+    body: Json = field(default_factory=dict, repr=False)
 
     @property
     def patient(self) -> str:

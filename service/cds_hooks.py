@@ -161,19 +161,19 @@ def coding_assist() -> Response:
     assist: Assist = current_app.extensions["assist"]
     body = parse_json(request.get_data())
     hooks = listed_hooks(current_app.config["HOOK_DOMAIN"])
-    body = with_fetched(body, hooks, _fetch)
     caller: TrustedClient | None = g.get("caller")
-    call = open_call(body, hooks, caller.dialect if caller else None, launches=bool(caller and caller.smart))
+    shown: Json = {"dialect": caller.dialect if caller else None, "launches": bool(caller and caller.smart)}
+    call = open_call(body, hooks, fetch=_fetch, **shown)
     services = current_app.extensions
-    g.visit = visit = open_visit(call, body, services["clock"]())  # recorded from here on, whatever comes
+    g.visit = visit = open_visit(call, services["clock"]())  # recorded from here on, whatever comes
     forms = services["forms"](str(g.get("client", "")), visit.at)
-    g.visit, shown = answer_call(call, visit, assist, current_app.config["BASE_URL"], forms)
-    return _json(shown)
+    g.visit, cards = answer_call(call, visit, assist, current_app.config["BASE_URL"], forms)
+    return _json(cards)
 
 
-def open_visit(call: Call, body: Any, at: datetime) -> Visit:
+def open_visit(call: Call, at: datetime) -> Visit:
     """Whose record a call brings, and who looks at it."""
-    return Visit(call.hook, body, (call.patient,), at, call.user_id, encounter_of(call.request))
+    return Visit(call.hook, call.body, (call.patient,), at, call.user_id, encounter_of(call.request))
 
 
 def answer_call(call: Call, visit: Visit, assist: Assist, base_url: str, forms: Forms) -> tuple[Visit, Json]:
@@ -236,25 +236,27 @@ def _json(content: Json) -> Response:
 
 
 def open_call(
-    body: object, hooks: Mapping[str, Hook], dialect: Dialect | None = None, *, launches: bool = False
+    body: object,
+    hooks: Mapping[str, Hook],
+    dialect: Dialect | None = None,
+    *,
+    launches: bool = False,
+    fetch: Fetching | None = None,
 ) -> Call:
     """The call in a body; Refusal 400 or 422 where it is wrong, 412 where the Conditions cannot be had.
 
     `dialect` is what the operator has registered for the client; without it the call itself shows it. `launches` says
-    whether its EHR opens our forms as a SMART app.
+    whether its EHR opens our forms as a SMART app. `fetch` gets what was not prefetched, where it can be had.
     """
     envelope, context, patient_id = _opened(body, hooks)
-    record, concerned = _record(envelope["hook"], patient_id, context, envelope.get("prefetch") or {})
-    about: Json = {"user_id": context["userId"], "dialect": dialect or _dialect(body), "launches": launches}
-    return Call(envelope["hook"], envelope["hookInstance"], patient_id, record, concerned, **about)
-
-
-def with_fetched(body: Any, hooks: Mapping[str, Hook], fetch: Fetching) -> Any:
-    """The body with what was not prefetched and could be had, so that all of an answer's input stands in one place."""
-    envelope, context, patient_id = _opened(body, hooks)
+    sent: Any = body
     prefetch = envelope.get("prefetch") or {}
-    brought = _missing(envelope, patient_id, context, prefetch, fetch)
-    return {**body, "prefetch": {**prefetch, **brought}} if brought else body
+    if fetch and (brought := _missing(envelope, patient_id, context, prefetch, fetch)):
+        prefetch = {**prefetch, **brought}
+        sent = {**sent, "prefetch": prefetch}
+    record, concerned = _record(envelope["hook"], patient_id, context, prefetch)
+    about: Json = {"user_id": context["userId"], "dialect": dialect or _dialect(body), "launches": launches}
+    return Call(envelope["hook"], envelope["hookInstance"], patient_id, record, concerned, body=sent, **about)
 
 
 def _opened(body: object, hooks: Mapping[str, Hook]) -> tuple[Json, Json, str]:
@@ -278,8 +280,10 @@ def _dialect(body: Any) -> Dialect:
 def _missing(envelope: Json, patient_id: str, context: Json, prefetch: Json, fetch: Fetching) -> Json:
     """What was not prefetched, from the client's FHIR server; only what is sound and about the patient in context."""
     server, authorization = envelope.get("fhirServer"), envelope.get("fhirAuthorization") or {}
+    if not server:
+        return {}
     queries = {key: query for key, query in _queries(patient_id, context) if _came_not(key, prefetch)}
-    if not server or not queries:
+    if not queries:
         return {}
     brought = fetch(server, authorization.get("access_token", ""), queries)
     return {key: answer for key, answer in brought.items() if _is_theirs(key, answer, patient_id)}

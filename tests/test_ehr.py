@@ -31,7 +31,7 @@ from flask.testing import FlaskClient
 from service import ehr, fetching
 from service.app import create_app
 from service.assist import Assist
-from service.cds_hooks import listed_hooks, with_fetched
+from service.cds_hooks import HOOKS, open_call
 from service.ehr import Breaker, Ehr
 from service.fetching import Fetcher, FetchFailed, NoFreeSlot
 from service.servers import ServerAddress, WrongAddress, server_address
@@ -250,8 +250,8 @@ def _without_ids(told: Json) -> str:
 def test_another_persons_patient_record_does_not_become_part_of_the_call() -> None:
     for sent, kept in (("p1", True), ("p2", False)):
         brought = {"patient": {"resourceType": "Patient", "id": sent}, "conditions": bundle(condition())}
-        body = with_fetched(call("https://ehr.example.org/fhir"), listed_hooks(""), lambda *_, got=brought: got)
-        assert ("patient" in body["prefetch"]) is kept
+        opened = open_call(call("https://ehr.example.org/fhir"), HOOKS, fetch=lambda *_, got=brought: got)
+        assert ("patient" in opened.body["prefetch"]) is kept
 
 
 # --- what must not be asked ---------------------------------------------------------------------------------------
