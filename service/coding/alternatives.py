@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from service.coding.model import Alternative, Candidate, CodingSuggestion, Evidence
 from service.coding.packs import RulePack, Terminology
@@ -87,5 +88,10 @@ def _usual(weighed: Weighed, terminology: Terminology, on: str, *, selected: boo
 
 
 def _quotes(evidence: Sequence[Evidence]) -> str:
-    shown = [f"“{quote}” ({e.passage.expression})" for e in evidence[:2] if (quote := " ".join(e.quote.split()))]
+    return _quoted(tuple((e.quote, e.passage.expression) for e in evidence[:2]))
+
+
+@lru_cache(maxsize=64)  # a family's codes are nearly all ruled out by the same words
+def _quoted(words: tuple[tuple[str, str], ...]) -> str:
+    shown = [f"“{quote}” ({expression})" for written, expression in words if (quote := " ".join(written.split()))]
     return " and ".join(dict.fromkeys(shown)) or "no words on it"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from typing import Any
 from ahocorasick_rs import AhoCorasick
 
 from service.coding.errors import PackError
+from service.coding.sentences import Span, find_sections, find_sentences
 from service.coding.spelling import NO_WORD, TOKEN, Spelling, Tokens
 from service.coding.yaml_strict import load_yaml
 
+_KEPT, _LONGEST_KEPT = 64, 10_000  # texts, characters
 CHANNELS: dict[str, str] = {
     "region": "place",
     "root-word": "place",
@@ -133,11 +136,19 @@ class Lexicon:
         self._spelling = Spelling(vocabulary, ordinary, spelled)
         self._terms, patterns = _terms(known, vocabulary)
         self._kinds = [frozenset(c.kind for term in terms for c, _ in term.entries) for terms in self._terms]
+        self._sentences = lru_cache(maxsize=_KEPT)(self._cut)
         self._automaton = AhoCorasick([self._spelling.signs(words) for words in patterns])
 
     def values(self, kind: str) -> frozenset[str]:
         """The values that the concepts of a kind have; 'disc+osseous' is both."""
         return frozenset(part for value in self._values.get(kind, ()) for part in value.split("+"))
+
+    def sentences(self, text: str) -> list[Span]:
+        """The sentences of a text, section by section; the last ones are kept, as the query needs them too."""
+        return self._sentences(text) if len(text) <= _LONGEST_KEPT else self._cut(text)
+
+    def _cut(self, text: str) -> list[Span]:
+        return find_sentences(text, find_sections(text, self.sections))
 
     def tokens(self, text: str) -> Tokens:
         """The words of a text as the lexicon writes them, with their offsets."""
@@ -193,8 +204,6 @@ class Lexicon:
                     if not exact or text.startswith(exact, start):
                         found.append(Mention(concept, first, last, start, end))
         return found
-
-
 
 
 def _terms(

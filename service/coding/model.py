@@ -255,7 +255,10 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule of a pack. `kind` says which small function applies it, `settings` hold what that kind needs."""
+    """One rule of a pack. `kind` says which small function applies it, `settings` hold what that kind needs.
+
+    `when` is what must be named for the rule to hold: each key with the values of which one suffices.
+    """
 
     id: str
     says: str
@@ -268,17 +271,12 @@ class Rule:
     element: str = ""
     strength: str = ""
     settings: Mapping[str, object] = field(default_factory=dict, hash=False)
+    when: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     def names(self, key: str) -> tuple[str, ...]:
         """A list among the settings; empty where it is not given."""
         value = self.settings.get(key, ())
         return tuple(str(name) for name in value) if isinstance(value, list | tuple) else ()
-
-    @property
-    def when(self) -> Mapping[str, tuple[str, ...]]:
-        """What must be named for the rule to hold: each key with the values of which one suffices."""
-        given = self.settings.get("when", {})
-        return {key: tuple(values) for key, values in given.items()} if isinstance(given, Mapping) else {}
 
     def in_force(self, on: str) -> bool:
         """Whether the rule holds on a date of service (ISO 8601)."""

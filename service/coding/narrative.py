@@ -18,7 +18,7 @@ from service.coding.lexicon import Lexicon
 from service.coding.model import Assertion, Finding, Passage, Reading, Statement
 from service.coding.places import place_findings, regions_joined
 from service.coding.scene import FILLERS, JOINERS, Place, Scene, is_silent, lay_out
-from service.coding.sentences import Section, find_sections, find_sentences
+from service.coding.sentences import Section
 from service.coding.statements import read_scene
 from service.coding.tables import Column, Header, again, cells, column_of, fields, header_of, rows
 
@@ -32,8 +32,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
     tokens = lexicon.tokens(passage.text)
     if is_silent(tokens, lexicon):
         return Reading(passage)
-    sections = find_sections(passage.text, lexicon.sections)
-    scenes = lay_out(passage.text, tokens, find_sentences(passage.text, sections), lexicon)
+    scenes = lay_out(passage.text, tokens, lexicon.sentences(passage.text), lexicon)
     openings = [opening(scene) for scene in scenes]
     several = sum(bool(places) for places, _ in openings) > 1
     statements: list[Statement] = []

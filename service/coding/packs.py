@@ -444,6 +444,7 @@ def _rule(
         entry.get("element", ""),
         entry.get("strength", ""),
         settings,
+        {key: tuple(values) for key, values in settings.get("when", {}).items()},
     )
 
 

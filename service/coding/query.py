@@ -28,7 +28,6 @@ from service.coding.model import (
 )
 from service.coding.packs import REGIONS, Terminology
 from service.coding.query_check import names_a_code
-from service.coding.sentences import find_sections, find_sentences
 
 # A card cuts a quote at 240 characters and a form is to fit on one screen.
 LONGEST_SENTENCE, LONGEST_NAME, MOST_INDICATORS = 240, 100, 8
@@ -89,7 +88,7 @@ class _Record:
     def _sentence(self, evidence: Evidence) -> tuple[int, int]:
         text = evidence.passage.text
         if text not in self.sentences:
-            spans = find_sentences(text, find_sections(text, self.lexicon.sections))
+            spans = self.lexicon.sentences(text)
             self.sentences[text] = [span.start for span in spans], [span.end for span in spans]
         starts, ends = self.sentences[text]
         first, beyond = bisect_right(ends, evidence.start), bisect_left(starts, evidence.end)

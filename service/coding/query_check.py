@@ -313,12 +313,15 @@ def _all_items(items: Iterable[Json]) -> Iterator[Json]:
 
 
 def _extensions(holder: Json, ending: str) -> list[Json]:
-    return [e for e in holder.get("extension") or () if str(e.get("url") or "").rpartition("/")[2] == ending]
+    given = holder.get("extension")
+    return [e for e in given if f"/{e.get('url')}".endswith(f"/{ending}")] if given else []
 
 
 def _value(extension: Json) -> Any:
-    value = next((v for key, v in extension.items() if key.startswith("value")), None)
-    return value.get("reference") if isinstance(value, dict) else value
+    for key, value in extension.items():
+        if key.startswith("value"):
+            return value.get("reference") if isinstance(value, dict) else value
+    return None
 
 
 def _is_hidden(item: Json) -> bool:
