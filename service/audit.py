@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from service.fhir_out import CANONICAL
+from service.json_body import dump_sorted
 
 Json = dict[str, Any]
 PROFILE = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.PatientQuery"
@@ -146,7 +146,7 @@ def _referenced(reference: str, kind: str, hashed: str = "") -> Json:
 
 def written(event: Json) -> str:
     """The one text of an event that is stored, hashed and exported."""
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return dump_sorted(event)
 
 
 def chained(previous: str, writer: str, number: int, event: str) -> str:

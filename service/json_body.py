@@ -147,6 +147,11 @@ def dump_json(value: object) -> bytes:
     return _write(value)
 
 
+def dump_sorted(value: object) -> str:
+    """The one text of a value, whatever the order of its members."""
+    return _write_sorted(value).decode()
+
+
 def _as_written(value: object) -> msgspec.Raw:
     if isinstance(value, WrittenDecimal):
         return msgspec.Raw(value.written.encode("ascii"))
@@ -163,6 +168,7 @@ def _decimal(written: str) -> WrittenDecimal:
 
 _read = msgspec.json.Decoder(float_hook=_decimal).decode
 _write = msgspec.json.Encoder(enc_hook=_as_written, decimal_format="number").encode
+_write_sorted = msgspec.json.Encoder(enc_hook=_as_written, decimal_format="number", order="sorted").encode
 
 
 def kept_json(text: str) -> Any:

@@ -6,6 +6,7 @@ The labels are closed sets: route templates, methods, statuses, dispositions, ru
 from __future__ import annotations
 
 import os
+from collections import Counter as Tally
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
@@ -51,8 +52,8 @@ class Metrics:
         """What came of one visit that was answered."""
         if visit.answer is None:
             return
-        for one in visit.answer.judged:
-            self._assessments.labels(one.assessment.disposition).inc()
+        for disposition, count in Tally(one.assessment.disposition for one in visit.answer.judged).items():
+            self._assessments.labels(disposition).inc(count)
         for rule in rules_in(visit.answer):
             self._rules.labels(rule).inc()
         for card in visit.cards or ():
