@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from service.compiled import is_current
 from tests.benchmarks.figures import processor
+from tests.benchmarks.load import require_tools
 
 REPO = Path(__file__).resolve().parent.parent.parent
 TARGET = REPO / "docs" / "BENCHMARKS.md"
@@ -53,11 +54,12 @@ def main() -> None:
     parser.add_argument("peers", help="Python of the environment that has the peers")
     parser.add_argument("--soak", type=Path, help="what an earlier run of tests.benchmarks.soak printed")
     options = parser.parse_args()
-    peers = _versions_of_peers(options.peers)
+    require_tools()
+    peers = versions_of_peers(options.peers)
     begun = time.monotonic()
     told = [(section, _printed(section, options.peers)) for section in SECTIONS]
-    page = _page(told, peers, (time.monotonic() - begun) / 60, options.soak)
-    TARGET.write_text("\n".join(page) + "\n", encoding="utf-8")
+    written = page(told, peers, (time.monotonic() - begun) / 60, options.soak)
+    TARGET.write_text("\n".join(written) + "\n", encoding="utf-8")
     print(f"{TARGET.name} is written.")
 
 
@@ -77,7 +79,7 @@ def _printed(section: Section, peers: str) -> str:
     return "".join(lines)
 
 
-def _page(told: list[tuple[Section, str]], peers: str, minutes: float, soak: Path | None) -> Iterator[str]:
+def page(told: list[tuple[Section, str]], peers: str, minutes: float, soak: Path | None) -> Iterator[str]:
     yield "# Benchmarks"
     yield ""
     yield f"Made by `make bench` on {datetime.now(UTC):%Y-%m-%d}, all in one run of {minutes:.0f} minutes. Absolute"
@@ -107,9 +109,11 @@ def _section(title: str, command: tuple[str, ...], printed: str) -> Iterator[str
     yield "```"
 
 
-def _versions_of_peers(python: str) -> str:
+def versions_of_peers(python: str) -> str:
     """Their names and versions; the run ends when one is missing."""
-    code = "import sys; from importlib.metadata import version; print(', '.join(f'{n} {version(n)}' for n in sys.argv[1:]))"
+    code = (
+        "import sys; from importlib.metadata import version as v; print(', '.join(f'{n} {v(n)}' for n in sys.argv[1:]))"
+    )
     found = subprocess.run([python, "-c", code, *PEER_PACKAGES], capture_output=True, text=True, check=False)
     if found.returncode:
         sys.exit(f"A peer is missing, so nothing is measured: {found.stderr.splitlines()[-1]}. Run `make bench`.")

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from tests.benchmarks import hook
-from tests.benchmarks.figures import Goal, heading, percentile, tell
+from tests.benchmarks.figures import Goal, heading, tell
 
 HERE = Path(__file__).resolve().parent
 READING_KB = 2
@@ -54,7 +54,6 @@ def tell_ours(costs: Costs) -> None:
     tell("in scope, all but the reading of the report", beside, Goal(400))
     added = [call - half[hook.IN_SCOPE] for call in costs[hook.WITH_TOKEN]]
     tell("what an RS384 token adds", added, Goal(100))
-    tell(f"{hook.LARGE}, 99 in 100, ms", [percentile(costs[hook.LARGE], 0.99) / 1000], Goal(50), 1)
     print()
     heading("Against bare Flask, which is 1")
     for name in (hook.OUT_OF_SCOPE, hook.IN_SCOPE):

@@ -23,7 +23,7 @@ class Goal:
 
 def heading(what: str) -> None:
     """The first line of a table; the spread is the middle half, and of fewer than ten values least to most."""
-    print(f"{what:58}{'median':>10}{'spread':>20}", flush=True)
+    print(f"{what:60}{'median':>11}{'spread':>24}", flush=True)
 
 
 def tell(what: str, values: list[float], goal: Goal | None = None, digits: int = 0) -> None:
@@ -31,7 +31,7 @@ def tell(what: str, values: list[float], goal: Goal | None = None, digits: int =
     half = median(values)
     least, most = _spread(values)
     spread = f"{least:,.{digits}f} to {most:,.{digits}f}" if len(values) > 1 else ""
-    print(f"{what:58}{half:>10,.{digits}f}{spread:>20}   {goal.verdict(half) if goal else ''}".rstrip(), flush=True)
+    print(f"{what:60}{half:>11,.{digits}f}{spread:>24}   {goal.verdict(half) if goal else ''}".rstrip(), flush=True)
 
 
 def processor() -> str:
@@ -41,11 +41,6 @@ def processor() -> str:
             return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def percentile(values: list[float], share: float) -> float:
-    """The value that this share of them does not pass."""
-    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
 def _spread(values: list[float]) -> tuple[float, float]:

@@ -72,9 +72,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     calls = hook.calls()
-    everyone, two = {**own_servers(), **peers(options.peers)}, own_servers()
+    two = own_servers()
+    everyone = {**two, **peers(options.peers)}
     tell_in_scope(measure(everyone, calls[hook.IN_SCOPE], options.seconds, options.rounds))
     tell_out_of_scope(measure(two, calls[hook.OUT_OF_SCOPE], options.seconds, options.rounds))
+    tell_large(measure(two, calls[hook.LARGE], options.seconds, options.rounds, (1,)))
 
 
 def own_servers() -> dict[str, Server]:
@@ -103,14 +105,13 @@ def measure(
     servers: Mapping[str, Server], body: bytes, seconds: float, rounds: int, connections: tuple[int, ...] = CONNECTIONS
 ) -> Runs:
     """The runs of each server at each number of connections; RuntimeError when an answer fails."""
-    if not shutil.which("wrk"):
-        sys.exit("wrk, the client, is not on the PATH. Install it (Debian, Ubuntu: apt install wrk).")
+    require_tools()
     runs: Runs = {}
     with TemporaryDirectory() as name, ExitStack() as stack:
         call = Path(name) / "call.json"
         call.write_bytes(body)
         addresses = {
-            which: stack.enter_context(_started(server, body, Path(name) / str(number)))
+            which: stack.enter_context(started(server, body, Path(name) / str(number)))
             for number, (which, server) in enumerate(servers.items())
         }
         for address in addresses.values():
@@ -120,6 +121,15 @@ def measure(
                 for which, address in addresses.items():
                     runs.setdefault((which, width), []).append(_load(address, call, width, seconds))
     return runs
+
+
+def require_tools() -> None:
+    """End the run when what it is measured with is missing."""
+    for tool, package in (("wrk", "wrk"), ("taskset", "util-linux")):
+        if not shutil.which(tool):
+            sys.exit(
+                f"{tool} is not on the PATH: nothing is measured. Install it (Debian, Ubuntu: apt install {package})."
+            )
 
 
 def tell_in_scope(runs: Runs) -> None:
@@ -150,6 +160,13 @@ def tell_out_of_scope(runs: Runs) -> None:
         tell(f"ours: requests/s at {width}, times bare Flask's", _ratios(runs, OURS, FLOOR, width), goal, 2)
 
 
+def tell_large(runs: Runs) -> None:
+    print()
+    heading(f"The call: {hook.LARGE}; 1 connection")
+    tell(f"{OURS}, p50 ms", [run.p50 for run in runs[OURS, 1]], None, 2)
+    tell(f"{OURS}, p99 ms", [run.p99 for run in runs[OURS, 1]], Goal(50), 2)
+
+
 def _names(runs: Runs) -> list[str]:
     return list(dict.fromkeys(which for which, _ in runs))
 
@@ -171,7 +188,7 @@ def _cores() -> tuple[int, int]:
 
 
 @contextmanager
-def _started(server: Server, body: bytes, folder: Path) -> Iterator[str]:
+def started(server: Server, body: bytes, folder: Path) -> Iterator[str]:
     """The address of a server that has answered the call; it and its workers are gone at the end."""
     folder.mkdir()
     port = _free_port()
