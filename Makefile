@@ -7,8 +7,7 @@
 # make lint      ruff and mypy
 # make scorecard write docs/SCORECARD.md: accuracy on the labelled texts
 # make profiles  compile fhir_profiles/fsh into fhir_profiles/*.json; it needs npm
-# make bench     write docs/BENCHMARKS.md: cost, load, growth and batch beside bare Flask and peers (a quarter of an
-#                hour; needs wrk); SOAK= names what `python -m tests.benchmarks.soak` printed, to have it in the page
+# make bench     write docs/BENCHMARKS.md: cost, load, growth, batch beside bare Flask and peers (minutes; needs wrk); SOAK=
 # make wheel     sdist and wheel into dist/
 # make sbom      dist/sbom.json: what the service is made of, as CycloneDX
 # make lock      rebuild the lock files from pyproject.toml; LOCK_FLAGS=--upgrade takes newer releases
@@ -19,6 +18,7 @@ PORT = 8080
 VENV = .venv
 SPARK_VENV = .venv-spark
 BENCH_VENV = .venv-bench
+# what `python -m tests.benchmarks.soak` printed, to have it on the page of `make bench`
 SOAK =
 LOCK_FLAGS =
 
