@@ -129,15 +129,16 @@ def test_each_section_names_a_program_that_is_there() -> None:
 
 
 def test_a_section_is_its_title_its_command_and_what_it_printed() -> None:
-    page = "\n".join(bench.page([(bench.Section("A call", ("call",)), "a line\n")], "peer 1", 1.0, None))
+    page = "\n".join(bench.page([(bench.Section("A call", ("call",)), "a line\n")], "peer 1", 1.0, 0.7, None))
     assert "## A call\n\n`python -m tests.benchmarks.call`\n\n```text\na line\n```" in page
 
 
 def test_the_page_says_on_what_it_was_measured() -> None:
-    page = "\n".join(bench.page([], "peer 1", 1.0, None))
+    page = "\n".join(bench.page([], "peer 1", 1.0, 0.7, None))
     assert "peer 1" in page
     assert "flask " in page
     assert "cores" in page
+    assert "Load before the run: 0.7" in page
 
 
 def test_without_a_peer_nothing_is_measured() -> None:

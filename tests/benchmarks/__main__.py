@@ -56,9 +56,9 @@ def main() -> None:
     options = parser.parse_args()
     require_tools()
     peers = versions_of_peers(options.peers)
-    begun = time.monotonic()
+    load, begun = os.getloadavg()[0], time.monotonic()
     told = [(section, _printed(section, options.peers)) for section in SECTIONS]
-    written = page(told, peers, (time.monotonic() - begun) / 60, options.soak)
+    written = page(told, peers, (time.monotonic() - begun) / 60, load, options.soak)
     TARGET.write_text("\n".join(written) + "\n", encoding="utf-8")
     print(f"{TARGET.name} is written.")
 
@@ -79,7 +79,7 @@ def _printed(section: Section, peers: str) -> str:
     return "".join(lines)
 
 
-def page(told: list[tuple[Section, str]], peers: str, minutes: float, soak: Path | None) -> Iterator[str]:
+def page(told: list[tuple[Section, str]], peers: str, minutes: float, load: float, soak: Path | None) -> Iterator[str]:
     yield "# Benchmarks"
     yield ""
     yield f"Made by `make bench` on {datetime.now(UTC):%Y-%m-%d}, all in one run of {minutes:.0f} minutes. Absolute"
@@ -87,8 +87,8 @@ def page(told: list[tuple[Section, str]], peers: str, minutes: float, soak: Path
     yield "out: a call is validated, read, ruled on, answered with its cards, recorded for the audit and logged. The"
     yield "goals are our own; where one is missed, it says so."
     yield ""
-    yield f"- Machine: {processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}; load before"
-    yield f"  the run is not ours to know, {os.getloadavg()[2]:.1f} over its last 15 minutes with our own in it"
+    yield f"- Machine: {processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
+    yield f"- Load before the run: {load:.1f} (above 0.3, others were at work, and the figures are worth less)"
     yield f"- Python {platform.python_version()}, core {'compiled' if is_current() else 'NOT compiled'}"
     yield f"- Ours: {', '.join(f'{name} {version(name)}' for name in PACKAGES)}"
     yield f"- Peers: {peers}"
