@@ -7,7 +7,7 @@
 # make lint      ruff and mypy
 # make scorecard write docs/SCORECARD.md: accuracy on the labelled texts
 # make profiles  compile fhir_profiles/fsh into fhir_profiles/*.json; it needs npm
-# make bench     write docs/BENCHMARKS.md: what a call costs beside bare Flask and beside peers (minutes)
+# make bench     write docs/BENCHMARKS.md: cost, load, growth, batch beside bare Flask and peers (minutes; needs wrk); SOAK=
 # make wheel     sdist and wheel into dist/
 # make sbom      dist/sbom.json: what the service is made of, as CycloneDX
 # make lock      rebuild the lock files from pyproject.toml; LOCK_FLAGS=--upgrade takes newer releases
@@ -18,6 +18,8 @@ PORT = 8080
 VENV = .venv
 SPARK_VENV = .venv-spark
 BENCH_VENV = .venv-bench
+# what `python -m tests.benchmarks.soak` printed, to have it on the page of `make bench`
+SOAK =
 LOCK_FLAGS =
 
 # The first one that is new enough and can make a virtual environment (Debian packs ensurepip apart, in python3-venv).
@@ -64,7 +66,7 @@ profiles: $(VENV)/.installed
 	$(VENV)/bin/python scripts/build_profiles.py .sushi
 
 bench: $(VENV)/.installed-dev $(VENV)/.compiled $(BENCH_VENV)/.installed
-	$(VENV)/bin/python -m tests.benchmarks $(BENCH_VENV)/bin/python
+	$(VENV)/bin/python -m tests.benchmarks $(BENCH_VENV)/bin/python $(if $(SOAK),--soak $(SOAK))
 
 wheel: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m build --no-isolation --outdir dist

@@ -1,89 +1,124 @@
-"""Writes docs/BENCHMARKS.md: what a call costs beside a bare Flask view and beside peers, measured in one run.
+"""Writes docs/BENCHMARKS.md: all figures beside bare Flask, beside peers and beside the goals, measured in one run.
 
-    make bench        (python -m tests.benchmarks PYTHON_OF_THE_PEERS)
+    make bench        (python -m tests.benchmarks PYTHON_OF_THE_PEERS [--soak FILE])
 
-Ours and the peers take turns, three rounds each, since absolute times drift. A peer that is missing fails the run.
+Each program runs in a process of its own, one after the other; one that fails ends the run, and the page stays as it
+was. The soak takes an hour: what `python -m tests.benchmarks.soak` printed is given as a file.
 """
 
 from __future__ import annotations
 
-import json
+import argparse
 import os
 import platform
 import subprocess
 import sys
-import tempfile
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median, quantiles
+from typing import NamedTuple
 
 from service.compiled import is_current
-from tests.benchmarks import hook
+from tests.benchmarks.figures import processor
+from tests.benchmarks.load import require_tools
 
-HERE = Path(__file__).resolve().parent
-TARGET = HERE.parent.parent / "docs" / "BENCHMARKS.md"
-TURNS = 3
-PACKAGES = ("flask", "gunicorn", "waitress", "fhir.resources", "msgspec", "SQLAlchemy")
-_HEADER = "| what | median | middle half | times the floor |"
-Costs = dict[str, list[float]]
+REPO = Path(__file__).resolve().parent.parent.parent
+TARGET = REPO / "docs" / "BENCHMARKS.md"
+PACKAGES = ("flask", "gunicorn", "waitress", "msgspec", "orjson", "fhir.resources", "SQLAlchemy")
+PEER_PACKAGES = ("healthchain", "granian", "negspacy", "spacy")
+PEERS = "PYTHON_OF_THE_PEERS"
 
 
-def main(peers_python: str) -> None:
-    ours, peers, versions = Costs(), Costs(), dict[str, str]()
-    with tempfile.NamedTemporaryFile(suffix=".json") as call:
-        Path(call.name).write_bytes(hook.in_scope_call())
-        for _ in range(TURNS):
-            _add(ours, _ours())
-            told = _peers(peers_python, call.name)
-            _add(peers, {f"{one['name']} ({one['version']})": one["costs"] for one in told})
-    versions = {package: version(package) for package in PACKAGES}
-    TARGET.write_text("\n".join(_page(ours, peers, versions)) + "\n", encoding="utf-8")
+class Section(NamedTuple):
+    """A part of the page: what a program prints."""
+
+    title: str
+    command: tuple[str, ...]
+
+
+SECTIONS = (
+    Section("A call", ("call", PEERS)),
+    Section("Requests a second and waits", ("load", PEERS)),
+    Section("Growth", ("growth",)),
+    Section("Reading alone", ("reader",)),
+    Section("The batch", ("bulk", "--megabytes", "100", "--rounds", "3")),
+    Section("What the audit costs", ("audit",)),
+)
+
+
+def main() -> None:
+    """Measure and write the page; CalledProcessError when a program fails."""
+    parser = argparse.ArgumentParser(description="Writes docs/BENCHMARKS.md.")
+    parser.add_argument("peers", help="Python of the environment that has the peers")
+    parser.add_argument("--soak", type=Path, help="what an earlier run of tests.benchmarks.soak printed")
+    options = parser.parse_args()
+    require_tools()
+    peers = versions_of_peers(options.peers)
+    load, begun = os.getloadavg()[0], time.monotonic()
+    told = [(section, _printed(section, options.peers)) for section in SECTIONS]
+    written = page(told, peers, (time.monotonic() - begun) / 60, load, options.soak)
+    TARGET.write_text("\n".join(written) + "\n", encoding="utf-8")
     print(f"{TARGET.name} is written.")
 
 
-def _add(kept: Costs, new: Costs) -> None:
-    for name, costs in new.items():
-        kept.setdefault(name, []).extend(costs)
+def _printed(section: Section, peers: str) -> str:
+    """What the program prints, shown as it comes."""
+    program, *options = (peers if part == PEERS else part for part in section.command)
+    print(f"\n{section.title}", flush=True)
+    command = [sys.executable, "-m", f"tests.benchmarks.{program}", *options]
+    with subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        lines = []
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            lines.append(line)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return "".join(lines)
 
 
-def _ours() -> Costs:
-    """A process of its own each time, as the collector is frozen in it."""
-    code = "import json; from tests.benchmarks import hook; print(json.dumps(hook.costs()))"
-    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    costs: Costs = json.loads(told.stdout.splitlines()[-1])
-    return costs
-
-
-def _peers(python: str, call: str) -> Iterator[dict[str, object]]:
-    command = [python, str(HERE / "peers.py"), call, str(hook.REPORTS), "200"]
-    told = subprocess.run(command, check=True, capture_output=True, text=True)
-    return map(json.loads, told.stdout.splitlines())
-
-
-def _page(ours: Costs, peers: Costs, versions: dict[str, str]) -> Iterator[str]:
-    floor = median(next(iter(ours.values())))
+def page(told: list[tuple[Section, str]], peers: str, minutes: float, load: float, soak: Path | None) -> Iterator[str]:
     yield "# Benchmarks"
     yield ""
-    yield "Made by `make bench`, all in one run; look at the ratios, since absolute times drift with the machine. CPU"
-    yield f"microseconds of a call, {TURNS} turns of 200 rounds, ours and the peers in turn. Nothing is left out:"
-    yield "the call is validated, read, ruled on, answered with its cards, recorded for the audit and logged. The peers"
-    yield "get the same body; HealthChain answers it with a card that is made beforehand."
+    yield f"Made by `make bench` on {datetime.now(UTC):%Y-%m-%d}, all in one run of {minutes:.0f} minutes. Absolute"
+    yield "times drift with the machine, so look at the ratios: what is compared took turns. Nothing of ours is left"
+    yield "out: a call is validated, read, ruled on, answered with its cards, recorded for the audit and logged. The"
+    yield "goals are our own; where one is missed, it says so."
     yield ""
-    processor = platform.processor() or platform.machine()
-    yield f"Python {platform.python_version()}, {platform.system()} on {processor}, {os.cpu_count()} cores; core "
-    yield f"{'compiled' if is_current() else 'not compiled'}; {', '.join(f'{n} {v}' for n, v in versions.items())}."
+    yield f"- Machine: {processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
+    yield f"- Load before the run: {load:.1f} (above 0.3, others were at work, and the figures are worth less)"
+    yield f"- Python {platform.python_version()}, core {'compiled' if is_current() else 'NOT compiled'}"
+    yield f"- Ours: {', '.join(f'{name} {version(name)}' for name in PACKAGES)}"
+    yield f"- Peers: {peers}"
+    for section, printed in told:
+        yield from _section(section.title, section.command, printed)
+    if soak:
+        yield from _section("Soak", ("soak",), soak.read_text("utf-8"))
+
+
+def _section(title: str, command: tuple[str, ...], printed: str) -> Iterator[str]:
     yield ""
-    yield _HEADER
-    yield "|---|---:|---:|---:|"
-    for name, costs in {**ours, **peers}.items():
-        low, _, high = quantiles(costs, n=4)
-        half = median(costs)
-        yield f"| {name.strip()} | {half:,.0f} | {low:,.0f} to {high:,.0f} | {half / floor:.2f} |"
+    yield f"## {title}"
     yield ""
-    yield "Reading alone, growth and 50 packs: `python tests/benchmarks/reader.py`; batches: `python -m"
-    yield "tests.benchmarks.bulk`; what the audit costs: `python tests/benchmarks/audit.py`."
+    yield f"`python -m tests.benchmarks.{' '.join(command)}`"
+    yield ""
+    yield "```text"
+    yield printed.strip("\n")
+    yield "```"
+
+
+def versions_of_peers(python: str) -> str:
+    """Their names and versions; the run ends when one is missing."""
+    code = (
+        "import sys; from importlib.metadata import version as v; print(', '.join(f'{n} {v(n)}' for n in sys.argv[1:]))"
+    )
+    found = subprocess.run([python, "-c", code, *PEER_PACKAGES], capture_output=True, text=True, check=False)
+    if found.returncode:
+        sys.exit(f"A peer is missing, so nothing is measured: {found.stderr.splitlines()[-1]}. Run `make bench`.")
+    return found.stdout.strip()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

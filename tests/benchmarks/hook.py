@@ -1,9 +1,10 @@
 """What a call of the CDS hook costs: CPU of the whole request, beside a view of bare Flask that answers the same bytes.
 
-    python tests/benchmarks/hook.py
+    python -m tests.benchmarks.hook
 
-All are measured in the same run and in turns, with log, journal and store on, by the process's own CPU time (which has
-the journal's thread in it). Absolute times drift between machines and minutes; compare the ratios.
+All are measured in the same run and in turns, with log, journal and store on (SQLite in a temporary folder), by the
+process's own CPU time, which has the journal's thread in it. Absolute times drift between machines and minutes; compare
+the ratios.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from __future__ import annotations
 import gc
 import io
 import json
-import logging
+import os
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID
 
@@ -25,7 +28,10 @@ from flask import Flask, Response, request
 from service.app import create_app
 from service.coding.model import Passage
 from service.coding.narrative import read
+from service.logs import configure_logs
 from service.settings import Settings
+from tests.benchmarks.figures import heading, tell
+from tests.test_clients import RSA_KEY, claims, settings_in, signed
 
 REPORTS = Path(__file__).parent.parent / "data" / "reports.jsonl"
 ADDRESS = "/cds-services/coding-assist"
@@ -41,79 +47,63 @@ OTHERS = (
     ("K21.9", "Gastro-esophageal reflux disease without esophagitis"),
     ("E78.5", "Hyperlipidemia, unspecified"),
 )
+FLOOR = "bare Flask: JSON in, an answer as long out"
+OUT_OF_SCOPE = "out of scope: 5 other Conditions"
 IN_SCOPE = "in scope: 1 of ours, 5 others, 2 kB"
+WITH_TOKEN = "  the same with an RS384 token"
+LARGE = "100 Conditions and 32 kB of reports"
+READING = "  of it reading the report of 2 kB"
+PLACEHOLDER = b"00000000-0000-4000-8000-000000000000"
+WARM = 10
+TOGETHER = 10  # about what one flush of the journal takes in
+SETTLED = 0.1  # seconds after which the journal has written
 Json = dict[str, Any]
 
 
 def main() -> None:
     """Print the table."""
-    _print(costs())
+    found = costs()
+    heading("CPU us of a call")
+    for name, values in found.items():
+        tell(name, values)
 
 
-def in_scope_call() -> bytes:
-    """The body of a call with one Condition of ours, five others and a report of 2 kB."""
-    return _calls(_whole_reports())[IN_SCOPE]
-
-
-def costs() -> dict[str, list[float]]:
+def costs(rounds: int = 200) -> dict[str, list[float]]:
     """CPU microseconds of each round of each call; the first is the floor."""
-    logging.disable(logging.CRITICAL)  # the lines of the log are made, and not shown between those of the table
-    app = create_app(Settings())
-    whole = _whole_reports()
-    calls = _calls(whole)
-    floor = _floor()
-    _served(floor, calls[IN_SCOPE], 0)
-    runs: dict[str, Callable[[int], None]] = {"bare Flask: JSON in, an answer as long out": _floor_run(floor, calls)}
-    runs |= {name: _run(app, body) for name, body in calls.items()}
-    lexicon = app.extensions["assist"].terminology.lexicon
-    runs["  of it reading the report of 2 kB"] = lambda _: _read(whole[:2000], lexicon)
-    return _measured(runs)
+    with TemporaryDirectory() as name, log_unseen():
+        app = create_app(Settings(database_url=f"sqlite:///{name}/open.db"))
+        guarded = create_app(settings_in(Path(name))(), app.extensions["assist"])
+        bodies = calls()
+        tokens = [signed(claims(ADDRESS), RSA_KEY, "RS384", kid="rsa") for _ in range(rounds + WARM + TOGETHER)]
+        bare, whole = floor(), whole_reports()
+        runs: dict[str, Callable[[int], None]] = {FLOOR: lambda number: served(bare, bodies[IN_SCOPE], number)}
+        runs |= {name: _run(app, body) for name, body in bodies.items()}
+        runs[WITH_TOKEN] = lambda number: served(guarded, bodies[IN_SCOPE], number, tokens[number])
+        lexicon = app.extensions["assist"].terminology.lexicon
+        runs[READING] = lambda _: _read(whole[:2000], lexicon)
+        return measured(runs, rounds)
 
 
-def _whole_reports() -> str:
+def calls() -> dict[str, bytes]:
+    """The bodies of the calls that are measured."""
+    whole = whole_reports()
+    others = [condition(f"o{n}", *OTHERS[n % len(OTHERS)]) for n in range(99)]
+    ours = condition("c1", *STENOSIS)
+    return {
+        OUT_OF_SCOPE: call(others[:5], []),
+        IN_SCOPE: call([ours, *others[:5]], [report(0, whole[:2000])]),
+        LARGE: call([ours, *others], [report(n, whole[n * 2000 : n * 2000 + 2000]) for n in range(16)]),
+    }
+
+
+def whole_reports() -> str:
+    """All reports of a usual length, one after the other."""
     texts = [json.loads(line)["text"] for line in REPORTS.read_text("utf-8").splitlines()]
     return "\n\n".join(text for text in texts if len(text) >= 500)
 
 
-def _calls(whole: str) -> dict[str, bytes]:
-    others = [_condition(f"o{n}", *OTHERS[n % len(OTHERS)]) for n in range(99)]
-    ours = _condition("c1", *STENOSIS)
-    return {
-        "out of scope: 5 other Conditions": _call(others[:5], []),
-        IN_SCOPE: _call([ours, *others[:5]], [_report(0, whole[:2000])]),
-        "100 Conditions and 32 kB of reports": _call(
-            [ours, *others], [_report(n, whole[n * 2000 : n * 2000 + 2000]) for n in range(16)]
-        ),
-    }
-
-
-def _measured(runs: dict[str, Callable[[int], None]], rounds: int = 200) -> dict[str, list[float]]:
-    """CPU microseconds of each round, in turns, after some rounds that warm up."""
-    for number in range(5):
-        for run in runs.values():
-            run(number)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)  # as in a worker
-    costs: dict[str, list[float]] = {name: [] for name in runs}
-    for number in range(5, rounds + 5):
-        for name, run in runs.items():
-            begun = time.process_time_ns()
-            run(number)
-            costs[name].append((time.process_time_ns() - begun) / 1000)
-    return costs
-
-
-def _print(costs: dict[str, list[float]]) -> None:
-    floor = median(next(iter(costs.values())))
-    print(f"{'CPU microseconds of a call':46}{'least':>9}{'median':>9}{'p95':>9}{'p99':>9}{'x floor':>9}")
-    for name, found in costs.items():
-        ordered = sorted(found)
-        half, late, last = (ordered[len(ordered) * part // 100] for part in (50, 95, 99))
-        print(f"{name:46}{ordered[0]:9.0f}{half:9.0f}{late:9.0f}{last:9.0f}{half / floor:9.2f}")
-
-
-def _floor() -> Flask:
+def floor() -> Flask:
+    """The least that Flask can do with such a call."""
     app = Flask("floor")
     answer = orjson.dumps({"cards": [{"summary": "x" * 1500}]})
 
@@ -125,18 +115,43 @@ def _floor() -> Flask:
     return app
 
 
-def _floor_run(app: Flask, calls: dict[str, bytes]) -> Callable[[int], None]:
-    body = next(iter(calls.values()))
-    return lambda number: _served(app, body, number)
+@contextmanager
+def log_unseen() -> Iterator[None]:
+    """The log is made and written, but not between the lines of the table."""
+    shown = sys.stderr
+    with Path(os.devnull).open("w") as sys.stderr:
+        configure_logs("INFO")
+        yield
+    sys.stderr = shown
+
+
+def measured(runs: dict[str, Callable[[int], None]], rounds: int = 200) -> dict[str, list[float]]:
+    """CPU microseconds of a call, a value for each ten, in turns, after some that warm up."""
+    for number in range(WARM):
+        for run in runs.values():
+            run(number)
+    time.sleep(SETTLED)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)  # as in a worker
+    costs: dict[str, list[float]] = {name: [] for name in runs}
+    for first in range(WARM, rounds + WARM, TOGETHER):
+        for name, run in runs.items():
+            begun = time.process_time_ns()
+            for number in range(first, first + TOGETHER):
+                run(number)
+            time.sleep(SETTLED)  # costs nothing; what the journal does is counted where it belongs
+            costs[name].append((time.process_time_ns() - begun) / 1000 / TOGETHER)
+    return costs
 
 
 def _run(app: Flask, body: bytes) -> Callable[[int], None]:
-    return lambda number: _served(app, body, number)
+    return lambda number: served(app, body, number)
 
 
-def _served(app: Flask, body: bytes, number: int) -> None:
+def served(app: Flask, body: bytes, number: int, token: str = "") -> None:
     """One call as a WSGI server makes it; each is a call of its own and no retry."""
-    body = body.replace(b"00000000-0000-4000-8000-000000000000", str(UUID(int=number, version=4)).encode())
+    body = body.replace(PLACEHOLDER, str(UUID(int=number, version=4)).encode())
     environ = {
         "REQUEST_METHOD": "POST",
         "PATH_INFO": ADDRESS,
@@ -150,6 +165,8 @@ def _served(app: Flask, body: bytes, number: int) -> None:
         "wsgi.url_scheme": "http",
         "wsgi.input": io.BytesIO(body),
     }
+    if token:
+        environ["HTTP_AUTHORIZATION"] = f"Bearer {token}"
     statuses: list[str] = []
     answer = app(environ, lambda status, headers, exc_info=None: statuses.append(status) or statuses.append)  # type: ignore[func-returns-value,arg-type]
     b"".join(answer)
@@ -161,7 +178,7 @@ def _read(text: str, lexicon: Any) -> None:
     read(Passage(text, "DiagnosticReport/r", "DiagnosticReport.conclusion", "report"), lexicon)
 
 
-def _call(conditions: list[Json], reports: list[Json]) -> bytes:
+def call(conditions: list[Json], reports: list[Json]) -> bytes:
     patient = {"resourceType": "Patient", "id": "p1", "gender": "female", "birthDate": "1960-01-01"}
     encounter = {
         "resourceType": "Encounter",
@@ -171,9 +188,9 @@ def _call(conditions: list[Json], reports: list[Json]) -> bytes:
         "subject": {"reference": "Patient/p1"},
         "period": {"start": "2026-05-01"},
     }
-    call = {
+    told = {
         "hook": "patient-view",
-        "hookInstance": "00000000-0000-4000-8000-000000000000",
+        "hookInstance": PLACEHOLDER.decode(),
         "context": {"userId": "Practitioner/d1", "patientId": "p1", "encounterId": "e1"},
         "prefetch": {
             "patient": patient,
@@ -182,7 +199,7 @@ def _call(conditions: list[Json], reports: list[Json]) -> bytes:
             "reports": _bundle(reports),
         },
     }
-    return json.dumps(call).encode()
+    return json.dumps(told).encode()
 
 
 def _bundle(resources: list[Json]) -> Json:
@@ -191,7 +208,7 @@ def _bundle(resources: list[Json]) -> Json:
     return {"resourceType": "Bundle", "type": "searchset", "total": len(entries), "entry": entries}
 
 
-def _condition(condition_id: str, code: str, title: str) -> Json:
+def condition(condition_id: str, code: str, title: str) -> Json:
     return {
         "resourceType": "Condition",
         "id": condition_id,
@@ -209,7 +226,7 @@ def _condition(condition_id: str, code: str, title: str) -> Json:
     }
 
 
-def _report(number: int, conclusion: str) -> Json:
+def report(number: int, conclusion: str) -> Json:
     return {
         "resourceType": "DiagnosticReport",
         "id": f"r{number}",

@@ -47,7 +47,8 @@ def _costs(run: Callable[[], None], rounds: int, warm: int = 5) -> list[float]:
     return costs
 
 
-def _healthchain(body: bytes) -> Callable[[], None]:
+def healthchain_app() -> Any:
+    """HealthChain's own application with one service, which answers with a card that is made beforehand."""
     from healthchain.gateway import CDSHooksService, HealthChainAPI
     from healthchain.models.responses.cdsresponse import Card, CDSResponse
 
@@ -59,7 +60,11 @@ def _healthchain(body: bytes) -> Callable[[], None]:
         return CDSResponse(cards=[card])
 
     app.register_service(service, path="/cds")
-    loop = asyncio.new_event_loop()
+    return app
+
+
+def _healthchain(body: bytes) -> Callable[[], None]:
+    app, loop = healthchain_app(), asyncio.new_event_loop()
     return lambda: loop.run_until_complete(_called(app, body))
 
 
