@@ -10,14 +10,10 @@ import base64
 import binascii
 import codecs
 import html
-import logging
 import re
-import time
-from io import BytesIO
+from importlib import import_module
 from typing import Any, NamedTuple
 
-from pypdf import PdfReader, apply_configuration, get_configuration
-from pypdf.errors import PyPdfError
 from striprtf.striprtf import rtf_to_text
 
 # What is opened and not closed runs to the end (HTML "Tokenization"): so each piece is looked at once.
@@ -28,20 +24,6 @@ _BLOCK = re.compile(r"</?(?:p|div|br|li|ul|ol|tr|td|th|table|h[1-6]|section|pre|
 _CHARSET = re.compile(r"charset=[\"']?([\w.:-]+)", re.I)
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 MAX_TEXT = 262_144  # characters
-MAX_PAGES = 50
-MAX_SECONDS = 1.0
-MAX_STREAM = 4_000_000  # bytes that a compressed stream may unpack to
-
-_LIMITS = {
-    "zlib_maximum_output_length": MAX_STREAM,
-    "lzw_maximum_output_length": MAX_STREAM,
-    "run_length_maximum_output_length": MAX_STREAM,
-    "array_based_stream_maximum_output_length": MAX_STREAM,
-    "stream_decoding_work_maximum_length": 4 * MAX_STREAM,
-    "stream_parsing_work_maximum_count": 200_000,
-    "page_tree_maximum_entries": 10 * MAX_PAGES,
-}
-logging.getLogger("pypdf").setLevel(logging.CRITICAL + 1)  # what it warns of may quote the document
 
 
 class AttachmentText(NamedTuple):
@@ -59,7 +41,8 @@ def attachment_text(attachment: dict[str, Any]) -> AttachmentText | None:
         return None
     kind = str(attachment.get("contentType") or "text/plain").lower()
     if raw.startswith(b"%PDF-") or "pdf" in kind:
-        return _usable(_pdf_text(raw), extracted=True)
+        pdf = import_module("service.pdf")  # not at the start, of which it would take a twentieth
+        return _usable(pdf.pdf_text(raw), extracted=True)
     if raw.startswith(b"{\\rtf") or "rtf" in kind:
         return _usable(_rtf_text(raw), extracted=True)
     if not (kind.startswith("text/") or "html" in kind):
@@ -98,32 +81,6 @@ def _rtf_text(raw: bytes) -> str:
         return str(rtf_to_text(raw.decode("latin-1"), errors="replace"))  # type: ignore[no-untyped-call]  # it has no types
     except (ValueError, LookupError, IndexError, KeyError, RecursionError, OverflowError):
         return ""
-
-
-class _TooLong(Exception):
-    """A PDF that takes longer than MAX_SECONDS to read, or has more than MAX_PAGES."""
-
-
-def _pdf_text(raw: bytes) -> str:
-    """The text of all pages; empty where there is none (a scan), or where the document is damaged or locked."""
-    with apply_configuration(get_configuration().with_overwrites(**_LIMITS)):
-        try:
-            return _text_of_pages(raw, time.monotonic() + MAX_SECONDS)
-        except _TooLong:
-            return ""
-        except (PyPdfError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError):
-            return ""  # what a damaged document makes its reader raise
-
-
-def _text_of_pages(raw: bytes, deadline: float) -> str:
-    def watch(*_: object) -> None:
-        if time.monotonic() > deadline:
-            raise _TooLong
-
-    pages = PdfReader(BytesIO(raw)).pages
-    if len(pages) > MAX_PAGES:
-        raise _TooLong
-    return "\n\n".join(page.extract_text(visitor_operand_before=watch) for page in pages)
 
 
 def blank_markup(source: str) -> str:

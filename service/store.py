@@ -21,13 +21,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.util.exc import CommandError
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -274,14 +272,12 @@ def open_store(url: str) -> Store:
         address = sa.engine.make_url(url)
         if address.get_backend_name() == "sqlite":
             _make_private(Path(str(address.database)))
-        _migrate(_engine(address, patient=True))
+        _make_current(address)
         return Store(_engine(address), transient)
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError):
         raise StoreError(
             "DATABASE_URL is not one that can be used; give sqlite:///... or postgresql+psycopg://..."
         ) from None
-    except CommandError:
-        raise StoreError("The database is of a newer release of this service; start that release.") from None
     except OSError as error:
         raise StoreError(f"The folder of the database cannot be used: {error.strerror}. Give one that can.") from None
     except SQLAlchemyError as error:
@@ -332,17 +328,30 @@ def _begin_sqlite(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _migrate(engine: sa.Engine) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+def _make_current(address: sa.URL) -> None:
+    """The tables as this release has them; StoreError where they are of a newer one."""
+    engine = _engine(address, patient=True)
     try:
-        with engine.connect().execution_options(writes=True) as connection, connection.begin():
-            if engine.dialect.name == "postgresql":  # two replicas that start together
-                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7205759)")
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+        if _version(engine) != max(path.name[1:5] for path in MIGRATIONS.glob("versions/v*.py")):
+            _migrate(engine)
     finally:
         engine.dispose()
+
+
+def _version(engine: sa.Engine) -> str | None:
+    try:
+        with engine.connect() as connection:
+            return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    except DBAPIError:
+        return None  # no tables yet; or no database, which the migrations tell
+
+
+def _migrate(engine: sa.Engine) -> None:
+    migrating = import_module("service.migrating")  # see there why so late
+    try:
+        migrating.migrate(engine, MIGRATIONS)
+    except migrating.NewerDatabase:
+        raise StoreError("The database is of a newer release of this service; start that release.") from None
 
 
 # What every call asks: put together once, which takes SQLAlchemy longer than SQLite takes to answer.

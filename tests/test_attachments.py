@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from service import attachments
+from service import pdf as limits
 from service.assist import Assist
 from service.attachments import attachment_text, blank_markup
 from service.coding.model import Evidence, Passage
@@ -121,12 +122,12 @@ def test_missing_padding_and_line_breaks_of_base64_are_forgiven() -> None:
 
 
 def test_a_pdf_with_too_many_pages_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attachments, "MAX_PAGES", 2)
+    monkeypatch.setattr(limits, "MAX_PAGES", 2)
     assert attachment_text(attachment(pdf("a", "b", "c"), "application/pdf")) is None
 
 
 def test_a_pdf_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attachments, "MAX_SECONDS", -1.0)
+    monkeypatch.setattr(limits, "MAX_SECONDS", -1.0)
     assert attachment_text(attachment(pdf(WORDS), "application/pdf")) is None
 
 
