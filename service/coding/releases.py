@@ -257,8 +257,9 @@ class Icd10Cm:
 
     def vocabulary(self) -> frozenset[str]:
         """The words of all titles in lower case, three letters and more: a list of correct spellings."""
-        titles = (line.split(",", 3)[3] for lines in self._lines.values() for line in lines.split("\n"))
-        return frozenset(_WORD.findall(" ".join(titles).lower()))
+        titles = {line.split(",", 3)[3] for lines in self._lines.values() for line in lines.split("\n")}
+        written = set(" ".join(titles).lower().split())
+        return frozenset(word for between_blanks in written for word in _WORD.findall(between_blanks))
 
     def _judge(self, code: str, on: str) -> tuple[Validity, str]:
         if on < self.begins:
