@@ -36,12 +36,21 @@ def test_ours_answers_the_call_in_scope_with_cards_and_the_other_with_none(clien
 def test_each_call_is_one_of_its_own() -> None:
     for body in hook.calls().values():
         assert body.count(hook.PLACEHOLDER) == 1
+        assert hook.RECORD in body
 
 
 def test_the_cost_of_each_call_is_measured_and_of_a_token() -> None:
     code = "from tests.benchmarks import hook; found = hook.costs(10); print(*found, sep='|')"
     told = subprocess.run([sys.executable, "-c", code], cwd=REPO, check=True, capture_output=True, text=True).stdout
-    expected = [hook.FLOOR, hook.OUT_OF_SCOPE, hook.IN_SCOPE, hook.LARGE, hook.WITH_TOKEN, hook.READING]
+    expected = [
+        hook.FLOOR,
+        hook.OUT_OF_SCOPE,
+        hook.IN_SCOPE,
+        hook.LARGE,
+        hook.SENT_AGAIN,
+        hook.WITH_TOKEN,
+        hook.READING,
+    ]
     assert told.strip().split("|") == expected
 
 

@@ -1,7 +1,9 @@
--- For wrk: the same body over and over, each time as a call of its own (another hookInstance), so that none is a retry.
+-- For wrk: the same body over and over, each time as a call of its own (another hookInstance), so that none is a retry,
+-- and with a record of its own (other ids, and another accession number in the report).
 --   wrk -s calls.lua URL -- BODY.json NUMBER_OF_THIS_RUN
 
 local PLACEHOLDER = "00000000-0000-4000-8000-000000000000"
+local RECORD = "ACC0000000"
 local before, after, run
 local count = 0
 
@@ -16,7 +18,8 @@ end
 
 function request()
   count = count + 1
-  return before .. string.format("%08x-0000-4000-8000-%012x", run, count) .. after
+  local record = string.format("ACC%07d", (run * 100000 + count) % 10000000)
+  return before .. string.format("%08x-0000-4000-8000-%012x", run, count) .. after:gsub(RECORD, record)
 end
 
 function done(summary, latency, requests)

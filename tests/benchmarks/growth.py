@@ -41,8 +41,9 @@ def main() -> None:
     with TemporaryDirectory() as name:
         app = create_app(Settings(database_url=f"sqlite:///{name}/store.db"))
         whole = hook.whole_reports() * 4
-        ours = hook.condition("c1", *hook.STENOSIS)
-        bodies = {size: hook.call([ours], [hook.report(0, whole[: size * 1000])]) for size in KILOBYTES}
+        ours = hook.condition(f"c1-{hook.RECORD.decode()}", *hook.STENOSIS)
+        texts = {size: hook.report_text(whole, 0, size * 1000) for size in KILOBYTES}
+        bodies = {size: hook.call([ours], [hook.report(0, text)]) for size, text in texts.items()}
         tell_growth("kB of report", _measured(app, bodies, rounds), None)
         bodies = {count: hook.call(in_scope(count), []) for count in CONDITIONS}
         tell_growth("Condition in scope", _measured(app, bodies, rounds), Goal(120))
@@ -55,14 +56,17 @@ def in_scope(count: int) -> list[dict[str, Any]]:
     """Conditions of the wordings that the reader is tested on, each with a number of its own."""
     texts = [json.loads(line)["text"] for line in STATEMENTS.read_text("utf-8").splitlines()]
     return [
-        {**hook.condition(f"c{n}", hook.STENOSIS[0], hook.STENOSIS[1]), "code": {"text": f"{texts[n]} ({n})"}}
+        {
+            **hook.condition(f"c{n}-{hook.RECORD.decode()}", hook.STENOSIS[0], hook.STENOSIS[1]),
+            "code": {"text": f"{texts[n]} ({n})"},
+        }
         for n in range(count)
     ]
 
 
 def out_of_scope(count: int) -> list[dict[str, Any]]:
     """Conditions as a problem list has them."""
-    return [hook.condition(f"o{n}", *hook.OTHERS[n % len(hook.OTHERS)]) for n in range(count)]
+    return [hook.condition(f"o{n}-{hook.RECORD.decode()}", *hook.OTHERS[n % len(hook.OTHERS)]) for n in range(count)]
 
 
 def tell_growth(unit: str, costs: Costs, goal: Goal | None) -> None:

@@ -50,10 +50,12 @@ OTHERS = (
 FLOOR = "bare Flask: JSON in, an answer as long out"
 OUT_OF_SCOPE = "out of scope: 5 other Conditions"
 IN_SCOPE = "in scope: 1 of ours, 5 others, 2 kB"
+SENT_AGAIN = "  the same record sent again"
 WITH_TOKEN = "  the same with an RS384 token"
 LARGE = "100 Conditions and 32 kB of reports"
 READING = "  of it reading the report of 2 kB"
 PLACEHOLDER = b"00000000-0000-4000-8000-000000000000"
+RECORD = b"ACC0000000"  # in ids and in the report: each call brings a record that was not seen before
 WARM = 10
 TOGETHER = 10  # about what one flush of the journal takes in
 SETTLED = 0.1  # seconds after which the journal has written
@@ -78,21 +80,22 @@ def costs(rounds: int = 200) -> dict[str, list[float]]:
         bare, whole = floor(), whole_reports()
         runs: dict[str, Callable[[int], None]] = {FLOOR: lambda number: served(bare, bodies[IN_SCOPE], number)}
         runs |= {name: _run(app, body) for name, body in bodies.items()}
+        runs[SENT_AGAIN] = lambda number: served(app, bodies[IN_SCOPE], number, is_new=False)
         runs[WITH_TOKEN] = lambda number: served(guarded, bodies[IN_SCOPE], number, tokens[number])
         lexicon = app.extensions["assist"].terminology.lexicon
-        runs[READING] = lambda _: _read(whole[:2000], lexicon)
+        runs[READING] = lambda number: _read(named(report_text(whole, 0), number), lexicon)
         return measured(runs, rounds)
 
 
 def calls() -> dict[str, bytes]:
     """The bodies of the calls that are measured."""
     whole = whole_reports()
-    others = [condition(f"o{n}", *OTHERS[n % len(OTHERS)]) for n in range(99)]
-    ours = condition("c1", *STENOSIS)
+    others = [condition(f"o{n}-{RECORD.decode()}", *OTHERS[n % len(OTHERS)]) for n in range(99)]
+    ours = condition(f"c1-{RECORD.decode()}", *STENOSIS)
     return {
         OUT_OF_SCOPE: call(others[:5], []),
-        IN_SCOPE: call([ours, *others[:5]], [report(0, whole[:2000])]),
-        LARGE: call([ours, *others], [report(n, whole[n * 2000 : n * 2000 + 2000]) for n in range(16)]),
+        IN_SCOPE: call([ours, *others[:5]], [report(0, report_text(whole, 0))]),
+        LARGE: call([ours, *others], [report(n, report_text(whole, n)) for n in range(16)]),
     }
 
 
@@ -100,6 +103,16 @@ def whole_reports() -> str:
     """All reports of a usual length, one after the other."""
     texts = [json.loads(line)["text"] for line in REPORTS.read_text("utf-8").splitlines()]
     return "\n\n".join(text for text in texts if len(text) >= 500)
+
+
+def report_text(whole: str, number: int, length: int = 2000) -> str:
+    """So much of the reports, under an accession number; `number` says which part of them."""
+    return f"Accession {RECORD.decode()}.\n{whole[number * length : number * length + length]}"
+
+
+def named(text: str, number: int) -> str:
+    """The same for a record of its own."""
+    return text.replace(RECORD.decode(), f"ACC{number:07}")
 
 
 def floor() -> Flask:
@@ -149,9 +162,11 @@ def _run(app: Flask, body: bytes) -> Callable[[int], None]:
     return lambda number: served(app, body, number)
 
 
-def served(app: Flask, body: bytes, number: int, token: str = "") -> None:
-    """One call as a WSGI server makes it; each is a call of its own and no retry."""
+def served(app: Flask, body: bytes, number: int, token: str = "", *, is_new: bool = True) -> None:
+    """One call as a WSGI server makes it; each is a call of its own and no retry, and brings a new record."""
     body = body.replace(PLACEHOLDER, str(UUID(int=number, version=4)).encode())
+    if is_new:
+        body = body.replace(RECORD, b"ACC%07d" % number)
     environ = {
         "REQUEST_METHOD": "POST",
         "PATH_INFO": ADDRESS,
@@ -229,7 +244,7 @@ def condition(condition_id: str, code: str, title: str) -> Json:
 def report(number: int, conclusion: str) -> Json:
     return {
         "resourceType": "DiagnosticReport",
-        "id": f"r{number}",
+        "id": f"r{number}-{RECORD.decode()}",
         "status": "final",
         "category": [_concept("v2-0074", "RAD")],
         "code": {"text": "MRI cervical spine"},

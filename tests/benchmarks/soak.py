@@ -109,7 +109,9 @@ def _call(port: int, over: threading.Event, numbers: count[int]) -> Counter[str]
     kinds = requests()
     while not over.is_set():
         for kind, (method, path, body, headers, right) in kinds.items():
-            own = body.replace(hook.PLACEHOLDER, str(UUID(int=next(numbers), version=4)).encode())
+            number = next(numbers)
+            own = body.replace(hook.PLACEHOLDER, str(UUID(int=number, version=4)).encode())
+            own = own.replace(hook.RECORD, b"ACC%07d" % number)
             connection.request(method, path, own, headers)
             answer = connection.getresponse()
             answer.read()
