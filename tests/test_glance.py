@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +72,10 @@ def requested(record: Json, others: list[Json], draw: random.Random) -> Request:
 
 
 def told(answer: Answer) -> list[object]:
+    said = attrgetter("disposition", "suggestions", "candidates", "alternatives", "elements", "ask", "issues")
     judged = [
-        (replace(a, documentation=a.documentation.condition, hits=()), a.documentation.codes, one.query)  # type: ignore[arg-type]
+        (one.assessment.documentation.condition, one.assessment.documentation.codes, said(one.assessment), one.query)
         for one in answer.judged
-        for a in [one.assessment]
     ]
     return [judged, answer.issues, answer.dates]
 
