@@ -26,7 +26,8 @@ Before the doors stand `clients`, where AUTH=jwt: who may call, by token and key
 pages: `smart_pages`), and `launches` reads and writes the record with the user's rights. `fetching` is all that ever
 calls out, `servers` says what an address must look like, `limits` how often one may call.
 
-`assist.Assist` is the line itself; `store` keeps what must survive it, in SQLite or PostgreSQL:
+`assist.Assist` is the line itself; of a problem list `glance` tells by the `gate` what need not be read. `store` keeps
+what must survive it, in SQLite or PostgreSQL (`migrating` brings its tables up to date):
 `decisions` and `audit` say what is kept of an answer, `journal` writes it, `replay` makes the answer again.
 `coding/` is the pure core, what a coder has to trust; it reads in this order:
 
