@@ -146,8 +146,8 @@ class Reader:
         found: dict[int, Documentation] = {}
         for patient, places in _by_patient(request.conditions).items():
             own = replace(request, conditions=[request.conditions[i] for i in places])
-            others = {_patient_of(c) for c in request.conditions} - {patient, ""}
-            own = replace(own, reports=[r for r in request.reports if _patient_of(r) not in others])
+            others = {patient_of(c) for c in request.conditions} - {patient, ""}
+            own = replace(own, reports=[r for r in request.reports if patient_of(r) not in others])
             silent = {n for n, i in enumerate(places) if i in quiet} if quiet else quiet
             found.update(zip(places, _Record(own, self, silent).documentations(), strict=True))
         return [
@@ -762,16 +762,16 @@ def _same(one: str, other: str) -> bool:
     return bool(one and other) and _short(one) == _short(other)
 
 
-def _patient_of(entry: Entry) -> str:
+def patient_of(entry: Entry) -> str:
     return _short(_reference(entry.resource.get("subject")))
 
 
 def _by_patient(conditions: Sequence[Entry]) -> dict[str, list[int]]:
     """The places of the Conditions in their list by patient; one without a subject stands by the first patient."""
-    first = next(filter(None, map(_patient_of, conditions)), "")
+    first = next(filter(None, map(patient_of, conditions)), "")
     places: dict[str, list[int]] = {}
     for index, condition in enumerate(conditions):
-        places.setdefault(_patient_of(condition) or first, []).append(index)
+        places.setdefault(patient_of(condition) or first, []).append(index)
     return places
 
 

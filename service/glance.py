@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Raw
 
-from service.fhir_in import Entry, Request, date_of_service, duplicates, is_spinal
+from service.fhir_in import Entry, Request, date_of_service, duplicates, is_spinal, patient_of
 from service.gate import ABSENT, Gate, Row
 from service.json_body import dump_json
 
@@ -31,8 +31,9 @@ class Glance:
         """The places of those Conditions; none where more than reports stands beside them, or a claim is judged."""
         if request.setting != "charting" or request.observations or request.documents or request.answers:
             return frozenset()
-        if request.reports and len(request.conditions) == 1:
-            return frozenset()  # to a single one they speak whatever it is
+        patients = {patient_of(entry) for entry in request.conditions}
+        if request.reports and (len(request.conditions) == 1 or len(patients) > 1):
+            return frozenset()  # to the only one of a patient they speak whatever it is
         encounter_day = date_of_service(request, {})
         twice = duplicates(request.conditions)
         places = enumerate(request.conditions)

@@ -119,6 +119,17 @@ def test_a_single_problem_takes_what_its_reports_say(assist: Assist) -> None:
     assert assist.answer(alone).judged[0].assessment.disposition == "query"
 
 
+def test_the_only_problem_of_each_of_two_patients_takes_what_its_reports_say(assist: Assist) -> None:
+    conditions = [other(random.Random(0), n) | {"code": CODES[0], "recordedDate": "2026-05-01"} for n in (1, 2)]
+    conditions[1]["subject"] = {"reference": "Patient/p2"}
+    report = {"resourceType": "DiagnosticReport", "id": "r", "status": "final", "effectiveDateTime": "2026-04-20"}
+    report |= {"subject": {"reference": "Patient/p2"}, "code": {"text": "MRI"}}
+    report |= {"conclusion": "Ligamentum flavum hypertrophy with severe canal stenosis at C5-C6."}
+    both = Request("charting", entries(conditions), reports=entries([report]))
+    assert glances(assist, both) == 0
+    assert [one.assessment.disposition for one in assist.answer(both).judged] == ["not-assessed", "query"]
+
+
 @pytest.mark.parametrize(
     ("more", "is_quiet"),
     [({}, True), ({"bodySite": [{"text": "neck"}]}, False), ({"modifierExtension": [{"url": "urn:x"}]}, False)],
