@@ -97,7 +97,7 @@ class Gate:
 
     def __init__(self, terminology: Terminology, concepts: Concepts, words: frozenset[str]) -> None:
         self._terminology, self.findings = terminology, frozenset(concepts.findings)
-        self._telling = words | {f"{word}s" for word in words}
+        self._telling = words | {f"{word}s" for word in words}  # each has a letter: a number tells nothing
         self.days = tuple(_days_on_which_rules_change(terminology))
         self._newest = ((self.day_of(newest := terminology.icd10cm.newest.in_force_from), newest),)
         self._every_day = tuple(enumerate(("0001-01-01", *self.days)))
@@ -192,7 +192,9 @@ class Gate:
         if self._plain.issuperset(words):
             return False
         lexicon = self._terminology.lexicon
-        new = [word for word in words if word not in self._plain]
+        new = [word for word in words if word not in self._plain and not word.isdecimal()]
+        if not new:
+            return False
         plain = [word for word in new if self._telling.isdisjoint(lexicon.tokens(word).words)]
         if len(self._plain) < _REMEMBERED:
             self._plain.update(plain)

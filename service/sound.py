@@ -2,7 +2,8 @@
 
 `is_sound` answers True only where `validation` would find nothing, no warning either; where it is not sure it answers
 False, and the whole validation decides. It refuses nothing itself. Each type is laid out once as a msgspec Struct from
-the same definitions, and msgspec holds a resource against it: a Condition takes it 2 us, fhir.resources 94.
+the same definitions (r4_types.json, see scripts/build_r4_types.py), and msgspec holds a resource against it: that takes
+2 us for a Condition, with fhir.resources 94.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from contextlib import suppress
 from decimal import Decimal
 from functools import cache
 from operator import attrgetter
+from pathlib import Path
 from threading import Lock
 from types import ModuleType
 from typing import Annotated, Any, ForwardRef, List, Literal, Union  # noqa: UP035 - list and | take no forward references
@@ -21,7 +23,6 @@ from typing import Annotated, Any, ForwardRef, List, Literal, Union  # noqa: UP0
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from service.fhir_definitions import ElementDefinition, TypeDefinition, definition_of, resource_model
 from service.json_body import dump_json
 from service.required_bindings import REQUIRED_CODES, REQUIRED_CONCEPTS
 
@@ -132,62 +133,80 @@ def _read(kind: type, value: object) -> object:
 _TYPES = ModuleType(f"{__name__}.types")
 sys.modules[_TYPES.__name__] = _TYPES
 _LAYING_OUT = Lock()
+_FILE = Path(__file__).parent / "r4_types.json"
+
+
+class _Element(msgspec.Struct, array_like=True):
+    type_name: str
+    repeats: bool
+    is_complex: bool
+
+
+class _Type(msgspec.Struct):
+    """A type of R4; `choices` holds for each element[x] whether it is required and its names."""
+
+    is_resource: bool
+    elements: dict[str, _Element]
+    required: list[str]
+    choices: list[tuple[bool, list[str]]]
+
+
+@cache
+def _types() -> dict[str, _Type]:
+    return msgspec.json.decode(_FILE.read_bytes(), type=dict[str, _Type])
 
 
 @cache
 def _struct(resource_type: str) -> type[msgspec.Struct] | None:
-    model = resource_model(resource_type)
-    if model is None:
-        return None
     with _LAYING_OUT:  # half of them laid out, another thread could not tell what they name
-        struct = _laid_out(definition_of(model))
+        if resource_type not in _types():
+            return None
+        struct = _laid_out(resource_type)
         with suppress(msgspec.ValidationError):
             msgspec.convert({}, struct)  # what it notes of a type at the first time must not be noted by two at once
         return struct
 
 
-def _laid_out(definition: TypeDefinition) -> type[msgspec.Struct]:
+def _laid_out(name: str) -> type[msgspec.Struct]:
     """The Struct of a type, and of all that lie in it."""
-    known = getattr(_TYPES, definition.name, None)
+    known = getattr(_TYPES, name, None)
     if known is not None:
         return known  # type: ignore[no-any-return]
-    # Siblings of primitives (`_birthDate`) are left out: they are rare, and so not plain.
-    elements = {
-        name: e for name, e in definition.elements.items() if not name.startswith(("_", *_not_plain(definition)))
-    }
-    kinds = {name: _kind(definition, element) for name, element in elements.items()}
-    required = {*definition.required, *_plain_only_with(definition)}
+    definition = _types()[name]  # without siblings of primitives (`_birthDate`), which are rare, and so not plain
+    elements = {n: e for n, e in definition.elements.items() if not n.startswith(_not_plain(name))}
+    required = {*definition.required, *_plain_only_with(name)}
+    kinds = {n: _kind(name, n, element) for n, element in elements.items()}
     fields = [
-        (f"{name}_", kind) if name in required else (f"{name}_", Union[kind, UnsetType], UNSET)  # noqa: UP007
-        for name, kind in kinds.items()
+        (f"{n}_", kind) if n in required else (f"{n}_", Union[kind, UnsetType], UNSET)  # noqa: UP007
+        for n, kind in kinds.items()
     ]
     struct = msgspec.defstruct(
-        definition.name,
+        name,
         fields,
         kw_only=True,
         module=_TYPES.__name__,
         namespace=_checks(definition, elements),
-        rename={f"{name}_": name for name in elements},  # `class` is an element too
+        rename={f"{n}_": n for n in elements},  # `class` is an element too
         tag_field="resourceType" if definition.is_resource else None,
-        tag=definition.name if definition.is_resource else None,
+        tag=name if definition.is_resource else None,
         forbid_unknown_fields=True,
         gc=False,
     )
-    setattr(_TYPES, definition.name, struct)
+    setattr(_TYPES, name, struct)
     for element in elements.values():
-        if element.model is not None and element.type_name != "Resource":
-            _laid_out(definition_of(element.model))
+        if element.is_complex and element.type_name != "Resource":
+            _laid_out(element.type_name)
     return struct
 
 
-def _not_plain(definition: TypeDefinition) -> tuple[str, ...]:
+def _not_plain(name: str) -> tuple[str, ...]:
     """What con-4 and con-5 speak of."""
-    return ("abatement",) if definition.name == "Condition" else ()
+    return ("abatement",) if name == "Condition" else ()
 
 
-def _plain_only_with(definition: TypeDefinition) -> tuple[str, ...]:
+def _plain_only_with(name: str) -> tuple[str, ...]:
     """What con-3 asks for in some cases."""
-    return ("clinicalStatus",) if definition.name == "Condition" else ()
+    return ("clinicalStatus",) if name == "Condition" else ()
 
 
 def _status(name: str, system: str, codes: tuple[str, ...]) -> Any:
@@ -208,12 +227,12 @@ def _status(name: str, system: str, codes: tuple[str, ...]) -> Any:
 _STATUSES = {path: _status(path.rpartition(".")[2], *bound) for path, bound in REQUIRED_CONCEPTS.items()}
 
 
-def _kind(definition: TypeDefinition, element: ElementDefinition) -> Any:
-    path = f"{definition.name}.{element.name}"
+def _kind(type_name: str, name: str, element: _Element) -> Any:
+    path = f"{type_name}.{name}"
     kind: Any
     if path in _STATUSES:
         kind = _STATUSES[path]
-    elif element.model is not None:
+    elif element.is_complex:
         kind = dict if element.type_name == "Resource" else ForwardRef(element.type_name)
     elif codes := REQUIRED_CODES.get(path):
         kind = Literal[codes]
@@ -222,9 +241,9 @@ def _kind(definition: TypeDefinition, element: ElementDefinition) -> Any:
     return Annotated[List[kind], Meta(min_length=1)] if element.repeats else kind  # noqa: UP006
 
 
-def _checks(definition: TypeDefinition, elements: Mapping[str, ElementDefinition]) -> dict[str, Any]:
+def _checks(definition: _Type, elements: Mapping[str, _Element]) -> dict[str, Any]:
     """That of each element[x] at most one is given, and one where R4 asks for it."""
-    groups = [(needed, [f"{n}_" for n in names if n in elements]) for needed, names in definition.choices.values()]
+    groups = [(needed, [f"{n}_" for n in names if n in elements]) for needed, names in definition.choices]
     looks = [(needed, len(names), attrgetter(*names)) for needed, names in groups if len(names) > 1]
     if not looks:
         return {}

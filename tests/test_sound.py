@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import runpy
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from service.json_body import dump_json, parse_json
 from service.sound import is_sound
 from service.validation import validate_resource
+from tests.running import REPO
 from tests.test_validation import CANARY, HOSTILE, SAMPLES, mutants, places_in
 
 ALLOWED = frozenset(sample["resourceType"] for sample in SAMPLES)
@@ -100,3 +102,8 @@ def test_an_ordinary_text_is_let_through_or_looked_at(text: str) -> None:
     sample = {"resourceType": "Patient", "id": "p", "name": [{"text": text}]}
     assert is_sound(sample, frozenset({"Patient"})) or "{}" in text
     assert validate_resource(sample, allowed=frozenset({"Patient"})) == []
+
+
+def test_the_types_are_those_of_fhir_resources() -> None:
+    build = runpy.run_path(str(REPO / "scripts" / "build_r4_types.py"))
+    assert build["TARGET"].read_text("utf-8") == build["written"]()
