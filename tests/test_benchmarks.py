@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.benchmarks import __main__ as bench
-from tests.benchmarks import call, growth, hook, load, soak
+from tests.benchmarks import call, growth, hook, load, soak, start
 from tests.benchmarks.figures import Goal
 from tests.running import REPO, serving
 
@@ -60,6 +60,13 @@ def test_a_goal_that_is_missed_is_called_so(capsys: pytest.CaptureFixture[str]) 
     told = capsys.readouterr().out
     assert "goal <= 900: MISSED" in told
     assert "goal <= 250: met" in told
+
+
+def test_a_start_is_measured_to_the_first_right_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    starts = start.measure(1)
+    assert [one.elapsed > 0 < one.worker < one.both for found in starts.values() for one in found] == [True] * 3
+    start.tell_starts(starts)
+    assert "goal <= 80" in capsys.readouterr().out
 
 
 def test_a_goal_that_is_just_reached_is_met() -> None:

@@ -42,6 +42,7 @@ SECTIONS = (
     Section("A call", ("call", PEERS)),
     Section("Requests a second and waits", ("load", PEERS)),
     Section("Growth", ("growth",)),
+    Section("Cold start and memory", ("start",)),
     Section("Reading alone", ("reader",)),
     Section("The batch", ("bulk", "--megabytes", "100", "--rounds", "3")),
     Section("What the audit costs", ("audit",)),

@@ -32,6 +32,7 @@ from tests.benchmarks import hook
 from tests.benchmarks.figures import Goal, heading, tell
 
 HERE = Path(__file__).resolve().parent
+REPO = HERE.parent.parent
 OURS, OURS_ON_GRANIAN = "ours", "ours on granian (WSGI)"
 FLOOR, PEER = "bare Flask on the server of ours", "HealthChain's card on granian (ASGI)"
 CONNECTIONS = (1, 8, 64)
@@ -191,14 +192,12 @@ def _cores() -> tuple[int, int]:
 def started(server: Server, body: bytes, folder: Path) -> Iterator[str]:
     """The address of a server that has answered the call; it and its workers are gone at the end."""
     folder.mkdir()
-    port = _free_port()
+    port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CODING_ASSIST_")}
     environment |= {"CODING_ASSIST_DATABASE_URL": f"sqlite:///{folder}/store.db", "TMPDIR": str(folder)}
     command = ["taskset", "-c", str(_cores()[1]), *(part.replace("{port}", str(port)) for part in server.command)]
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            command, cwd=HERE.parent.parent, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
+        process = subprocess.Popen(command, cwd=REPO, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         _wait_for_answer(process, port, server.path, body, folder / "log")
         yield f"http://127.0.0.1:{port}{server.path}"
@@ -208,7 +207,7 @@ def started(server: Server, body: bytes, folder: Path) -> Iterator[str]:
         process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
