@@ -257,9 +257,11 @@ class Icd10Cm:
 
     def vocabulary(self) -> frozenset[str]:
         """The words of all titles in lower case, three letters and more: a list of correct spellings."""
-        titles = {line.split(",", 3)[3] for lines in self._lines.values() for line in lines.split("\n")}
-        written = set(" ".join(titles).lower().split())
-        return frozenset(word for between_blanks in written for word in _WORD.findall(between_blanks))
+        written: set[str] = set()
+        for lines in self._lines.values():
+            for line in lines.split("\n"):
+                written.update(line.split(",", 3)[3].split())
+        return frozenset(word for one in map(str.lower, written) for word in _WORD.findall(one))
 
     def _judge(self, code: str, on: str) -> tuple[Validity, str]:
         if on < self.begins:
