@@ -266,6 +266,7 @@ class Server(Application):
                 self.assist, self.settings, self.read = open_assist(settings), settings, read
         except (SettingError, PackError) as wrong:
             LOG.error(f"Not reloaded, the service goes on as before: {wrong}")
+        gc.unfreeze()  # else what was replaced would stay for ever where anything in it forms a ring
         gc.collect()
         gc.freeze()
 

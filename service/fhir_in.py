@@ -130,13 +130,15 @@ class Reader:
     @cached_property
     def read(self) -> Callable[[Passage], Reading]:
         """What a passage says; the last ones are kept, since an EHR sends the same record at each step of a visit."""
-        again = lru_cache(maxsize=_KEPT)(lambda passage: read(passage, self.lexicon))
-        return lambda passage: again(passage) if len(passage.text) <= _LONGEST_KEPT else read(passage, self.lexicon)
+        lexicon = self.lexicon  # and not self: a ring would keep all of this where the collector looks no more
+        again = lru_cache(maxsize=_KEPT)(lambda passage: read(passage, lexicon))
+        return lambda passage: again(passage) if len(passage.text) <= _LONGEST_KEPT else read(passage, lexicon)
 
     @cached_property
     def places(self) -> Callable[[Passage], tuple[Finding, ...]]:
         """The regions that a short text names (a bodySite, an exam title); the last ones are kept."""
-        return lru_cache(maxsize=_KEPT)(lambda passage: tuple(_places(passage, self.lexicon)))
+        lexicon = self.lexicon
+        return lru_cache(maxsize=_KEPT)(lambda passage: tuple(_places(passage, lexicon)))
 
     def documentations(self, request: Request, quiet: Set[int] = frozenset()) -> list[Documentation]:
         """One Documentation for each Condition, in order; each reads the reports of its own patient only.

@@ -6,6 +6,7 @@ with the rule: `pytest -k tissue-is-stated` runs what proves that rule.
 
 from __future__ import annotations
 
+import gc
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,7 @@ from service.app import create_app
 from service.assist import Answer, Assist, load_assist
 from service.coding.claim import PayerPolicy
 from service.coding.errors import PackError
-from service.coding.lexicon import load_lexicon
+from service.coding.lexicon import Lexicon, load_lexicon
 from service.coding.model import Evidence, Rule
 from service.coding.packs import SETTINGS, Terminology, load_packs
 from service.coding.yaml_strict import load_yaml
@@ -1021,3 +1022,22 @@ def test_a_site_adds_its_own_terms_by_data_alone(tmp_path: Path) -> None:
     )
     words = "Biomechanical narrowing of the lumbar spinal canal by the yellow cord of Smith"
     assert told(load_assist(terminology_dir(), site_lexicon=site), text=words)["suggests"] == ["M99.43"]
+
+
+def test_knowledge_that_was_replaced_goes_at_once(assist: Assist) -> None:
+    """A reload freezes what it has read for the collector, so a ring in it would stay for ever."""
+
+    def held() -> int:
+        return sum(type(one) is Lexicon for one in gc.get_objects())
+
+    before = held()
+    read = load_assist(terminology_dir())
+    condition = {"resourceType": "Condition", "code": {"text": "Spinal stenosis"}, "recordedDate": "2026-05-01"}
+    read.answer(Request("charting", [Entry(condition, "Condition/c1")]))
+    assert held() == before + 1
+    gc.disable()
+    try:
+        del read
+        assert held() == before
+    finally:
+        gc.enable()

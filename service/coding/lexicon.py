@@ -136,7 +136,8 @@ class Lexicon:
         self._spelling = Spelling(vocabulary, ordinary, spelled)
         self._terms, patterns = _terms(known, vocabulary)
         self._kinds = [frozenset(c.kind for term in terms for c, _ in term.entries) for terms in self._terms]
-        self._sentences = lru_cache(maxsize=_KEPT)(self._cut)
+        headings = self.sections  # and not self: a ring would keep all of this where the collector looks no more
+        self._sentences = lru_cache(maxsize=_KEPT)(lambda text: _sentences(text, headings))
         self._automaton = AhoCorasick([self._spelling.signs(words) for words in patterns])
 
     def values(self, kind: str) -> frozenset[str]:
@@ -145,10 +146,7 @@ class Lexicon:
 
     def sentences(self, text: str) -> list[Span]:
         """The sentences of a text, section by section; the last ones are kept, as the query needs them too."""
-        return self._sentences(text) if len(text) <= _LONGEST_KEPT else self._cut(text)
-
-    def _cut(self, text: str) -> list[Span]:
-        return find_sentences(text, find_sections(text, self.sections))
+        return self._sentences(text) if len(text) <= _LONGEST_KEPT else _sentences(text, self.sections)
 
     def tokens(self, text: str) -> Tokens:
         """The words of a text as the lexicon writes them, with their offsets."""
@@ -228,6 +226,10 @@ def _channels(concept: Concept) -> tuple[str, ...]:
     if concept.kind == "not-negation":
         return f"{channel}:after", f"{channel}:before"
     return (f"{channel}:{concept.scope}",) if concept.scope else (channel,)
+
+
+def _sentences(text: str, known: Mapping[str, str]) -> list[Span]:
+    return find_sentences(text, find_sections(text, known))
 
 
 def _words(term: str) -> list[str]:
