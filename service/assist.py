@@ -79,7 +79,7 @@ class Assist:
         request = replace(with_claim(request), wants_care=self.wants_care)
         quiet = frozenset() if reads_all else self._glance.quiet(request)
         documented = enumerate(self.reader.documentations(request, quiet))
-        assessments = _asked_once([unread(d) if n in quiet else assess(d, self.terminology) for n, d in documented])
+        assessments = _asked_once([(unread if n in quiet else assess)(d, self.terminology) for n, d in documented])
         judged = tuple(
             self._with_query(assessment)
             if sends_forms

@@ -166,10 +166,12 @@ class _Record:
         self.read, self.places = reader.read, reader.places
 
     def documentations(self) -> list[Documentation]:
-        places = enumerate(self.request.conditions)
-        own = [self._codes_alone(entry) if index in self.quiet else self._own(entry) for index, entry in places]
-        takers = self._takers(own)
         twice = duplicates(self.request.conditions)
+        own = [
+            self._codes_alone(entry, duplicate=index in twice) if index in self.quiet else self._own(entry)
+            for index, entry in enumerate(self.request.conditions)
+        ]
+        takers = self._takers(own)
         regions = [_regions_claimed(documentation) for documentation in own]
         claims = Counter(region for claimed in regions for region in claimed)
         return [
@@ -186,7 +188,7 @@ class _Record:
 
     # -- the Condition itself
 
-    def _codes_alone(self, entry: Entry) -> Documentation:
+    def _codes_alone(self, entry: Entry, *, duplicate: bool) -> Documentation:
         condition = entry.resource
         return Documentation(
             entry.reference,
@@ -196,6 +198,7 @@ class _Record:
             verification=code_of(condition.get("verificationStatus")),
             clinical=_clinical(condition),
             takes_reports=False,
+            faults=(RecordFault("duplicate", entry.code_path),) if duplicate else (),
         )
 
     def _own(self, entry: Entry) -> Documentation:

@@ -1,7 +1,7 @@
 """Which Conditions of a chart nothing is to be said about, told at a glance: most of a problem list is of that kind.
 
 The gate of the batch looks at each (see gate.py for what it may let go). A chart has reports as well, which speak to
-the Conditions of the spine, so those are never told at a glance; nor is one that stands twice, or was asked about.
+the Conditions of the spine, so those are never told at a glance; nor is one that was asked about.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Raw
 
-from service.fhir_in import Entry, Request, date_of_service, duplicates, is_spinal, patient_of
+from service.fhir_in import Entry, Request, date_of_service, is_spinal, patient_of
 from service.gate import ABSENT, Gate, Row
 from service.json_body import dump_json
 
@@ -35,9 +35,8 @@ class Glance:
         if request.reports and (len(request.conditions) == 1 or len(patients) > 1):
             return frozenset()  # to the only one of a patient they speak whatever it is
         encounter_day = date_of_service(request, {})
-        twice = duplicates(request.conditions)
         places = enumerate(request.conditions)
-        return frozenset(i for i, entry in places if i not in twice and self._is_quiet(entry, request, encounter_day))
+        return frozenset(i for i, entry in places if self._is_quiet(entry, request, encounter_day))
 
     def _is_quiet(self, entry: Entry, request: Request, encounter_day: str | None) -> bool:
         condition = entry.resource

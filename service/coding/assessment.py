@@ -73,9 +73,14 @@ def assess(documentation: Documentation, terminology: Terminology) -> Assessment
     return Assessment(documentation, disposition, suggestions, candidates, reasons, elements, ask, issues, hits)
 
 
-def unread(documentation: Documentation) -> Assessment:
-    """What `assess` says, rules aside, of a condition of which only the codes are known, as its words do not speak."""
-    return Assessment(documentation, _outside(documentation))
+def unread(documentation: Documentation, terminology: Terminology) -> Assessment:
+    """What `assess` says of a condition of which only codes and faults are known, as its words do not speak."""
+    if not documentation.faults:
+        return Assessment(documentation, _outside(documentation))
+    on = documentation.date_of_service or terminology.icd10cm.newest.in_force_from
+    case = Case(documentation, terminology, on, (), {})
+    hits = tuple(_records(case))
+    return Assessment(documentation, _outside(documentation), issues=_issues(case, hits), hits=hits)
 
 
 def _table(documentation: Documentation, terminology: Terminology, on: str) -> Case:
