@@ -174,7 +174,7 @@ def _laid_out(name: str) -> type[msgspec.Struct]:
         return known  # type: ignore[no-any-return]
     definition = _types()[name]  # without siblings of primitives (`_birthDate`), which are rare, and so not plain
     elements = {n: e for n, e in definition.elements.items() if not n.startswith(_not_plain(name))}
-    required = {*definition.required, *_plain_only_with(name)}
+    required = frozenset(definition.required)
     kinds = {n: _kind(name, n, element) for n, element in elements.items()}
     fields = [
         (f"{n}_", kind) if n in required else (f"{n}_", Union[kind, UnsetType], UNSET)  # noqa: UP007
@@ -185,7 +185,7 @@ def _laid_out(name: str) -> type[msgspec.Struct]:
         fields,
         kw_only=True,
         module=_TYPES.__name__,
-        namespace=_checks(definition, elements),
+        namespace=_checks(definition, elements, _plain_only_with(name)),
         rename={f"{n}_": n for n in elements},  # `class` is an element too
         tag_field="resourceType" if definition.is_resource else None,
         tag=name if definition.is_resource else None,
@@ -204,9 +204,9 @@ def _not_plain(name: str) -> tuple[str, ...]:
     return ("abatement",) if name == "Condition" else ()
 
 
-def _plain_only_with(name: str) -> tuple[str, ...]:
-    """What con-3 asks for in some cases."""
-    return ("clinicalStatus",) if name == "Condition" else ()
+def _plain_only_with(name: str) -> dict[str, str]:
+    """What con-3 may ask for beside another element."""
+    return {"category_": "clinicalStatus_"} if name == "Condition" else {}
 
 
 def _status(name: str, system: str, codes: tuple[str, ...]) -> Any:
@@ -241,17 +241,20 @@ def _kind(type_name: str, name: str, element: _Element) -> Any:
     return Annotated[List[kind], Meta(min_length=1)] if element.repeats else kind  # noqa: UP006
 
 
-def _checks(definition: _Type, elements: Mapping[str, _Element]) -> dict[str, Any]:
-    """That of each element[x] at most one is given, and one where R4 asks for it."""
+def _checks(definition: _Type, elements: Mapping[str, _Element], beside: Mapping[str, str]) -> dict[str, Any]:
+    """That of each element[x] at most one is given, and one where R4 asks for it; and what stands beside another."""
     groups = [(needed, [f"{n}_" for n in names if n in elements]) for needed, names in definition.choices]
     looks = [(needed, len(names), attrgetter(*names)) for needed, names in groups if len(names) > 1]
-    if not looks:
+    if not looks and not beside:
         return {}
 
     def __post_init__(self: msgspec.Struct) -> None:
         for needed, size, values in looks:
             given = size - values(self).count(UNSET)
             if given > 1 or (needed and not given):
+                raise ValueError
+        for name, other in beside.items():
+            if getattr(self, name) is not UNSET and getattr(self, other) is UNSET:
                 raise ValueError
 
     return {"__post_init__": __post_init__}
