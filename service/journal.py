@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotWritten
 from datetime import UTC, datetime
+from itertools import count
 from uuid import uuid4
 
 from service.store import Chain, Entry, Store, StoreUnavailable
@@ -24,7 +25,10 @@ from service.store import Chain, Entry, Store, StoreUnavailable
 LOG = logging.getLogger("coding_assist")
 GATHER_SECONDS = 0.02  # leaves the flush 30 of the 50 ms that `group` promises
 RETRY_SECONDS = 0.5
-PATIENCE_SECONDS = 3.0  # longer than the store waits for a lock
+# SQLite lets in who asks at the right moment and not who has waited longest, so among four workers, two of them on
+# their way out, one may go without the lock for all the second that the store waits for it.
+TRIES = 2
+PATIENCE_SECONDS = 3.0  # longer than the store waits for a lock in as many tries
 BATCH = 1000
 
 
@@ -86,12 +90,12 @@ class Journal:
         chain: Chain | None = None
         while batch := self._next_batch():
             self._began = time.monotonic()
-            while True:
+            for tried in count(1):
                 try:
                     chain = chain or self._store.open_chain(uuid4().hex, datetime.now(UTC))
                     chain = self._store.append(chain, [entry for entry, _ in batch])
                 except Exception as error:  # noqa: BLE001  # were the thread to end, nothing would be recorded any more
-                    if not self._told_failure(batch, error):
+                    if tried >= TRIES and not self._told_failure(batch, error):
                         return
                 else:
                     self._told_success(batch)

@@ -362,6 +362,21 @@ def test_an_entry_whose_write_failed_is_kept_once_as_soon_as_there_is_room(store
     assert [event["number"] for event in events(store)] == [0, 2]
 
 
+def test_a_lock_that_was_not_had_once_is_asked_for_again_before_anybody_is_refused(store: Store) -> None:
+    busy, tries = Failing(store), [StoreUnavailable("locked"), None]
+
+    def append(*given: Any) -> Any:
+        if tries and (fault := tries.pop(0)):
+            raise fault
+        return store.append(*given)
+
+    busy.append = append  # type: ignore[method-assign]
+    journal = Journal(busy, waits=True)  # type: ignore[arg-type]
+    journal.write(entry(0))
+    journal.close()
+    assert [event["number"] for event in events(store)] == [0]
+
+
 @pytest.mark.proves("reliability: no answer about a patient without its record; 503, then recovery by itself")
 def test_without_a_record_there_is_no_answer(assist: Assist, store: Store) -> None:
     failing = Failing(store)
