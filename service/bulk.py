@@ -45,7 +45,7 @@ from service.bulk_files import Line, Part, Source, lay_down, lines_of, parts_of,
 from service.bulk_output import Journal
 from service.envelope import reference_of, request_of
 from service.fhir_in import Entry
-from service.gate import Gate, kind_of
+from service.gate import kind_of
 from service.json_body import Refusal, dump_json
 from service.settings import Settings
 from service.validation import refuse_errors, validate_resource
@@ -58,25 +58,21 @@ Progress = Callable[[float, int], object]  # the share of the work done, and the
 
 
 class Knowledge(NamedTuple):
-    """What is read once: the rules and terms, and what the gate has made of them."""
+    """What is read once, and by which settings."""
 
     settings: Settings
     assist: Assist
-    gate: Gate
 
 
 def read_knowledge(settings: Settings) -> Knowledge:
     """The knowledge that these settings name."""
-    assist = open_assist(settings)
-    gate = assist.gate
-    return Knowledge(settings, assist, gate)
+    return Knowledge(settings, open_assist(settings))
 
 
 class Judging(NamedTuple):
     """What a process needs to judge parts of the inputs."""
 
     assist: Assist
-    gate: Gate
     sources: Sequence[Source]
     every: bool
     same_wording: dict[Any, tuple[list[bytes], Tally]]
@@ -186,7 +182,7 @@ class Run:
 
     def check_visits(self, in_order: InOrder, file: Path, *, every: bool) -> None:
         """Note where each row lies, then judge visit by visit."""
-        export = Export(file, _judging().gate, _judging().assist)
+        export = Export(file, _judging().assist.gate, _judging().assist)
         try:
             records = self._index(in_order, export)
             visits = iter(export.visits(every=every))
@@ -258,7 +254,7 @@ def _check_part(part: Part) -> Checked:
         found = judge(Record(source.name, 1, body, size, is_line=False), judging.assist, every=judging.every)
         return Checked([(1, _finding(row)) for row in found.rows], 1, found.tally) if body.strip() else _NOTHING
     piece = read_piece(source.path, part)
-    chosen = range(len(piece.bodies)) if judging.every else judging.gate.passing(piece.bodies)
+    chosen = range(len(piece.bodies)) if judging.every else judging.assist.gate.passing(piece.bodies)
     findings: list[tuple[int, bytes]] = []
     tally = Tally(passed_over=len(piece.bodies) - len(chosen))
     tally.records = tally.passed_over
@@ -320,7 +316,7 @@ def _index_part(part: Part) -> IndexedPart:
         number = line.number
         if line.body.strip():
             records += 1
-            row = index_row(line, part.source, number, judging.gate)
+            row = index_row(line, part.source, number, judging.assist.gate)
             if row is not None:
                 rows.append(row)
     return IndexedPart(rows, number, records)
@@ -445,7 +441,7 @@ def _in_processes(
 
 
 def _prepare(known: Knowledge, sources: Sequence[Source], every: bool) -> None:
-    _worker.append(Judging(known.assist, known.gate, sources, every, {}))
+    _worker.append(Judging(known.assist, sources, every, {}))
     gc.collect()
     gc.freeze()  # what was loaded stays: the collector need not walk it for each record
 

@@ -280,10 +280,9 @@ def _dialect(body: Any) -> Dialect:
 def _missing(envelope: Json, patient_id: str, context: Json, prefetch: Json, fetch: Fetching) -> Json:
     """What was not prefetched, from the client's FHIR server; only what is sound and about the patient in context."""
     server, authorization = envelope.get("fhirServer"), envelope.get("fhirAuthorization") or {}
-    if not server:
-        return {}
-    queries = {key: query for key, query in _queries(patient_id, context) if _came_not(key, prefetch)}
-    if not queries:
+    asked = _queries(patient_id, context) if server else ()
+    queries = {key: query for key, query in asked if _came_not(key, prefetch)}
+    if not server or not queries:
         return {}
     brought = fetch(server, authorization.get("access_token", ""), queries)
     return {key: answer for key, answer in brought.items() if _is_theirs(key, answer, patient_id)}

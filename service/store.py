@@ -92,8 +92,8 @@ card = sa.Table(
     sa.Column("visit", sa.String(64), nullable=False),
     sa.Column("matters", sa.Text, nullable=False),
 )
-put_away = sa.Table(  # the cards that users have overridden
-    "put_away",
+override = sa.Table(  # the cards that users have overridden
+    "override",
     tables,
     sa.Column("card", sa.String(100), primary_key=True),
     sa.Column("visit", sa.String(64), nullable=False, index=True),
@@ -355,10 +355,10 @@ def _migrate(engine: sa.Engine) -> None:
 
 
 # What every call asks: put together once, which takes SQLAlchemy longer than SQLite takes to answer.
-_PUT_AWAY = (
-    sa.select(put_away.c.matters)
-    .where(put_away.c.visit == sa.bindparam("visit"))
-    .where(put_away.c.received > sa.bindparam("since"), put_away.c.received <= sa.bindparam("until"))
+_OVERRIDES = (
+    sa.select(override.c.matters)
+    .where(override.c.visit == sa.bindparam("visit"))
+    .where(override.c.received > sa.bindparam("since"), override.c.received <= sa.bindparam("until"))
 )
 _CLOSED_FORMS = (
     sa.select(form)
@@ -398,7 +398,7 @@ class Store:
         new = {table: self._insert(table).on_conflict_do_nothing() for table in tables.sorted_tables}
         self._adding = {table: statement.returning(sa.literal(1)) for table, statement in new.items()}
         self._adding_many = new
-        self._noting = self._insert(put_away).from_select(put_away.c.keys(), _OVERRIDDEN).on_conflict_do_nothing()
+        self._noting = self._insert(override).from_select(override.c.keys(), _OVERRIDDEN).on_conflict_do_nothing()
 
         self.close = weakref.finalize(
             self, _close, engine, transient
@@ -461,10 +461,10 @@ class Store:
         ]
         with self._transaction() as connection:
             added = sum(self._add_once(connection, feedback, row) for row in rows)
-            self._put_away(connection, [item.card for item in items])
+            self._note_overrides(connection, [item.card for item in items])
             return added
 
-    def _put_away(self, connection: sa.Connection, cards: Sequence[str]) -> None:
+    def _note_overrides(self, connection: sa.Connection, cards: Sequence[str]) -> None:
         """Note which of these cards have been overridden; of those that are not recorded yet, their record does it."""
         connection.execute(self._noting, {"cards": cards})
 
@@ -475,7 +475,7 @@ class Store:
     def overridden(self, visit: str, since: datetime, until: datetime) -> frozenset[str]:
         """The matters of the cards of one visit that users have overridden in that time."""
         times = {"since": instant(since), "until": instant(until)}
-        rows = self._read(_PUT_AWAY, {"visit": visit, **times})
+        rows = self._read(_OVERRIDES, {"visit": visit, **times})
         return frozenset(matter for row in rows for matter in row.matters.split())
 
     # -- audit records and decisions
@@ -527,7 +527,7 @@ class Store:
             if given:
                 connection.execute(self._adding_many[table], given)
         if rows[card]:
-            self._put_away(connection, [row["uuid"] for row in rows[card]])
+            self._note_overrides(connection, [row["uuid"] for row in rows[card]])
 
     def decision(self, decision_id: str) -> Json | None:
         """What was kept of one decision, with its id and time."""
@@ -791,7 +791,7 @@ def _delete_decisions(connection: sa.Connection, ids: sa.Select[tuple[str]]) -> 
         "feedback": connection.execute(feedback.delete().where(feedback.c.card.in_(cards))).rowcount,
         "answer": connection.execute(answer.delete().where(answer.c.query.in_(queries))).rowcount,
         "query": connection.execute(query.delete().where(query.c.decision.in_(ids))).rowcount,
-        "put_away": connection.execute(put_away.delete().where(put_away.c.card.in_(cards))).rowcount,
+        "override": connection.execute(override.delete().where(override.c.card.in_(cards))).rowcount,
         "card": connection.execute(card.delete().where(card.c.decision.in_(ids))).rowcount,
     }
     doomed = connection.execute(ids).scalars().all()

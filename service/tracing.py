@@ -47,6 +47,6 @@ class Traces:
             span.set_status(Status(StatusCode.ERROR))
         span.end()
 
-    def flush(self) -> None:
-        """Send what waits."""
-        self._provider.force_flush()
+    def close(self) -> None:
+        """Send what waits, and nothing after it."""
+        self._provider.shutdown()

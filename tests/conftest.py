@@ -8,12 +8,13 @@ from uuid import uuid4
 import pytest
 from flask.testing import FlaskClient
 
+from service import settings
 from service.app import create_app
 from service.assist import Assist, load_assist
 from service.coding.packs import Terminology
 from service.settings import Settings
 from service.shipped import terminology_dir
-from service.store import Store, open_store
+from service.store import TRANSIENT, Store, open_store
 from tests.desk import condition
 from tests.fake_ehr import FakeEhr
 from tests.postgres import new_database, running_server
@@ -21,6 +22,14 @@ from tests.running import Running, serving
 
 # Spark is 450 MB and built from source: `make test-spark` brings an environment of its own for these tests.
 collect_ignore = [] if find_spec("pyspark") else ["test_spark.py"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_store_in_the_checkout() -> Iterator[None]:
+    """Settings that name no store get one that goes with the process, not the one that `make run` has left here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "STORE", TRANSIENT)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -11,13 +11,13 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.benchmarks import __main__ as bench
-from tests.benchmarks import call, growth, hook, load, soak, start
+from tests.benchmarks import bare, call, growth, hook, load, soak, start
 from tests.benchmarks.figures import Goal
 from tests.running import REPO, serving
 
 
 def test_the_floor_answers_any_call_with_the_same() -> None:
-    client = hook.floor().test_client()
+    client = bare.app.test_client()
     answers = {client.post(hook.ADDRESS, data=body).data for body in hook.calls().values()}
     assert len(answers) == 1
     assert b'"cards"' in answers.pop()

@@ -101,7 +101,7 @@ def test_a_request_is_a_span_of_the_callers_trace_and_names_no_patient(
     app = create_app(Settings(traces=address), assist)
     headers = {"traceparent": PARENT, "X-Request-ID": "r1"}
     app.test_client().post(f"{CHECK}?patient=Zebedee", json=condition(), headers=headers)
-    app.extensions["traces"].flush()
+    app.extensions["traces"].close()
     [sent] = [ExportTraceServiceRequest.FromString(body) for body in received]
     [span] = sent.resource_spans[0].scope_spans[0].spans
     assert span.name == "POST /fhir/Claim/$check"
@@ -113,6 +113,7 @@ def test_a_request_is_a_span_of_the_callers_trace_and_names_no_patient(
 def test_a_collector_that_is_down_costs_no_answer(assist: Assist) -> None:
     app = create_app(Settings(traces="http://127.0.0.1:9"), assist)
     assert app.test_client().post(ASSIST, json=condition()).status_code == 200
+    app.extensions["traces"].close()  # or it tries on, in its own thread, while other tests run
 
 
 @pytest.mark.parametrize("address", ["collector", "http://collector/path", "file:///tmp"])

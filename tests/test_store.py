@@ -224,7 +224,7 @@ def test_a_form_that_nobody_answered_is_let_go_when_it_has_expired(store: Store)
     assert store.form("form-2", NOW) is not None
 
 
-# --- cards that were put away -------------------------------------------------------------------------------------
+# --- cards that were overridden -------------------------------------------------------------------------------------
 
 CARD = Card("card-1", "code-suggestion", "visit-1", ("matter-1", "matter-2"))
 DECISION = Decision("decision-1", "2026-11-16T08:00:00.000Z", {}, ("patient-1",), (CARD, replace(CARD, uuid="card-2")))
@@ -235,7 +235,7 @@ def record(store: Store) -> None:
     store.append(chain, [Entry(DECISION.recorded, ('{"recorded":"2026-11-16T08:00:00.000Z"}',), DECISION)])
 
 
-def override(store: Store, outcome: str = "overridden", comment: str = "") -> None:
+def overridden(store: Store, outcome: str = "overridden", comment: str = "") -> None:
     store.add_feedback("", [Feedback("card-1", {"outcome": outcome, "userComment": comment})], NOW)
 
 
@@ -243,7 +243,7 @@ def away(store: Store, until: timedelta = DAY) -> frozenset[str]:
     return store.overridden("visit-1", NOW - DAY, NOW + until)
 
 
-@pytest.mark.parametrize("steps", [(record, override), (override, record), (record, override, override)])
+@pytest.mark.parametrize("steps", [(record, overridden), (overridden, record), (record, overridden, overridden)])
 def test_what_was_overridden_is_known_whichever_is_written_first(
     steps: tuple[Callable[[Store], None], ...], store: Store
 ) -> None:
@@ -253,26 +253,26 @@ def test_what_was_overridden_is_known_whichever_is_written_first(
     assert (away(store, -DAY / 2), store.overridden("visit-2", NOW - DAY, NOW + DAY)) == (frozenset(), frozenset())
 
 
-def test_a_card_that_was_accepted_is_not_put_away_whatever_the_comment_says(store: Store) -> None:
+def test_a_card_that_was_accepted_counts_as_no_override_whatever_the_comment_says(store: Store) -> None:
     record(store)
-    override(store, "accepted", comment='"outcome":"overridden"')
+    overridden(store, "accepted", comment='"outcome":"overridden"')
     assert away(store) == frozenset()
 
 
 def test_what_was_overridden_goes_with_the_patient(store: Store) -> None:
     record(store)
-    override(store)
-    assert store.remove_patient("patient-1")["put_away"] == 1
+    overridden(store)
+    assert store.remove_patient("patient-1")["override"] == 1
     assert away(store) == frozenset()
 
 
 def test_what_was_overridden_before_the_table_for_it_came_is_known(database_url: str, store: Store) -> None:
     record(store)
-    override(store)
+    overridden(store)
     engine = sa.create_engine(database_url)
     with engine.begin() as connection:
         for statement in (
-            "DROP TABLE put_away",
+            "DROP TABLE override",
             "DROP INDEX ix_form_closed",
             "CREATE INDEX ix_card_visit ON card (visit)",
             "CREATE INDEX ix_form_patient ON form (patient)",
@@ -289,7 +289,7 @@ def test_what_each_call_asks_for_is_found_by_an_index(tmp_path: Path) -> None:
     store = open_store(f"sqlite:///{tmp_path}/store.db")
     with sa.create_engine(f"sqlite:///{tmp_path}/store.db").connect() as connection:
         for statement, index in (
-            (tables_of._PUT_AWAY, "ix_put_away_visit (visit=?)"),
+            (tables_of._OVERRIDES, "ix_override_visit (visit=?)"),
             (tables_of._CLOSED_FORMS, "ix_form_closed (patient=? AND encounter=? AND closed>? AND closed<?)"),
         ):
             values = dict.fromkeys(statement.compile().params, "x")

@@ -232,7 +232,7 @@ def test_one_patients_data_is_removed_and_the_others_stay(
     store.add_answer(card["uuid"], "answered", {"note": CANARY}, NOW)
     store.open_form("form-1", "call-1", MINE, {"quote": CANARY}, NOW, timedelta(hours=24))
     status, out, _ = run(capfd, "remove-patient", "Patient/p1")
-    assert (status, out) == (0, "1 answer, 1 card, 1 decision, 1 feedback, 2 form, 1 put_away, 1 query removed.\n")
+    assert (status, out) == (0, "1 answer, 1 card, 1 decision, 1 feedback, 2 form, 1 override, 1 query removed.\n")
     assert lines(capfd, "feedback") == []
     assert [one["condition"] for one in lines(capfd, "queries")] == ["Condition/c2"]
     assert store.form("form-1", NOW) is None

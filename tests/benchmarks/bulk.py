@@ -30,6 +30,7 @@ from service.assist import open_assist
 from service.bulk_files import Part, read_piece
 from service.settings import Settings
 from service.shipped import terminology_dir
+from tests.benchmarks.figures import pss
 
 DATA = Path(__file__).parent.parent / "data"
 TEXTS = [json.loads(line)["text"] for line in (DATA / "statements.jsonl").read_text("utf-8").splitlines()]
@@ -174,7 +175,7 @@ class Peak:
 
     def _watch(self) -> None:
         while not self._over:
-            self._most = max(self._most, sum(map(_pss, _family(self._root))))
+            self._most = max(self._most, sum(map(pss, _family(self._root))))
             time.sleep(0.1)
 
 
@@ -184,13 +185,6 @@ def _family(root: int) -> list[int]:
     except OSError:
         return []
     return [root, *(one for child in children for one in _family(int(child)))]
-
-
-def _pss(process: int) -> float:
-    try:
-        return float(re.findall(r"^Pss: +(\d+)", Path(f"/proc/{process}/smaps_rollup").read_text(), re.M)[0]) / 1024
-    except (OSError, IndexError):
-        return 0.0
 
 
 def written(path: Path, lines: Iterator[bytes] | list[bytes]) -> int:

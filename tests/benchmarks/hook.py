@@ -22,14 +22,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID
 
-import orjson
-from flask import Flask, Response, request
+from flask import Flask
 
 from service.app import create_app
 from service.coding.model import Passage
 from service.coding.narrative import read
 from service.logs import configure_logs
 from service.settings import Settings
+from tests.benchmarks import bare
 from tests.benchmarks.figures import heading, tell
 from tests.test_clients import RSA_KEY, claims, settings_in, signed
 
@@ -77,8 +77,8 @@ def costs(rounds: int = 200) -> dict[str, list[float]]:
         guarded = create_app(settings_in(Path(name))(), app.extensions["assist"])
         bodies = calls()
         tokens = [signed(claims(ADDRESS), RSA_KEY, "RS384", kid="rsa") for _ in range(rounds + WARM + TOGETHER)]
-        bare, whole = floor(), whole_reports()
-        runs: dict[str, Callable[[int], None]] = {FLOOR: lambda number: served(bare, bodies[IN_SCOPE], number)}
+        whole = whole_reports()
+        runs: dict[str, Callable[[int], None]] = {FLOOR: lambda number: served(bare.app, bodies[IN_SCOPE], number)}
         runs |= {name: _run(app, body) for name, body in bodies.items()}
         runs[SENT_AGAIN] = lambda number: served(app, bodies[IN_SCOPE], number, is_new=False)
         runs[WITH_TOKEN] = lambda number: served(guarded, bodies[IN_SCOPE], number, tokens[number])
@@ -113,19 +113,6 @@ def report_text(whole: str, number: int, length: int = 2000) -> str:
 def named(text: str, number: int) -> str:
     """The same for a record of its own."""
     return text.replace(RECORD.decode(), f"ACC{number:07}")
-
-
-def floor() -> Flask:
-    """The least that Flask can do with such a call."""
-    app = Flask("floor")
-    answer = orjson.dumps({"cards": [{"summary": "x" * 1500}]})
-
-    @app.post(ADDRESS)
-    def fixed() -> Response:
-        orjson.loads(request.get_data())
-        return Response(answer, content_type="application/json")
-
-    return app
 
 
 @contextmanager

@@ -85,7 +85,7 @@ def own_servers() -> dict[str, Server]:
     serve = [sys.executable, "-m", "service.cli", "serve", "--port", "{port}", "--workers", "1"]
     gunicorn = [sys.executable, "-m", "gunicorn", "--worker-class", "service.serving.BufferingWorker", "--threads", "4"]
     gunicorn += ["--bind", "127.0.0.1:{port}", "--no-control-socket", "--log-level", "warning"]
-    return {OURS: Server(serve), FLOOR: Server([*gunicorn, "tests.benchmarks.hook:floor()"])}
+    return {OURS: Server(serve), FLOOR: Server([*gunicorn, "tests.benchmarks.bare:app"])}
 
 
 def peers(python: str) -> dict[str, Server]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import re
 import sys
 import threading
 import time
@@ -26,7 +25,7 @@ from tempfile import TemporaryDirectory
 from uuid import UUID
 
 from tests.benchmarks import hook
-from tests.benchmarks.figures import Goal, heading, tell
+from tests.benchmarks.figures import Goal, heading, pss, tell
 from tests.records import ASSIST, BARE, CHECK, HOOK, bundle, condition
 from tests.running import Running, serving
 
@@ -79,7 +78,7 @@ def soaked(service: Running, seconds: float, clients: int = 2) -> tuple[Counter[
         try:
             for sample in range(1, SAMPLES + 1):
                 time.sleep(max(0.0, begun + sample * seconds / SAMPLES - time.monotonic()))
-                memory.append(_pss(worker))
+                memory.append(pss(worker))
         finally:
             over.set()
     return sum((caller.result() for caller in callers), Counter()), memory
@@ -123,11 +122,6 @@ def _call(port: int, over: threading.Event, numbers: count[int]) -> Counter[str]
 def _worker(main: int) -> int:
     """The process that answers."""
     return int(Path(f"/proc/{main}/task/{main}/children").read_text().split()[0])
-
-
-def _pss(process: int) -> float:
-    told = Path(f"/proc/{process}/smaps_rollup").read_text()
-    return int(re.findall(r"^Pss: +(\d+) kB", told, re.M)[0]) / 1024
 
 
 if __name__ == "__main__":

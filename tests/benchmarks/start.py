@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from tests.benchmarks import hook, load
-from tests.benchmarks.figures import Goal, heading, tell
+from tests.benchmarks.figures import Goal, heading, pss, tell
 
 NEW, KEPT = "ours, a new database", "ours, the database of the start before"
 FLOOR = "bare Flask, gunicorn"
@@ -81,7 +80,7 @@ def _start(server: load.Server, folder: Path) -> Start:
         elapsed = time.monotonic() - begun
         [worker, *_] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         both = [process.pid, int(worker)]
-        memory = [_memory(pid) for pid in both]
+        memory = [pss(pid) for pid in both]
         return Start(1000 * elapsed, 1000 * sum(map(_cpu_seconds, both)), memory[1], sum(memory))
 
 
@@ -115,11 +114,6 @@ def _wait(port: int, path: str, body: bytes, begun: float) -> None:
 def _cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def _memory(pid: int) -> float:
-    [kilobytes] = re.findall(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)
-    return int(kilobytes) / 1024
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What users have put away, by visit, and forms by when they were closed: both are asked for in every call."""
+"""Cards that users have overridden, by visit, and forms by when they were closed: every call asks for both."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,16 +11,16 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
-        "put_away",
+        "override",
         sa.Column("card", sa.String(length=100), nullable=False),
         sa.Column("visit", sa.String(length=64), nullable=False),
         sa.Column("received", sa.String(length=24), nullable=False),
         sa.Column("matters", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("card"),
     )
-    op.create_index(op.f("ix_put_away_visit"), "put_away", ["visit"], unique=False)
+    op.create_index(op.f("ix_override_visit"), "override", ["visit"], unique=False)
     op.execute(
-        "INSERT INTO put_away (card, visit, received, matters)"
+        "INSERT INTO override (card, visit, received, matters)"
         " SELECT card.uuid, card.visit, MIN(feedback.received), card.matters"
         " FROM card JOIN feedback ON feedback.card = card.uuid"
         """ WHERE feedback.content LIKE '%"outcome":"overridden"%'"""
