@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from service.attachments import AttachmentText, attachment_text, blank_markup
 from service.coding.answers import Answer, with_answers
@@ -37,6 +37,7 @@ Resource = Mapping[str, Any]
 _Attachments = dict[str, AttachmentText | None]
 COUNTED_REPORTS = frozenset({"final", "amended", "corrected", "appended"})
 INPATIENT = frozenset({"IMP", "ACUTE", "NONAC"})
+_Read = TypeVar("_Read")
 _KEPT = 256  # texts of the last records, in each worker
 _LONGEST_KEPT = 10_000  # characters
 _PROFESSIONAL = frozenset({"professional", "vision", "oral", "pharmacy"})
@@ -131,14 +132,13 @@ class Reader:
     def read(self) -> Callable[[Passage], Reading]:
         """What a passage says; the last ones are kept, since an EHR sends the same record at each step of a visit."""
         lexicon = self.lexicon  # and not self: a ring would keep all of this where the collector looks no more
-        again = lru_cache(maxsize=_KEPT)(lambda passage: read(passage, lexicon))
-        return lambda passage: again(passage) if len(passage.text) <= _LONGEST_KEPT else read(passage, lexicon)
+        return _remembering(lambda passage: read(passage, lexicon))
 
     @cached_property
     def places(self) -> Callable[[Passage], tuple[Finding, ...]]:
         """The regions that a short text names (a bodySite, an exam title); the last ones are kept."""
         lexicon = self.lexicon
-        return lru_cache(maxsize=_KEPT)(lambda passage: tuple(_places(passage, lexicon)))
+        return _remembering(lambda passage: tuple(_places(passage, lexicon)))
 
     def documentations(self, request: Request, quiet: Set[int] = frozenset()) -> list[Documentation]:
         """One Documentation for each Condition, in order; each reads the reports of its own patient only.
@@ -156,6 +156,12 @@ class Reader:
             with_answers(found[index], request.answers.get(condition.reference, ()), self.lexicon)
             for index, condition in enumerate(request.conditions)
         ]
+
+
+def _remembering(reads: Callable[[Passage], _Read]) -> Callable[[Passage], _Read]:
+    """The same function, which knows the last passages again unless they are long."""
+    again = lru_cache(maxsize=_KEPT)(reads)
+    return lambda passage: (again if len(passage.text) <= _LONGEST_KEPT else reads)(passage)
 
 
 class _Record:

@@ -36,6 +36,7 @@ _TELLING_KINDS = frozenset({"narrowing", "mass-effect", "adequate"})
 _TELLING_VALUES = frozenset({("tissue", "connective"), ("framing", "opll"), ("framing", "ossified-flavum")})
 _UNSPOKEN = frozenset({"refuted", "entered-in-error"})
 _FOR_EVER = "9999-12-31"
+_LONGEST_READ = 1_000  # characters
 _REMEMBERED = 100_000  # code elements, texts and words; a stream of ever new ones must not fill the memory
 
 
@@ -187,7 +188,10 @@ class Gate:
         return found
 
     def speaks(self, text: str) -> bool:
-        """Whether the reader finds a narrowing, a tissue of ours or what sets one aside in a text."""
+        """Whether the reader finds a narrowing, a tissue of ours or what sets one aside in a text.
+
+        A long one may say so if but one of its words may: to read it here and again in full would cost twice.
+        """
         words = text.split()
         if self._plain.issuperset(words):
             return False
@@ -198,7 +202,7 @@ class Gate:
         plain = [word for word in new if self._telling.isdisjoint(lexicon.tokens(word).words)]
         if len(self._plain) < _REMEMBERED:
             self._plain.update(plain)
-        return len(plain) < len(new) and self._is_read_in(text)
+        return len(plain) < len(new) and (len(text) > _LONGEST_READ or self._is_read_in(text))
 
     def _is_read_in(self, text: str) -> bool:
         """The same of a text with a word that may matter; known by its hash, so that no patient's words are kept."""

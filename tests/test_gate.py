@@ -166,6 +166,13 @@ def test_what_lies_outside_the_families_does_not_pass(row: Json) -> None:
     assert not passes(row)
 
 
+def test_a_long_text_with_a_word_that_may_matter_is_left_to_the_core() -> None:
+    long = "Stenosis of the pylorus. " + "Vomiting since May. " * 100
+    assert not passes(condition(long[:200]))
+    assert passes(condition(long))
+    assert not passes(condition("Vomiting since May. " * 100))
+
+
 def test_of_the_titles_of_other_chapters_few_pass() -> None:
     others = [row for row in CODES if not row[0].startswith(("M", "Q", "S", "G"))]
     titles = [row[3] for row in random.Random(7).sample(others, 500)]
