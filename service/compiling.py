@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from service.compiled import CORE, FOLDER, MADE_FROM, MODULES, fingerprint
+from service.errors import OperatorError
 
 # Apart from pyproject.toml, which setuptools would take for its own.
 _SETUP = f"""
@@ -22,7 +23,7 @@ setup(name="core", packages=[], ext_modules=modules, script_args=["build_ext", "
 """
 
 
-class CannotCompile(Exception):
+class CannotCompile(OperatorError):
     """Why the core was not compiled, and what to do."""
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from service.coding.lexicon import Lexicon
+from service.errors import OperatorError
 from service.labels import SITES, prediction
 
 SHORT = 500  # characters; a shorter text is a note, a longer one prose or a whole report
@@ -29,7 +30,7 @@ Page = Mapping[str, Any]
 Key = tuple[str, ...]
 
 
-class LabelError(Exception):
+class LabelError(OperatorError):
     """A line of texts or labels that cannot be scored: which one, and what to do."""
 
 

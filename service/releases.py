@@ -21,6 +21,7 @@ import yaml
 
 from service.coding.releases import load_icd10cm, normalise
 from service.coding.yaml_strict import load_yaml
+from service.errors import OperatorError
 
 # code -> billable, title
 CodeTable = dict[str, tuple[bool, str]]
@@ -36,7 +37,7 @@ _CODE_LINE = re.compile(r"([A-Z][0-9A-Z]{2,6}) +(\S.*)")
 _NOT_APPLIED = re.compile(r"7th characters (.+?) do not apply to codes in category (\w{3}) with 6th character (.+)")
 
 
-class ReleaseRefused(Exception):
+class ReleaseRefused(OperatorError):
     """Why an official file was not added, and what to do."""
 
 

@@ -13,6 +13,7 @@ from service.cds_hooks import answer_call, listed_hooks, open_call
 from service.cds_hooks import open_visit as open_hook_visit
 from service.coding.model import Setting
 from service.decisions import input_hash
+from service.errors import OperatorError
 from service.fhir_api import DOORS, answer_parameters, open_visit
 from service.json_body import dump_json, parse_json
 from service.open_forms import Forms
@@ -21,7 +22,7 @@ from service.store import Store
 SETTINGS: dict[str, Setting] = {door: setting for setting, door in DOORS.items()}
 
 
-class ReplayRefused(Exception):
+class ReplayRefused(OperatorError):
     """Why a decision cannot be made again, and what to do."""
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 from service.clients import ClientError, TrustedClient, read_clients
 from service.coding.claim import PayerPolicy
+from service.errors import OperatorError
 from service.inputs import KeyFileError, SealedInputs, read_keys
 from service.limits import Network
 from service.servers import ServerAddress, WrongAddress, server_address
@@ -49,7 +50,7 @@ OPENED_BY = {"OPEN_DISCOVERY": "cds_hooks.discovery", "OPEN_METRICS": "metrics"}
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
-class SettingError(Exception):
+class SettingError(OperatorError):
     """A setting that the service does not take, and what it takes instead."""
 
 

@@ -31,6 +31,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.audit import chained
+from service.errors import OperatorError
 from service.json_body import dump_json, kept_json
 
 Json = dict[str, Any]
@@ -158,11 +159,11 @@ seen_token = sa.Table(
 )
 
 
-class StoreError(Exception):
+class StoreError(OperatorError):
     """Why the store cannot be opened, and what to do."""
 
 
-class StoreUnavailable(Exception):
+class StoreUnavailable(OperatorError):
     """The store cannot be read or written now; nothing of what was asked is kept."""
 
 
@@ -284,6 +285,11 @@ def open_store(url: str) -> Store:
         raise StoreError(
             f"The database cannot be opened ({_kind(error)}); check DATABASE_URL and the server."
         ) from None
+
+
+def _unavailable(error: SQLAlchemyError) -> StoreUnavailable:
+    told = f"The store cannot be used now ({_kind(error)}); check the database and the disk, then try again."
+    return StoreUnavailable(told)
 
 
 def _kind(error: SQLAlchemyError) -> str:
@@ -410,7 +416,9 @@ class Store:
             with self._engine.connect().execution_options(writes=writes) as connection, connection.begin():
                 yield connection
         except (DBAPIError, PoolTimeout) as error:
-            raise StoreUnavailable(f"The store cannot be used now ({_kind(error)}).") from None
+            raise StoreUnavailable(
+                f"The store cannot be used now ({_kind(error)}); check the database and the disk, then try again."
+            ) from None
 
     def probe(self, at: datetime) -> None:
         """Write one row, as a full disk still lets us read; StoreUnavailable where that fails."""
@@ -733,7 +741,9 @@ class Store:
             with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         except DBAPIError as error:
-            raise StoreUnavailable(f"The store cannot be used now ({_kind(error)}).") from None
+            raise StoreUnavailable(
+                f"The store cannot be used now ({_kind(error)}); check the database and the disk, then try again."
+            ) from None
 
     def retire(self, before: datetime, now: datetime) -> dict[str, int]:
         """Remove what is older than the operator keeps, and forms and tokens that have expired by then."""

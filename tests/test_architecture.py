@@ -33,7 +33,8 @@ DOORS = {
     "service.spark": 4,
     "service.rules_pages": 5,
 }
-OPENS_DOORS = frozenset({"service.app", "service.cli", "service.replay"})
+COMMANDS = frozenset(f"service.commands.{path.stem}" for path in SERVICE.glob("commands/*.py"))
+OPENS_DOORS = frozenset({"service.app", "service.cli", "service.replay"}) | COMMANDS
 LOADERS = frozenset({f"{CORE}.yaml_strict", f"{CORE}.releases"})  # read terminology/; all other files come through them
 MIGRATIONS = frozenset(f"service.migrations.versions.{path.stem}" for path in SERVICE.glob("migrations/versions/v*.py"))
 STORE = MIGRATIONS | {"service.store", "service.migrating", "service.migrations.env"}

@@ -20,13 +20,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from service import __version__, cli
+from service import __version__
 from service.assist import Assist, load_assist
 from service.batch import Tally
 from service.bulk_summary import write_summary
 from service.cli import main
 from service.coding.model import Passage
 from service.coding.packs import Terminology
+from service.commands import check, knowledge, serve
 from service.envelope import open_envelope
 from service.explain import explain
 from service.releases import read_merged, table_of
@@ -49,7 +50,8 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 def knowledge_loaded_once(assist: Assist, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loading takes half a second; who is about the loading itself says so."""
     if "loads" not in request.fixturenames:
-        monkeypatch.setattr(cli, "open_assist", lambda settings: assist)
+        for each in (check, knowledge, serve):
+            monkeypatch.setattr(each, "open_assist", lambda settings: assist)
 
 
 @pytest.fixture
@@ -115,7 +117,7 @@ def test_an_unforeseen_error_names_its_place_but_not_its_message(
     def crash(_: object) -> None:
         raise KeyError("Mrs Smith")
 
-    monkeypatch.setattr(cli, "read_settings", crash)
+    monkeypatch.setattr(knowledge, "read_settings", crash)
     sentence = fails(capsys, "rules")
     assert "KeyError, test_cli.py:" in sentence
     assert "Smith" not in sentence
@@ -125,7 +127,7 @@ def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "read_settings", interrupt)
+    monkeypatch.setattr(knowledge, "read_settings", interrupt)
     assert main(["rules"]) == 130
 
 
@@ -211,7 +213,7 @@ def test_check_writes_parquet_where_the_output_is_named_so(tmp_path: Path) -> No
 def test_check_says_before_it_begins_what_parquet_needs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    monkeypatch.setattr(check, "find_spec", lambda name: None)
     good = written(tmp_path / "in.json", condition())
     assert "fhir-coding-assist[parquet]" in fails(capsys, "check", good, "--output", str(tmp_path / "out.parquet"))
 
@@ -447,7 +449,7 @@ def test_serve_refuses_an_address_that_others_reach(host: str, capsys: pytest.Ca
 @pytest.mark.parametrize("level", ["DEBUG", "ERROR"])
 def test_serving_without_authentication_is_said_at_every_start(level: str) -> None:
     script = (
-        "import sys; from service.cli import _refuse_unprotected; from service.logs import configure_logs\n"
+        "import sys; from service.commands.serve import _refuse_unprotected; from service.logs import configure_logs\n"
         "from service.settings import Settings\n"
         "configure_logs(sys.argv[1]); _refuse_unprotected((sys.argv[2], 80), Settings(allow_insecure=True))"
     )

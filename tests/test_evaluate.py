@@ -83,7 +83,7 @@ def test_a_wrong_label_is_told_with_its_line(tmp_path: Path, line: str, told: st
 def test_the_command_prints_the_figures_and_writes_the_predictions(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], assist: Assist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.cli.open_assist", lambda settings: assist)
+    monkeypatch.setattr("service.commands.knowledge.open_assist", lambda settings: assist)
     texts, gold, predictions = (tmp_path / name for name in ("texts.jsonl", "gold.jsonl", "predictions.jsonl"))
     texts.write_text(json.dumps({"id": "t", "text": TEXT}))
     canal = assertion("lumbar", "canal", level="L4-L5", etiologies=["connective_tissue"])

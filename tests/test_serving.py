@@ -196,7 +196,7 @@ def test_a_worker_that_is_stopped_before_it_listens_to_signals_stops(tmp_path: P
     config = tmp_path / "config.py"
     config.write_text(
         "import os, pathlib, signal\n"
-        "from service.cli import _keep_inherited\n"
+        "from service.commands.serve import _keep_inherited\n"
         "def post_fork(arbiter, worker):\n"
         f"    told = pathlib.Path({str(tmp_path)!r}, 'told')\n"
         "    if not told.exists():\n"
