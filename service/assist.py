@@ -158,7 +158,5 @@ def _asked_once(assessments: Sequence[Assessment]) -> list[Assessment]:
         for name in assessment.ask:
             if name in SUPPORTING:
                 owner.setdefault(name, index)
-    return [
-        replace(assessment, ask=tuple(name for name in assessment.ask if owner.get(name, index) == index))
-        for index, assessment in enumerate(assessments)
-    ]
+    asked = [tuple(n for n in a.ask if owner.get(n, index) == index) for index, a in enumerate(assessments)]
+    return [a if a.ask == ask else replace(a, ask=ask) for a, ask in zip(assessments, asked, strict=True)]

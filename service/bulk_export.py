@@ -21,7 +21,7 @@ import msgspec
 from service.assist import Assist
 from service.bulk_files import Line
 from service.fhir_in import code_of
-from service.gate import Gate, document_speaks, read_row, report_speaks
+from service.gate import Gate, document_speaks, element_of, read_row, report_speaks
 
 JOINED = frozenset({"DiagnosticReport", "Encounter", "Observation", "DocumentReference"})
 # Of an export they say nothing about a Condition; a claim is judged with what it carries itself.
@@ -109,7 +109,7 @@ def index_row(line: Line, source: int, number: int, gate: Gate) -> ConditionRow 
 def _condition_row(row: Mapping[str, Any], body: bytes, at: Located, gate: Gate) -> ConditionRow:
     patient, encounter = _named(row["subject"]), _named(row.get("encounter"))
     read = read_row(body)
-    quiet_days = gate.quiet_days(read)
+    quiet_days = gate.quiet_days(element_of(read.code))
     codings = row.get("code", {}).get("coding") or ()
     categories = sorted(code_of(category) for category in row.get("category") or ())
     alike = code_of(row.get("code")) or str(row.get("code", {}).get("text") or "").strip().lower()

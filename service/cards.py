@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -162,12 +163,13 @@ class Cards:
 
     def _earned(self, one: Judged, carried: Mapping[str, int]) -> Iterator[_Earned]:
         """What a Condition earns: its codes, and its questions."""
-        assessment, about = one.assessment, self._identity(one.assessment)
+        assessment = one.assessment
         if offered := offered_codes(assessment, _codes_beside(assessment, carried)):
+            about = self._identity(assessment)
             yield _Earned("code", assessment, tuple(f"code {about} {s.code}" for s in offered), offered)
         if one.query and earns_query(assessment, one.query, self.terminology):
-            asked = tuple(f"query {about} {name}" for name in one.query.ask)
-            yield _Earned("query", assessment, asked, (), one.query)
+            about = self._identity(assessment)
+            yield _Earned("query", assessment, tuple(f"query {about} {name}" for name in one.query.ask), (), one.query)
 
     def _told(self, earned: _Earned) -> tuple[Json, Shown]:
         assessment, query = earned.assessment, earned.query
@@ -250,8 +252,11 @@ class Cards:
         return dict(self._entry(assessment).resource)
 
     def _entry(self, assessment: Assessment) -> Entry:
-        reference = assessment.documentation.condition
-        return next(entry for entry in self.call.request.conditions if entry.reference == reference)
+        return self._entries[assessment.documentation.condition]
+
+    @cached_property
+    def _entries(self) -> dict[str, Entry]:
+        return {entry.reference: entry for entry in self.call.request.conditions}
 
     # -- the query card
 

@@ -96,6 +96,7 @@ def decide(
 ) -> Decision:
     """The decision to keep for an answer; `output` are its bytes, `patients` hashed ids, `sealed` the input if kept."""
     judged, main, decision_id = answer.judged, assist.terminology.main, str(uuid4())
+    spoken = [one for one in judged if not _is_nothing(one)]
     content: Json = {
         "door": visit.door,
         "input": input_hash(visit.body),
@@ -106,8 +107,8 @@ def decide(
         "packVersion": main.version,
         "settings": settings,
         "dates": list(answer.dates),
-        "assessments": [_assessment(one) for one in judged if not _is_nothing(one)],
-        "outOfScope": sum(_is_nothing(one) for one in judged),
+        "assessments": [_assessment(one) for one in spoken],
+        "outOfScope": len(judged) - len(spoken),
         "issues": [_issue(issue) for issue in answer.issues],
         **({"sealedInput": sealed} if sealed else {}),
     }

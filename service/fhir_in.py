@@ -170,6 +170,7 @@ class _Record:
     def __init__(self, request: Request, reader: Reader, quiet: Set[int] = frozenset()) -> None:
         self.request, self.concepts, self.quiet = request, reader.concepts, quiet
         self.read, self.places = reader.read, reader.places
+        self.day = date_of_service(request, {})
 
     def documentations(self) -> list[Documentation]:
         twice = duplicates(self.request.conditions)
@@ -199,7 +200,7 @@ class _Record:
         return Documentation(
             entry.reference,
             self.request.setting,
-            date_of_service(self.request, condition),
+            self.day or charted_on(condition),
             codes=tuple(self._codes(condition, entry)),
             verification=code_of(condition.get("verificationStatus")),
             clinical=_clinical(condition),
@@ -645,8 +646,13 @@ def date_of_service(request: Request, condition: Resource, of_line: str | None =
         candidates += _claim_dates(request.claim.resource, of_line, at_end=request.by_discharge)
     candidates += [stay, _full(period.get("start")), _full(period.get("end"))]
     if request.setting == "charting":
-        candidates.append(_full(condition.get("recordedDate")))
+        candidates.append(charted_on(condition))
     return next((date for date in candidates if date), None)
+
+
+def charted_on(condition: Resource) -> str | None:
+    """When it was recorded, which counts while charting where nothing else tells the date of service."""
+    return _full(condition.get("recordedDate"))
 
 
 def _claim_dates(claim: Resource, of_line: str | None, *, at_end: bool) -> Iterator[str | None]:

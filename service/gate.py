@@ -34,7 +34,7 @@ ABSENT = msgspec.Raw(b"")
 # What a statement on narrowing cannot be without; all other kinds of term only complete one.
 _TELLING_KINDS = frozenset({"narrowing", "mass-effect", "adequate"})
 _TELLING_VALUES = frozenset({("tissue", "connective"), ("framing", "opll"), ("framing", "ossified-flavum")})
-_UNSPOKEN = frozenset({"refuted", "entered-in-error"})
+UNSPOKEN = frozenset({"refuted", "entered-in-error"})
 _FOR_EVER = "9999-12-31"
 _LONGEST_READ = 1_000  # characters
 _REMEMBERED = 100_000  # code elements, texts and words; a stream of ever new ones must not fill the memory
@@ -71,6 +71,11 @@ def read_rows(lines: Sequence[bytes]) -> list[Row | None]:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             rows.append(None)
     return rows
+
+
+def element_of(raw: msgspec.Raw) -> Any:
+    """What a member holds; None where the row has none."""
+    return _read_json(raw) if raw is not ABSENT else None
 
 
 def kind_of(line: bytes) -> str:
@@ -145,7 +150,7 @@ class Gate:
         if row.resource_type != "Condition" or row.subject is ABSENT:
             return True
         try:
-            quiet = self._quiet_on(row, self._newest)
+            quiet = self._quiet_on(element_of(row.code), self._newest)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, AttributeError, TypeError):
             return True  # not the shape of FHIR: the core tells what is wrong
         learned = self._quiet if quiet else self._loud
@@ -159,22 +164,22 @@ class Gate:
             return True
         status = bytes(row.verification_status)
         if status not in self._statuses:
-            if code_of(_read_json(status)) in _UNSPOKEN:
+            if code_of(_read_json(status)) in UNSPOKEN:
                 return True
             if len(self._statuses) < _REMEMBERED:
                 self._statuses.add(status)
-        beside = (raw for raw in (row.note, row.evidence) if raw is not ABSENT)
-        return any(self.speaks(text) for raw in beside for text in _strings(_read_json(raw)))
+        return any(self.says(_read_json(raw)) for raw in (row.note, row.evidence) if raw is not ABSENT)
 
-    def quiet_days(self, row: Row) -> int:
+    def says(self, element: object) -> bool:
+        """Whether the words of an element speak, wherever in it they stand."""
+        return any(map(self.speaks, _strings(element)))
+
+    def quiet_days(self, code: Mapping[str, Any] | None) -> int:
         """By bit: in which stretches of time nothing is to be said about the code element of a Condition."""
-        return self._quiet_on(row, self._every_day)
+        return self._quiet_on(code, self._every_day)
 
-    def _quiet_on(self, row: Row, days: _Days) -> int:
-        element = _read_json(row.code) if row.code is not ABSENT else None
-        if not element or not (element.get("coding") or element.get("text")):
-            return 0
-        if any(self.speaks(text) for text in _strings(element)):
+    def _quiet_on(self, element: Mapping[str, Any] | None, days: _Days) -> int:
+        if not element or not (element.get("coding") or element.get("text")) or self.says(element):
             return 0
         codings = tuple(
             (system_of(coding), str(coding.get("code") or ""), str(coding.get("display") or ""))

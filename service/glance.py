@@ -6,18 +6,17 @@ the Conditions of the spine, so those are never told at a glance; nor is one tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
-from msgspec import Raw
-
-from service.fhir_in import Entry, Request, date_of_service, is_spinal, patient_of
-from service.gate import ABSENT, Gate, Row
+from service.fhir_in import Request, charted_on, code_of, date_of_service, is_spinal, patient_of
+from service.gate import UNSPOKEN, Gate
 from service.json_body import dump_json
 
 # Elements of a Condition that place it, or change what it means.
 _TELLING = ("bodySite", "modifierExtension")
+_WORDS = ("note", "evidence")
 _REMEMBERED = 10_000  # code elements; a stream of ever new ones must not fill the memory
 
 
@@ -35,32 +34,25 @@ class Glance:
         patients = {patient_of(entry) for entry in request.conditions}
         if request.reports and (len(request.conditions) == 1 or len(patients) > 1):
             return frozenset()  # to the only one of a patient they speak whatever it is
-        encounter_day = date_of_service(request, {})
-        places = enumerate(request.conditions)
-        return frozenset(i for i, entry in places if self._is_quiet(entry, request, encounter_day))
+        day = date_of_service(request, {})
+        conditions = enumerate(entry.resource for entry in request.conditions)
+        return frozenset(i for i, condition in conditions if self._is_quiet(condition, day or charted_on(condition)))
 
-    def _is_quiet(self, entry: Entry, request: Request, encounter_day: str | None) -> bool:
-        condition = entry.resource
-        on = encounter_day or date_of_service(request, condition)
+    def _is_quiet(self, condition: Mapping[str, Any], on: str | None) -> bool:
         if on is None or any(name in condition for name in _TELLING):
             return False
-        row = _row(condition)
-        return bool(self._days(row, condition) >> self._gate.day_of(on) & 1) and not self._gate.speaks_beside(row)
+        if not self._days(condition) >> self._gate.day_of(on) & 1:
+            return False
+        is_unspoken = code_of(condition.get("verificationStatus")) in UNSPOKEN
+        return not is_unspoken and not any(self._gate.says(condition[name]) for name in _WORDS if name in condition)
 
-    def _days(self, row: Row, condition: Mapping[str, Any]) -> int:
+    def _days(self, condition: Mapping[str, Any]) -> int:
         """By bit: in which stretches of time nothing is to be said about the code element."""
-        key = blake2b(row.code, digest_size=16).digest()  # no patient's words are kept
+        code = condition.get("code")
+        key = blake2b(dump_json(code), digest_size=16).digest()  # no patient's words are kept
         days = self._quiet_days.get(key)
         if days is None:
-            days = 0 if is_spinal(condition) else self._gate.quiet_days(row)
+            days = 0 if is_spinal(condition) else self._gate.quiet_days(code)
             if len(self._quiet_days) < _REMEMBERED:
                 self._quiet_days[key] = days
         return days
-
-
-def _row(condition: Mapping[str, Any]) -> Row:
-    written: Sequence[Raw] = [
-        Raw(dump_json(condition[name])) if name in condition else ABSENT
-        for name in ("subject", "code", "verificationStatus", "note", "evidence")
-    ]
-    return Row("Condition", *written)
