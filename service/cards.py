@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -147,7 +147,7 @@ class Cards:
     base_url: str
     at: datetime
     open_form: OpenForm | None = None
-    put_away: Callable[[Iterable[str]], frozenset[str]] = lambda _: frozenset()
+    put_away: Callable[[Iterable[str]], Set[str]] = lambda _: frozenset()
 
     def of(self, answer: Answer) -> list[tuple[Json, Shown]]:
         """The cards, each with what is kept of it.
@@ -158,7 +158,7 @@ class Cards:
         carried = Counter(code for one in answer.judged for code in codes_on(one.assessment))
         earned = [card for one in judged for card in self._earned(one, carried)]
         away = self.put_away(matter for card in earned for matter in card.matters) if earned else frozenset()
-        told = [self._told(card) for card in earned if not away.issuperset(card.matters)]
+        told = [self._told(card) for card in earned if not away >= set(card.matters)]
         return [*self._safety_cards(answer.issues, judged), *told]
 
     def _earned(self, one: Judged, carried: Mapping[str, int]) -> Iterator[_Earned]:

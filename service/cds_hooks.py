@@ -25,7 +25,7 @@ from service.envelope import reference_of, refuse_crowd
 from service.fhir_in import Entry, Request
 from service.fhir_out import Json
 from service.json_body import Issue, Refusal, dump_json, parse_json
-from service.open_forms import Form, Forms, asked_in, encounter_of, opener, with_answers_given
+from service.open_forms import Forms, Past, encounter_of, opener, with_answers_given
 from service.validation import refuse_unsound
 from service.write_back import Dialect
 
@@ -180,25 +180,21 @@ def answer_call(call: Call, visit: Visit, assist: Assist, base_url: str, forms: 
     """The answer to a call, and the visit with what came of it; the same bytes for the same input at the same time."""
     if not call.request.conditions:
         return replace(visit, answer=Answer((), (), ()), cards=()), {"cards": []}
-    answer, closed = assist.answer(call.request), list[Form]()
+    answer, past = assist.answer(call.request), Past()
     if any(one.assessment.disposition not in _OUTSIDE for one in answer.judged):
-        closed = list(forms.closed_in(call.patient, visit.encounter))
-        request = with_answers_given(closed, call.request)
+        past = forms.past(call.patient, visit.encounter)
+        request = with_answers_given(past.closed, call.request)
         answer = answer if request is call.request else assist.answer(request)
-    cards = _cards(call, assist, base_url, forms, closed).of(answer)
+    cards = _cards(call, assist, base_url, forms, past).of(answer)
     told = tuple(shown for _, shown in cards)
     return replace(visit, answer=answer, cards=told), {"cards": [card for card, _ in cards]}
 
 
-def _cards(call: Call, assist: Assist, base_url: str, forms: Forms, closed: Sequence[Form]) -> Cards:
+def _cards(call: Call, assist: Assist, base_url: str, forms: Forms, past: Past) -> Cards:
     encounter = encounter_of(call.request)
     about = {"patient": call.patient, "user": call.user_id, "encounter": encounter, "dialect": call.dialect}
     open_form = opener(forms, call.request, assist.terminology.main.version, **about)
-
-    def put_away(matters: Iterable[str]) -> frozenset[str]:
-        return asked_in(closed) | forms.put_away(call.patient, encounter, matters)
-
-    return Cards(call, assist.terminology, base_url, forms.at, open_form, put_away)
+    return Cards(call, assist.terminology, base_url, forms.at, open_form, past.put_away)
 
 
 def _fetch(server: str, token: str, queries: Mapping[str, str]) -> Mapping[str, Json]:

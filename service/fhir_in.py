@@ -145,12 +145,11 @@ class Reader:
 
         Of those at the `quiet` places only the codes are taken: they are not of the spine, and their words say nothing.
         """
+        patients = _by_patient(request.conditions)
         found: dict[int, Documentation] = {}
-        for patient, places in _by_patient(request.conditions).items():
-            own = replace(request, conditions=[request.conditions[i] for i in places])
-            others = {patient_of(c) for c in request.conditions} - {patient, ""}
-            own = replace(own, reports=[r for r in request.reports if patient_of(r) not in others])
-            silent = {n for n, i in enumerate(places) if i in quiet} if quiet else quiet
+        for patient, places in patients.items():
+            own = request if len(patients) == 1 else _of_patient(patient, places, request)
+            silent = {n for n, i in enumerate(places) if i in quiet}
             found.update(zip(places, _Record(own, self, silent).documentations(), strict=True))
         return [
             with_answers(found[index], request.answers.get(condition.reference, ()), self.lexicon)
@@ -790,6 +789,13 @@ def _by_patient(conditions: Sequence[Entry]) -> dict[str, list[int]]:
     for index, condition in enumerate(conditions):
         places.setdefault(patient_of(condition) or first, []).append(index)
     return places
+
+
+def _of_patient(patient: str, places: Sequence[int], request: Request) -> Request:
+    """What a request brings of one patient; a report that names nobody speaks to each."""
+    others = {patient_of(condition) for condition in request.conditions} - {patient, ""}
+    reports = [report for report in request.reports if patient_of(report) not in others]
+    return replace(request, conditions=[request.conditions[i] for i in places], reports=reports)
 
 
 def _short(reference: str) -> str:

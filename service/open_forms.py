@@ -5,9 +5,10 @@ They stand in the store, so that every worker has them, and what was answered or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from typing import Any, Literal
 
@@ -77,6 +78,23 @@ class Form:
 
 
 @dataclass(frozen=True)
+class Past:
+    """What users have said in one encounter: forms answered or declined, oldest first, and what they overrode.
+
+    What they overrode is kept under the `key` that the store gives a matter.
+    """
+
+    closed: tuple[Form, ...] = ()
+    overridden: frozenset[str] = frozenset()
+    key: Callable[[str], str] = str
+
+    def put_away(self, matters: Iterable[str]) -> Set[str]:
+        """The questions answered, left or declined, as the matters of query cards; of these what was overridden."""
+        asked = {f"query {form.about} {item['linkId']}" for form in self.closed for item in form.asked}
+        return asked.union(m for m in matters if self.key(m) in self.overridden) if self.overridden else asked
+
+
+@dataclass(frozen=True)
 class Forms:
     """The forms of one client as they stand at one instant, and what its users have put away.
 
@@ -110,19 +128,12 @@ class Forms:
         kept = replace(form, record={}, auto={})
         return self.store.close_form(form.id, state, _content(kept), (form.card, told(form)), self.at)
 
-    def closed_in(self, patient: str, encounter: str) -> Sequence[Form]:
-        """The answered and declined forms of one patient in one encounter before now, oldest first."""
-        held = self.store.closed_forms(self.client, patient, encounter, self._since(encounter), self.at)
-        return [_form(one) for one in held]
-
-    def put_away(self, patient: str, encounter: str, matters: Iterable[str]) -> frozenset[str]:
-        """Which of these matters users have overridden on a card in the encounter."""
-        where = visit_key(self.store, self.client, patient, encounter)
-        keys = self.store.overridden(where, self._since(encounter), self.at)
-        return frozenset(m for m in matters if matter_key(self.store, where, m) in keys) if keys else frozenset()
-
-    def _since(self, encounter: str) -> datetime:
-        return self.at - (_IN_ENCOUNTERS if encounter else OUTSIDE_ENCOUNTERS)
+    def past(self, patient: str, encounter: str) -> Past:
+        """What users have said of one patient in one encounter before now."""
+        visit = visit_key(self.store, self.client, patient, encounter)
+        since = self.at - (_IN_ENCOUNTERS if encounter else OUTSIDE_ENCOUNTERS)
+        said = self.store.past(Binding(self.client, patient, "", encounter), visit, since, self.at)
+        return Past(tuple(map(_form, said.closed)), said.overridden, partial(matter_key, self.store, visit))
 
 
 def visit_key(store: Store, client: str, patient: str, encounter: str) -> str:
@@ -205,11 +216,6 @@ def with_answers_given(closed: Sequence[Form], request: Request) -> Request:
             condition = named[form.about]
             answers[condition] = (*answers.get(condition, ()), *read_response(form.response, form.questionnaire))
     return replace(request, answers=answers) if answers else request
-
-
-def asked_in(closed: Sequence[Form]) -> frozenset[str]:
-    """The questions that were answered, left or declined in the encounter, as the matters of query cards."""
-    return frozenset(f"query {form.about} {item['linkId']}" for form in closed for item in form.asked)
 
 
 # --- the record of a form -----------------------------------------------------------------------------------------

@@ -248,6 +248,14 @@ class Form:
     content: Json = field(repr=False)
 
 
+@dataclass(frozen=True)
+class Past:
+    """What users have said in one encounter: the forms answered or declined, oldest first, and what they overrode."""
+
+    closed: tuple[Form, ...]
+    overridden: frozenset[str]
+
+
 def instant(at: datetime) -> str:
     """2026-11-16T08:15:30.123Z"""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -329,7 +337,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 def _begin_sqlite(connection: sa.Connection) -> None:
     # A transaction that reads first and then writes would fail at once where another has written meanwhile. What only
-    # reads is one statement, and so a transaction of its own.
+    # reads has no need of one: each of its statements sees the whole of what was there when it began.
     if connection.get_execution_options().get("writes"):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
@@ -480,12 +488,6 @@ class Store:
         """Whether the row was new: its unique key was free."""
         return connection.execute(self._adding[table], row).first() is not None
 
-    def overridden(self, visit: str, since: datetime, until: datetime) -> frozenset[str]:
-        """The matters of the cards of one visit that users have overridden in that time."""
-        times = {"since": instant(since), "until": instant(until)}
-        rows = self._read(_OVERRIDES, {"visit": visit, **times})
-        return frozenset(matter for row in rows for matter in row.matters.split())
-
     # -- audit records and decisions
 
     def open_chain(self, writer: str, at: datetime) -> Chain:
@@ -597,12 +599,15 @@ class Store:
                 self._add_once(connection, answer, _answer_row(told[0], state, told[1], at))
             return is_first
 
-    def closed_forms(self, client: str, patient: str, encounter: str, since: datetime, until: datetime) -> list[Form]:
-        """The answered and declined forms of one patient in one encounter, whoever closed them, oldest first."""
-        hashed = self._hashed(Binding(client, patient, "", encounter))
-        times = {"since": instant(since), "until": instant(until)}
-        rows = self._read(_CLOSED_FORMS, {"patient": hashed["patient"], "encounter": hashed["encounter"], **times})
-        return [_form(row, since) for row in rows]
+    def past(self, bound: Binding, visit: str, since: datetime, until: datetime) -> Past:
+        """What users said of one patient in one encounter in that time, whoever of them it was; `visit` names it."""
+        hashed, times = self._hashed(bound), {"since": instant(since), "until": instant(until)}
+        where = {"patient": hashed["patient"], "encounter": hashed["encounter"]}
+        with self._transaction(writes=False) as connection:
+            closed = connection.execute(_CLOSED_FORMS, {**where, **times}).all()
+            overridden = connection.execute(_OVERRIDES, {"visit": visit, **times}).all()
+        matters = frozenset(matter for row in overridden for matter in row.matters.split())
+        return Past(tuple(_form(row, since) for row in closed), matters)
 
     def _hashed(self, bound: Binding) -> dict[str, str]:
         named = {"patient": bound.patient, "user": bound.user, "encounter": bound.encounter}

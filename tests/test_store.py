@@ -17,7 +17,18 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from service import store as tables_of
-from service.store import Binding, Card, Decision, Entry, Feedback, Store, StoreError, StoreUnavailable, open_store
+from service.store import (
+    Binding,
+    Card,
+    Decision,
+    Entry,
+    Feedback,
+    Form,
+    Store,
+    StoreError,
+    StoreUnavailable,
+    open_store,
+)
 
 NOW = datetime(2026, 11, 16, 8, 0, tzinfo=UTC)
 
@@ -204,16 +215,19 @@ def test_the_first_answer_to_a_form_stands(store: Store) -> None:
     assert (form.state, form.content) == ("answered", {"region": "cervical"})
 
 
+def closed(store: Store, patient: str = "Patient/p1", since: datetime = NOW - DAY) -> tuple[Form, ...]:
+    return store.past(Binding("ehr", patient, ""), "visit-1", since, NOW + DAY).closed
+
+
 def test_the_closed_forms_of_an_encounter_are_found_whoever_closed_them(store: Store) -> None:
     for number, user in enumerate(("Practitioner/d1", "Practitioner/d2")):
         bound = replace(MINE, user=user)
         store.open_form(f"form-{number}", f"call-{number}", bound, {}, NOW, DAY)
         store.close_form(f"form-{number}", "answered", {"number": number}, TOLD, NOW + timedelta(hours=number))
     opened(store, "form-open", "call-open")
-    found = store.closed_forms("ehr", "Patient/p1", "", NOW - DAY, NOW + DAY)
-    assert [form.content for form in found] == [{"number": 0}, {"number": 1}]
-    assert [form.id for form in store.closed_forms("ehr", "Patient/p1", "", NOW, NOW + DAY)] == ["form-1"]
-    assert store.closed_forms("ehr", "Patient/p2", "", NOW - DAY, NOW + DAY) == []
+    assert [form.content for form in closed(store)] == [{"number": 0}, {"number": 1}]
+    assert [form.id for form in closed(store, since=NOW)] == ["form-1"]
+    assert closed(store, "Patient/p2") == ()
 
 
 def test_a_form_that_nobody_answered_is_let_go_when_it_has_expired(store: Store) -> None:
@@ -239,8 +253,8 @@ def overridden(store: Store, outcome: str = "overridden", comment: str = "") -> 
     store.add_feedback("", [Feedback("card-1", {"outcome": outcome, "userComment": comment})], NOW)
 
 
-def away(store: Store, until: timedelta = DAY) -> frozenset[str]:
-    return store.overridden("visit-1", NOW - DAY, NOW + until)
+def away(store: Store, until: timedelta = DAY, visit: str = "visit-1") -> frozenset[str]:
+    return store.past(MINE, visit, NOW - DAY, NOW + until).overridden
 
 
 @pytest.mark.parametrize("steps", [(record, overridden), (overridden, record), (record, overridden, overridden)])
@@ -250,7 +264,7 @@ def test_what_was_overridden_is_known_whichever_is_written_first(
     for step in steps:
         step(store)
     assert away(store) == {"matter-1", "matter-2"}
-    assert (away(store, -DAY / 2), store.overridden("visit-2", NOW - DAY, NOW + DAY)) == (frozenset(), frozenset())
+    assert (away(store, -DAY / 2), away(store, visit="visit-2")) == (frozenset(), frozenset())
 
 
 def test_a_card_that_was_accepted_counts_as_no_override_whatever_the_comment_says(store: Store) -> None:
