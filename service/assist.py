@@ -21,7 +21,7 @@ from service.coding.query_check import QueryFault, QueryRules, load_query_rules,
 from service.concepts import load_concepts
 from service.fhir_in import Reader, Request, date_of_service
 from service.fhir_out import prepopulated, questionnaire_of
-from service.gate import Gate, telling_words
+from service.gate import Gate
 from service.glance import Glance
 from service.settings import Settings
 from service.shipped import terminology_dir
@@ -125,9 +125,8 @@ def load_assist(folder: Path, **options: Any) -> Assist:
     site_lexicon = options.pop("site_lexicon", None)
     terminology = load_terminology(folder, site_lexicon)
     concepts = load_concepts(folder / "concepts")
-    gate = Gate(terminology, concepts, telling_words(folder, site_lexicon))
     rules = load_query_rules(folder / QUERY_RULES)
-    assist = Assist(terminology, Reader(terminology.lexicon, concepts), rules, gate, **options)
+    assist = Assist(terminology, Reader(terminology.lexicon, concepts), rules, Gate(terminology, concepts), **options)
     assist.knowledge = _hash_of(folder, site_lexicon, assist)
     return assist
 

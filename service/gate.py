@@ -13,18 +13,17 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from service.attachments import attachment_text, blank_markup
+from service.coding.lexicon import Lexicon
 from service.coding.model import Documentation, Passage, RecordedCode
 from service.coding.narrative import read
 from service.coding.packs import Terminology
 from service.coding.spelling import TOKEN
 from service.coding.validity import recorded_code_hits
-from service.coding.yaml_strict import load_yaml
 from service.concepts import Concepts, system_of
 from service.fhir_in import COUNTED_REPORTS, code_of
 
@@ -86,24 +85,20 @@ def kind_of(line: bytes) -> str:
         return ""
 
 
-def telling_words(folder: Path, site_lexicon: Path | None = None) -> frozenset[str]:
-    """One word, the longest, of each term of terminology/lexicon without which no statement on narrowing is read."""
-    paths = [*sorted((folder / "lexicon").glob("*.yaml")), *([site_lexicon] if site_lexicon else [])]
-    concepts = (concept for path in paths for concept in load_yaml(path).get("concepts", ()))
-    terms = (term for concept in concepts if _is_telling(concept) for term in concept["terms"])
-    return frozenset(max(TOKEN.findall(term.lower()), key=len) for term in terms)
-
-
-def _is_telling(concept: Mapping[str, Any]) -> bool:
-    return concept["kind"] in _TELLING_KINDS or (concept["kind"], concept.get("value")) in _TELLING_VALUES
+def _telling_words(lexicon: Lexicon) -> Iterator[str]:
+    """One word, the longest, of each term without which no statement on narrowing is read; and its plural."""
+    for kind, value, term in lexicon.terms():
+        if kind in _TELLING_KINDS or (kind, value) in _TELLING_VALUES:
+            word = max(TOKEN.findall(term.lower()), key=len)
+            yield from (word, f"{word}s")
 
 
 class Gate:
     """Knows which code elements and words are of no matter; it learns them as they come."""
 
-    def __init__(self, terminology: Terminology, concepts: Concepts, words: frozenset[str]) -> None:
+    def __init__(self, terminology: Terminology, concepts: Concepts) -> None:
         self._terminology, self.findings = terminology, frozenset(concepts.findings)
-        self._telling = words | {f"{word}s" for word in words}  # each has a letter: a number tells nothing
+        self._telling = frozenset(_telling_words(terminology.lexicon))  # each has a letter: a number tells nothing
         self.days = tuple(_days_on_which_rules_change(terminology))
         self._newest = ((self.day_of(newest := terminology.icd10cm.newest.in_force_from), newest),)
         self._every_day = tuple(enumerate(("0001-01-01", *self.days)))

@@ -7,7 +7,7 @@ found in one pass of one automaton (Aho-Corasick), however many packs and terms 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import product
@@ -129,9 +129,11 @@ class Lexicon:
     ) -> None:
         self.sections = dict(sections)
         self._values: dict[str, set[str]] = {}
+        self._written: dict[tuple[str, str], list[str]] = {}
         known = [(concept, term, _words(term)) for concept, terms in concepts for term in terms]
-        for concept, _, _ in known:
+        for concept, term, _ in known:
             self._values.setdefault(concept.kind, set()).add(concept.value)
+            self._written.setdefault((concept.kind, concept.value), []).append(term)
         vocabulary = {word for _, _, words in known for word in words}
         self._spelling = Spelling(vocabulary, ordinary, spelled)
         self._terms, patterns = _terms(known, vocabulary)
@@ -143,6 +145,10 @@ class Lexicon:
     def values(self, kind: str) -> frozenset[str]:
         """The values that the concepts of a kind have; 'disc+osseous' is both."""
         return frozenset(part for value in self._values.get(kind, ()) for part in value.split("+"))
+
+    def terms(self) -> Iterator[tuple[str, str, str]]:
+        """Every term as it is written, with the kind and the value of its concept."""
+        return ((kind, value, term) for (kind, value), terms in self._written.items() for term in terms)
 
     def sentences(self, text: str) -> list[Span]:
         """The sentences of a text, section by section; the last ones are kept, as the query needs them too."""

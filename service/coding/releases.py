@@ -151,7 +151,7 @@ class Icd10Cm:
         self._sorted_codes = sorted(lines.keys() | periods.of_code.keys())
         self._excludes1 = excludes1
         self._manifestations = tuple(manifestations)
-        self._titles = array("q")  # made when the first display is looked up
+        self._titles, self._words = self._read_titles()
 
     @property
     def newest(self) -> CodeSystemRelease:
@@ -187,7 +187,6 @@ class Icd10Cm:
         asked = _plain(title)
         if asked in self._own_titles(normalise(code)):
             return False
-        self._titles = self._titles or self._hashes_of_titles()
         place = bisect_left(self._titles, hash(asked))
         return place < len(self._titles) and self._titles[place] == hash(asked)
 
@@ -199,10 +198,18 @@ class Icd10Cm:
             at = self._parent(at)
         return found
 
-    def _hashes_of_titles(self) -> array[int]:
-        """Of all titles, sorted: 0.8 MB, where the titles themselves would be 15."""
-        lines = [line for lines in self._lines.values() for line in lines.split("\n")]
-        return array("q", sorted({hash(_plain(_title_in(line))) for line in lines}))
+    def _read_titles(self) -> tuple[array[int], frozenset[str]]:
+        """The hashes of all titles, sorted (0.8 MB, where the titles themselves would be 15), and their words.
+
+        Once and with the rest of what is loaded: workers that share it go on sharing what nobody reads again.
+        """
+        hashes, written = set[int](), set[str]()
+        for lines in self._lines.values():
+            for line in lines.split("\n"):
+                words = _title_in(line).lower().split()
+                hashes.add(hash(" ".join(words)))
+                written.update(words)
+        return array("q", sorted(hashes)), frozenset(word for one in written for word in _WORD.findall(one))
 
     def is_billable(self, code: str, on: str) -> bool:
         """May the code be reported on the date, as far as we know?"""
@@ -257,11 +264,7 @@ class Icd10Cm:
 
     def vocabulary(self) -> frozenset[str]:
         """The words of all titles in lower case, three letters and more: a list of correct spellings."""
-        written: set[str] = set()
-        for lines in self._lines.values():
-            for line in lines.split("\n"):
-                written.update(line.split(",", 3)[3].split())
-        return frozenset(word for one in map(str.lower, written) for word in _WORD.findall(one))
+        return self._words
 
     def _judge(self, code: str, on: str) -> tuple[Validity, str]:
         if on < self.begins:
