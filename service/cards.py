@@ -18,7 +18,7 @@ from service.decisions import Shown
 from service.fhir_in import Entry, Request
 from service.fhir_out import CANONICAL, Json, concept, questionnaire_of, source_label
 from service.interrupting import codes_on, danger_signs, earns_query, offered_codes
-from service.open_forms import OpenForm, identity
+from service.open_forms import Opener, identity
 from service.write_back import Dialect, action, in_dialect, proposals, replaces_a_code
 
 LABEL = "FHIR Coding Assist"
@@ -146,7 +146,7 @@ class Cards:
     terminology: Terminology
     base_url: str
     at: datetime
-    open_form: OpenForm | None = None
+    opener: Opener | None = None
     put_away: Callable[[Iterable[str]], Set[str]] = lambda _: frozenset()
 
     def of(self, answer: Answer) -> list[tuple[Json, Shown]]:
@@ -280,8 +280,8 @@ class Cards:
     def _form(self, assessment: Assessment, query: Query) -> tuple[Json, Json]:
         """The form with an address of its own, and the link to its page where it is kept."""
         card = self._uuid(assessment, "query")
-        if self.open_form:
-            kept = self.open_form(assessment, query, card)
+        if self.opener:
+            kept = self.opener.prepare(assessment, query, card)
             link = {"label": "Answer the questions", **self._link(kept.id)}
             # A create leaves the id to whoever keeps it (FHIR R4 "create").
             return {key: value for key, value in kept.questionnaire.items() if key != "id"}, {"links": [link]}

@@ -25,7 +25,7 @@ from service.envelope import reference_of, refuse_crowd
 from service.fhir_in import Entry, Request
 from service.fhir_out import Json
 from service.json_body import Issue, Refusal, dump_json, parse_json
-from service.open_forms import Forms, Past, encounter_of, opener, with_answers_given
+from service.open_forms import Forms, Opener, Past, encounter_of, with_answers_given
 from service.validation import refuse_unsound
 from service.write_back import Dialect
 
@@ -185,16 +185,17 @@ def answer_call(call: Call, visit: Visit, assist: Assist, base_url: str, forms: 
         past = forms.past(call.patient, visit.encounter)
         request = with_answers_given(past.closed, call.request)
         answer = answer if request is call.request else assist.answer(request)
-    cards = _cards(call, assist, base_url, forms, past).of(answer)
+    opener = _opener(call, assist, forms)
+    cards = Cards(call, assist.terminology, base_url, forms.at, opener, past.put_away).of(answer)
+    opener.open()
     told = tuple(shown for _, shown in cards)
     return replace(visit, answer=answer, cards=told), {"cards": [card for card, _ in cards]}
 
 
-def _cards(call: Call, assist: Assist, base_url: str, forms: Forms, past: Past) -> Cards:
+def _opener(call: Call, assist: Assist, forms: Forms) -> Opener:
     encounter = encounter_of(call.request)
     about = {"patient": call.patient, "user": call.user_id, "encounter": encounter, "dialect": call.dialect}
-    open_form = opener(forms, call.request, assist.terminology.main.version, **about)
-    return Cards(call, assist.terminology, base_url, forms.at, open_form, past.put_away)
+    return Opener(forms, call.request, assist.terminology.main.version, **about)
 
 
 def _fetch(server: str, token: str, queries: Mapping[str, str]) -> Mapping[str, Json]:

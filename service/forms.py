@@ -27,7 +27,7 @@ from service.fhir_in import Request
 from service.fhir_out import CANONICAL
 from service.json_body import Issue, Refusal, dump_json, issues_to_operation_outcome, parse_json, readable_json
 from service.launches import LONGEST, Launched, Launches
-from service.open_forms import Form, Forms, opener
+from service.open_forms import Form, Forms, Opener
 from service.responses import is_manual
 from service.sdc import (
     FORM,
@@ -409,7 +409,7 @@ def _following(done: Form, record: Json, after: Judged) -> Form | None:
     query = replace(after.query, questions=fresh) if after.query and fresh else None
     if query is None or form_faults(query, after.assessment, _assist().query_rules):
         return None
-    open_form = opener(
+    opener = Opener(
         held_forms(done.client),
         replace(done, record=record).request,
         _assist().terminology.main.version,
@@ -420,7 +420,9 @@ def _following(done: Form, record: Json, after: Judged) -> Form | None:
         record=record,
         earlier=(*done.earlier, done.answered),
     )
-    return open_form(after.assessment, query, f"after {done.id}")
+    form = opener.prepare(after.assessment, query, f"after {done.id}")
+    opener.open()
+    return form
 
 
 @forms.post("/forms/<form_id>/decline")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from hashlib import sha256
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from service.fhir_in import Entry, Request
 from service.fhir_out import CANONICAL, prepopulated, questionnaire_of
 from service.json_body import dump_json
 from service.responses import is_manual, read_response
-from service.store import Binding, Store
+from service.store import Binding, NewForm, Store
 from service.store import Form as StoredForm
 
 Json = dict[str, Any]
@@ -27,7 +27,7 @@ OUTSIDE_ENCOUNTERS = timedelta(hours=24)  # how long an answer holds where no en
 _IN_ENCOUNTERS = timedelta(days=366)
 _SINGLE = ("encounter", "patient")
 _MANY = ("conditions", "reports", "observations", "documents")
-_KEPT_APART = ("id", "opened", "expires", "closed", "status")  # columns of the store
+_KEPT_APART = ("id", "opened", "expires", "closed", "status", "record")  # by the store
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,13 @@ class Forms:
         """The id of the form of one question of one call: 128 bits that only the store's secret gives."""
         return self.store.hashed("form", self.client, key)[:32]
 
-    def open(self, form: Form, key: str) -> None:
-        """Keep a form, on the disk when this returns; a retry of the same call finds the one that it opened."""
-        if self.keeps:
-            bound = Binding(self.client, form.patient, form.user, form.encounter)
-            self.store.open_form(form.id, key, bound, _content(form), self.at, self.life)
+    def open(self, forms: Sequence[tuple[Form, str]]) -> None:
+        """Keep the forms of one call, each with its key, on the disk when this returns; a retry finds them there."""
+        if self.keeps and forms:
+            first = forms[0][0]
+            bound = Binding(self.client, first.patient, first.user, first.encounter)
+            new = [NewForm(form.id, key, _content(form)) for form, key in forms]
+            self.store.open_forms(new, bound, first.record, self.at, self.life)
 
     def get(self, form_id: str) -> Form | None:
         """The form as it stands, expired where its time is over; None where there never was one."""
@@ -164,32 +166,44 @@ def _content(form: Form) -> Json:
 def _form(held: StoredForm) -> Form:
     nothing: Json = {"client": "", "patient": "", "user": "", "encounter": "", "condition": ""}
     nothing |= {"record": {}, "questionnaire": {}, "auto": {}}
-    content: Json = {**nothing, **held.content}
+    content: Json = {**nothing, **({"record": held.about} if held.about else {}), **held.content}
     content["earlier"] = tuple(content.get("earlier", ()))
     content |= {"opened": held.opened, "expires": held.expires, "closed": held.closed}
     return Form(id=held.id, status=held.state, **content)
 
 
-OpenForm = Callable[[Assessment, Query, str], Form]
+class Opener:
+    """Opens the forms for the queries on one record; a retry under the same keys finds the same forms."""
 
+    def __init__(self, kept: Forms, request: Request, version: str, **about: Any) -> None:
+        self._kept, self._request, self._version = kept, request, version
+        self._given = about
+        self._prepared: list[tuple[Form, str]] = []
 
-def opener(kept: Forms, request: Request, version: str, **about: Any) -> OpenForm:
-    """What opens a form for a query on this record; a retry under the same key finds the same form."""
-    about = {"record": kept_record(request), **about}
+    @cached_property
+    def _about(self) -> Json:
+        return {"record": kept_record(self._request), **self._given}
 
-    def open_form(assessment: Assessment, query: Query, key: str) -> Form:
+    @cached_property
+    def _hash(self) -> str:
+        return sha256(dump_json(self._about)).hexdigest()
+
+    def prepare(self, assessment: Assessment, query: Query, key: str) -> Form:
+        """The form as it will stand once `open` has been called."""
         asked = questionnaire_of(query, assessment)
-        whole_key = f"{key} {sha256(dump_json([asked, about])).hexdigest()}"
-        form_id = kept.name(whole_key)
-        named = {**asked, "id": form_id, "url": f"{CANONICAL}/Questionnaire/{form_id}", "version": version}
+        whole_key = f"{key} {self._hash} {sha256(dump_json(asked)).hexdigest()}"
+        form_id = self._kept.name(whole_key)
+        named = {**asked, "id": form_id, "url": f"{CANONICAL}/Questionnaire/{form_id}", "version": self._version}
         condition, auto = assessment.documentation.condition, prepopulated(asked, assessment)
-        entry = next(entry for entry in request.conditions if entry.reference == condition)
+        entry = next(entry for entry in self._request.conditions if entry.reference == condition)
         own: Json = {"condition": condition, "about": identity(entry), "questionnaire": named, "auto": auto}
-        form = Form(id=form_id, client=kept.client, card=key, **own, **about)
-        kept.open(form, whole_key)
+        form = Form(id=form_id, client=self._kept.client, card=key, **own, **self._about)
+        self._prepared.append((form, whole_key))
         return form
 
-    return open_form
+    def open(self) -> None:
+        """Keep what was prepared, all at once."""
+        self._kept.open(self._prepared)
 
 
 # --- what the encounter already knows (QUERIES Q17) ----------------------------------------------------------------

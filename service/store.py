@@ -23,7 +23,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -142,7 +142,14 @@ form = sa.Table(
     sa.Column("closed", sa.String(24), nullable=False),
     sa.Column("state", sa.String(10), nullable=False),
     sa.Column("content", sa.Text, nullable=False),
+    sa.Column("record", sa.String(64), nullable=False, server_default="", index=True),
     sa.Index("ix_form_closed", "patient", "encounter", "closed"),
+)
+record = sa.Table(  # what forms that are still open are about
+    "record",
+    tables,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("content", sa.Text, nullable=False),
 )
 launch = sa.Table(
     "launch",
@@ -237,7 +244,7 @@ class Binding:
 class Form:
     """A query as a form, open until answered, declined or expired; `content` is the door's own, and quotes the record.
 
-    `closed` is empty while it is open.
+    `closed` is empty while it is open, and `about`, the record, is empty once it is not.
     """
 
     id: str
@@ -246,6 +253,15 @@ class Form:
     expires: str
     closed: str
     content: Json = field(repr=False)
+    about: Json = field(default_factory=dict, repr=False)
+
+
+class NewForm(NamedTuple):
+    """A form to be opened; the key is the same for a retry of the same call, and for nothing else."""
+
+    id: str
+    key: str
+    content: Json
 
 
 @dataclass(frozen=True)
@@ -397,7 +413,17 @@ _MOVED_END = (
     .values(last_number=sa.bindparam("end_number"), last_hash=sa.bindparam("end_hash"))
 )
 _RECORDS = audit_record.insert()
-_FORM_OF_KEY = sa.select(form).where(form.c.key == sa.bindparam("of"))
+_FORM = (
+    sa.select(form, record.c.content.label("about"))
+    .outerjoin(record, record.c.id == form.c.record)
+    .where(form.c.id == sa.bindparam("of"))
+)
+_WAITING = sa.select(form.c.id).where(form.c.state == "open")
+_WAITED_FOR = sa.select(sa.bindparam("of", type_=sa.String), sa.bindparam("text", type_=sa.Text)).where(
+    _WAITING.where(form.c.record == sa.bindparam("of", type_=sa.String)).exists()
+)
+_DONE_WITH = record.delete().where(~_WAITING.where(form.c.record == record.c.id).correlate(record).exists())
+_RECORD_OF_FORM = sa.select(form.c.record).where(form.c.id == sa.bindparam("done")).scalar_subquery()
 
 
 # --- the store ----------------------------------------------------------------------------------------------------
@@ -413,6 +439,7 @@ class Store:
         self._adding = {table: statement.returning(sa.literal(1)) for table, statement in new.items()}
         self._adding_many = new
         self._noting = self._insert(override).from_select(override.c.keys(), _OVERRIDDEN).on_conflict_do_nothing()
+        self._keeping_record = self._insert(record).from_select(["id", "content"], _WAITED_FOR).on_conflict_do_nothing()
 
         self.close = weakref.finalize(
             self, _close, engine, transient
@@ -554,30 +581,28 @@ class Store:
 
     # -- open forms
 
-    def open_form(
-        self, form_id: str, key: str, bound: Binding, content: Json, at: datetime, lifetime: timedelta
-    ) -> Form:
-        """Keep a form; where one was opened under the same key (a retry of the same call), that one comes back."""
-        row = {
-            "id": form_id,
-            "key": _sha256(bound.client, key),
-            **self._hashed(bound),
-            "opened": instant(at),
-            "expires": instant(at + lifetime),
-            "closed": "",
-            "state": "open",
-            "content": _text(content),
-        }
+    def open_forms(
+        self, forms: Sequence[NewForm], bound: Binding, about: Json, at: datetime, lifetime: timedelta
+    ) -> None:
+        """Keep the forms of one call and, once, the record that they are about.
+
+        A form that was opened under the same key before (a retry of the same call) stays as it stands. The record goes
+        by the id of the first form: two calls never share one, so that none can let go of what the other waits for.
+        """
+        common = {**self._hashed(bound), "opened": instant(at), "expires": instant(at + lifetime), "closed": ""}
+        common |= {"state": "open", "record": forms[0].id}
+        rows = [
+            {"id": one.id, "key": _sha256(bound.client, one.key), "content": _text(one.content), **common}
+            for one in forms
+        ]
         with self._transaction() as connection:
-            if self._add_once(connection, form, row):
-                return Form(form_id, "open", row["opened"], row["expires"], "", content)
-            held = connection.execute(_FORM_OF_KEY, {"of": row["key"]}).one()
-        return _form(held, at)
+            connection.execute(self._adding_many[form], rows)
+            connection.execute(self._keeping_record, {"of": forms[0].id, "text": _text(about)})
 
     def form(self, form_id: str, at: datetime) -> Form | None:
         """The form as it stands, whoever asks: its id is its key. None where there is none."""
-        rows = self._read(sa.select(form).where(form.c.id == form_id))
-        return _form(rows[0], at) if rows else None
+        rows = self._read(_FORM, {"of": form_id})
+        return _form(rows[0], at, rows[0].about) if rows else None
 
     def close_form(
         self,
@@ -596,6 +621,7 @@ class Store:
         with self._transaction() as connection:
             is_first = connection.execute(form.update().where(is_open).values(closed)).rowcount == 1
             if is_first:
+                connection.execute(_DONE_WITH.where(record.c.id == _RECORD_OF_FORM), {"done": form_id})
                 self._add_once(connection, answer, _answer_row(told[0], state, told[1], at))
             return is_first
 
@@ -737,6 +763,7 @@ class Store:
         with self._transaction() as connection:
             counts = _delete_decisions(connection, mine)
             counts["form"] = connection.execute(form.delete().where(form.c.patient == patient)).rowcount
+            counts["record"] = connection.execute(_DONE_WITH).rowcount
         if self._engine.dialect.name == "sqlite":  # else the log of changes would still hold it
             self._empty_log()
         return counts
@@ -746,9 +773,7 @@ class Store:
             with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         except DBAPIError as error:
-            raise StoreUnavailable(
-                f"The store cannot be used now ({_kind(error)}); check the database and the disk, then try again."
-            ) from None
+            raise _unavailable(error) from None
 
     def retire(self, before: datetime, now: datetime) -> dict[str, int]:
         """Remove what is older than the operator keeps, and forms and tokens that have expired by then."""
@@ -776,11 +801,12 @@ def _close(engine: sa.Engine, transient: str | None) -> None:
         shutil.rmtree(transient, ignore_errors=True)
 
 
-def _form(row: Any, at: datetime) -> Form:
+def _form(row: Any, at: datetime, about: str | None = None) -> Form:
     """An expired form keeps its state alone: what it quotes is nobody's business any more."""
     if row.state == "open" and row.expires <= instant(at):
         return Form(row.id, "expired", row.opened, row.expires, "", {})
-    return Form(row.id, row.state, row.opened, row.expires, row.closed, kept_json(row.content))
+    content = kept_json(row.content)
+    return Form(row.id, row.state, row.opened, row.expires, row.closed, content, kept_json(about) if about else {})
 
 
 def _answer_row(query_id: str, outcome: str, content: Json, at: datetime) -> Json:
@@ -837,4 +863,5 @@ def _forget_expired(connection: sa.Connection, now: datetime) -> dict[str, int]:
         "seen_token": connection.execute(seen_token.delete().where(seen_token.c.expires < instant(now))).rowcount,
         "launch": connection.execute(launch.delete().where(launch.c.expires < instant(now))).rowcount,
         "form": connection.execute(form.delete().where(unanswered)).rowcount,
+        "record": connection.execute(_DONE_WITH).rowcount,
     }

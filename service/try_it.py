@@ -22,7 +22,7 @@ from service.fhir_in import Request
 from service.fhir_out import Json, reason, source_label
 from service.forms import held_forms, page, shown_form
 from service.json_body import Issue, Refusal, parse_json, readable_json
-from service.open_forms import opener
+from service.open_forms import Opener
 
 try_it = Blueprint("try_it", __name__, template_folder="web/templates")
 EXAMPLES: list[Json] = safe_load((Path(__file__).parent / "web" / "examples.yaml").read_text("utf-8"))
@@ -113,8 +113,9 @@ def _told(one: Judged, record: Request, assist: Assist) -> Json:
     }
     if one.query:
         patient = {"patient": "Patient/example", "user": "", "encounter": ""}
-        open_form = opener(held_forms(), replace(record, answers={}), terminology.main.version, **patient)
-        form = open_form(assessment, one.query, str(uuid4()))  # a form of its own for each visitor
+        opener = Opener(held_forms(), replace(record, answers={}), terminology.main.version, **patient)
+        form = opener.prepare(assessment, one.query, str(uuid4()))  # a form of its own for each visitor
+        opener.open()
         told |= {"form": form, **shown_form(form)}
     return told
 

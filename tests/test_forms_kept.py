@@ -108,3 +108,17 @@ def test_what_was_answered_is_there_for_whoever_opens_the_store_next(browser: Fl
     told = [one["answers"] for query in after.export_queries() for one in query["answers"]]
     after.close()
     assert told == [{"tissue": "connective"}]
+
+
+def test_the_record_of_a_call_is_kept_once_however_many_forms_it_opens(browser: FlaskClient, database_url: str) -> None:
+    many = [{**condition(), "id": f"c{number}"} for number in range(20)]
+    sent = {**CALL, "prefetch": {**CALL["prefetch"], "conditions": bundle(*many)}}
+    assert len(browser.post("/cds-services/coding-assist", json=sent).get_json()["cards"]) == len(many)
+    engine = sa.create_engine(database_url)
+    with engine.connect() as connection:
+        contents = connection.execute(sa.text("SELECT content FROM form")).scalars().all()
+        [record] = connection.execute(sa.text("SELECT content FROM record")).scalars().all()
+    engine.dispose()
+    assert len(contents) == len(many)
+    assert all(f'"c{number}"' in record for number in range(20))
+    assert not [content for content in contents if '"recordedDate"' in content]

@@ -24,6 +24,7 @@ from service.store import (
     Entry,
     Feedback,
     Form,
+    NewForm,
     Store,
     StoreError,
     StoreUnavailable,
@@ -169,7 +170,8 @@ MINE = Binding("ehr", "Patient/p1", "Practitioner/d1")
 
 
 def opened(store: Store, form_id: str = "form-1", key: str = "call-1") -> str:
-    return store.open_form(form_id, key, MINE, {"questionnaire": {"item": []}}, NOW, DAY).id
+    store.open_forms([NewForm(form_id, key, {"questionnaire": {"item": []}})], MINE, {"note": "said"}, NOW, DAY)
+    return form_id
 
 
 TOLD: tuple[str, dict[str, object]] = ("card-1", {"answers": {"region": "cervical"}})
@@ -178,15 +180,48 @@ TOLD: tuple[str, dict[str, object]] = ("card-1", {"answers": {"region": "cervica
 def test_a_form_is_given_back_as_it_was_kept(store: Store) -> None:
     form = store.form(opened(store), NOW)
     assert form is not None
-    assert (form.state, form.content) == ("open", {"questionnaire": {"item": []}})
+    assert (form.state, form.content, form.about) == ("open", {"questionnaire": {"item": []}}, {"note": "said"})
+
+
+def about(store: Store, form_id: str) -> dict[str, object]:
+    form = store.form(form_id, NOW)
+    assert form is not None
+    return form.about
+
+
+def records(database_url: str) -> int:
+    engine = sa.create_engine(database_url)
+    with engine.connect() as connection:
+        count: int = connection.execute(sa.text("SELECT COUNT(*) FROM record")).scalar_one()
+    engine.dispose()
+    return count
+
+
+def test_the_record_of_a_call_is_kept_once_and_until_its_last_form_is_done(database_url: str, store: Store) -> None:
+    forms = [NewForm(f"form-{number}", f"call-{number}", {}) for number in (1, 2)]
+    for _ in range(2):  # the second is a retry
+        store.open_forms(forms, MINE, {"note": "said"}, NOW, DAY)
+    opened(store, "form-3", "call-3")
+    assert records(database_url) == 2
+    assert store.close_form("form-1", "declined", {}, TOLD, NOW)
+    assert (about(store, "form-2"), records(database_url)) == ({"note": "said"}, 2)
+    assert store.close_form("form-2", "declined", {}, TOLD, NOW)
+    assert (about(store, "form-2"), records(database_url)) == ({}, 1)
+    store.open_forms(forms, MINE, {"note": "said"}, NOW, DAY)  # a late retry brings nothing back
+    assert records(database_url) == 1
+    assert store.forget_expired(NOW + 2 * DAY)["record"] == 1
+
+
+def test_the_record_of_an_open_form_goes_with_the_patient(database_url: str, store: Store) -> None:
+    opened(store)
+    assert store.remove_patient(store.hashed("ehr", "Patient/p1"))["record"] == 1
+    assert records(database_url) == 0
 
 
 def test_a_retry_of_the_same_call_finds_the_form_that_it_opened(store: Store) -> None:
-    assert [opened(store, "form-1"), opened(store, "form-2"), opened(store, "form-3", "call-2")] == [
-        "form-1",
-        "form-1",
-        "form-3",
-    ]
+    for form_id, key in (("form-1", "call-1"), ("form-2", "call-1"), ("form-3", "call-2")):
+        opened(store, form_id, key)
+    assert [store.form(f"form-{number}", NOW) is not None for number in (1, 2, 3)] == [True, False, True]
 
 
 def test_neither_patient_nor_user_of_a_form_can_be_read_in_the_database(database_url: str, store: Store) -> None:
@@ -222,7 +257,7 @@ def closed(store: Store, patient: str = "Patient/p1", since: datetime = NOW - DA
 def test_the_closed_forms_of_an_encounter_are_found_whoever_closed_them(store: Store) -> None:
     for number, user in enumerate(("Practitioner/d1", "Practitioner/d2")):
         bound = replace(MINE, user=user)
-        store.open_form(f"form-{number}", f"call-{number}", bound, {}, NOW, DAY)
+        store.open_forms([NewForm(f"form-{number}", f"call-{number}", {})], bound, {}, NOW, DAY)
         store.close_form(f"form-{number}", "answered", {"number": number}, TOLD, NOW + timedelta(hours=number))
     opened(store, "form-open", "call-open")
     assert [form.content for form in closed(store)] == [{"number": 0}, {"number": 1}]
@@ -286,6 +321,9 @@ def test_what_was_overridden_before_the_table_for_it_came_is_known(database_url:
     engine = sa.create_engine(database_url)
     with engine.begin() as connection:
         for statement in (
+            "DROP TABLE record",
+            "DROP INDEX ix_form_record",
+            "ALTER TABLE form DROP COLUMN record",
             "DROP TABLE override",
             "DROP INDEX ix_form_closed",
             "CREATE INDEX ix_card_visit ON card (visit)",

@@ -18,7 +18,7 @@ from service.assist import Assist
 from service.cli import main
 from service.housekeeping import keep_house
 from service.settings import SettingError, Settings, read_settings
-from service.store import Binding, Feedback, Store, instant
+from service.store import Binding, Feedback, NewForm, Store, instant
 from tests.records import ASSIST, BARE, CANARY, CHECK, COMPLETE, HOOK, call, condition
 
 Json = dict[str, Any]
@@ -216,7 +216,7 @@ def test_a_decision_names_codes_rules_and_offsets(
 def rows(database_url: str) -> dict[str, int]:
     """How many rows the tables hold in which something hangs on a patient."""
     engine = sa.create_engine(database_url)
-    names = ("decision", "subject", "card", "query", "answer", "feedback", "form")
+    names = ("decision", "subject", "card", "query", "answer", "feedback", "form", "record")
     with engine.connect() as connection:
         counts = {name: int(connection.execute(sa.text(f"SELECT count(*) FROM {name}")).scalar_one()) for name in names}
     engine.dispose()
@@ -230,9 +230,12 @@ def test_one_patients_data_is_removed_and_the_others_stay(
     client.post(ASSIST, json=condition(BARE, patient="p2", condition_id="c2"))
     store.add_feedback("", [Feedback(card["uuid"], {"outcome": "overridden", "userComment": CANARY})], NOW)
     store.add_answer(card["uuid"], "answered", {"note": CANARY}, NOW)
-    store.open_form("form-1", "call-1", MINE, {"quote": CANARY}, NOW, timedelta(hours=24))
+    store.open_forms([NewForm("form-1", "call-1", {"quote": CANARY})], MINE, {}, NOW, timedelta(hours=24))
     status, out, _ = run(capfd, "remove-patient", "Patient/p1")
-    assert (status, out) == (0, "1 answer, 1 card, 1 decision, 1 feedback, 2 form, 1 override, 1 query removed.\n")
+    assert (status, out) == (
+        0,
+        "1 answer, 1 card, 1 decision, 1 feedback, 2 form, 1 override, 1 query, 2 record removed.\n",
+    )
     assert lines(capfd, "feedback") == []
     assert [one["condition"] for one in lines(capfd, "queries")] == ["Condition/c2"]
     assert store.form("form-1", NOW) is None
@@ -250,15 +253,15 @@ def test_without_a_retention_nothing_but_tokens_is_let_go(client: FlaskClient, s
     client.post(ASSIST, json=condition(BARE))
     store.see_token("ehr", "jti", datetime.now(UTC))
     later = datetime.now(UTC) + timedelta(days=4000)
-    assert keep_house(store, None, later) == {"seen_token": 1, "launch": 0, "form": 0}
+    assert keep_house(store, None, later) == {"seen_token": 1, "launch": 0, "form": 0, "record": 0}
     assert len(list(store.export_queries())) == 1
 
 
 def test_what_is_older_than_the_retention_is_let_go(client: FlaskClient, store: Store, database_url: str) -> None:
     client.post(ASSIST, json=condition(BARE))
     store.add_feedback("", [Feedback("c", {"outcome": "accepted"})], datetime.now(UTC))
-    store.open_form("form-1", "call-1", MINE, {}, datetime.now(UTC), timedelta(days=31))
-    store.open_form("form-2", "call-2", MINE, {}, datetime.now(UTC), timedelta(days=1))
+    store.open_forms([NewForm("form-1", "call-1", {})], MINE, {}, datetime.now(UTC), timedelta(days=31))
+    store.open_forms([NewForm("form-2", "call-2", {})], MINE, {}, datetime.now(UTC), timedelta(days=1))
     store.close_form("form-2", "answered", {}, ("c", {}), datetime.now(UTC))
     soon, late = (datetime.now(UTC) + timedelta(days=days) for days in (29, 32))
     assert sum(keep_house(store, 30, soon).values()) == 0
@@ -270,6 +273,7 @@ def test_what_is_older_than_the_retention_is_let_go(client: FlaskClient, store: 
         "feedback",
         "form",
         "query",
+        "record",
     }
     assert [*store.export_audit(), *store.export_queries(), *store.export_feedback()] == []
     assert set(rows(database_url).values()) == {0}
