@@ -70,16 +70,25 @@ class Assist:
     def __post_init__(self) -> None:
         self._glance = Glance(self.gate)
 
-    def answer(self, request: Request, *, sends_forms: bool = True, reads_all: bool = False) -> Answer:
+    def answer(
+        self, request: Request, *, sends_forms: bool = True, says_why_not: bool = True, reads_all: bool = False
+    ) -> Answer:
         """Assess every Condition of a request and the claim around them.
 
-        A form is checked before it is sent; who only lists what is asked (`sends_forms` False) need not pay for that.
-        What nothing is to be said about is told at a glance, but for who wants to see how it was read (`reads_all`).
+        A form is checked before it is sent; who only lists what is asked (`sends_forms` False) need not pay for that,
+        nor who shows no sibling codes for why they are not it (`says_why_not` False). What nothing is to be said about
+        is told at a glance, but for who wants to see how it was read (`reads_all`).
         """
         request = replace(with_claim(request), wants_care=self.wants_care)
         quiet = frozenset() if reads_all else self._glance.quiet(request)
-        documented = enumerate(self.reader.documentations(request, quiet))
-        assessments = _asked_once([(unread if n in quiet else assess)(d, self.terminology) for n, d in documented])
+        assessments = _asked_once(
+            [
+                unread(documented, self.terminology)
+                if place in quiet
+                else assess(documented, self.terminology, says_why_not=says_why_not)
+                for place, documented in enumerate(self.reader.documentations(request, quiet))
+            ]
+        )
         judged = tuple(
             self._with_query(assessment)
             if sends_forms

@@ -96,7 +96,7 @@ def judge(record: Record, assist: Assist, *, every: bool = False) -> Findings:
     """The findings of one record; `every` also has a line for a Condition with nothing to say."""
     try:
         request = open_envelope(parse_record(record), "claim")
-        answer = assist.answer(request, sends_forms=False)
+        answer = assist.answer(request, sends_forms=False, says_why_not=False)
         at = Place(record.input, record.line)
         findings = findings_of(answer, [at] * len(answer.judged), assist, every=every)
         if answer.issues:

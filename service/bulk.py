@@ -359,7 +359,7 @@ def _check_visit(visit: Visit, streams: Sequence[BinaryIO], judging: Judging) ->
     if not places:
         return bad
     try:
-        answer = judging.assist.answer(request_of(entries, "claim"), sends_forms=False)
+        answer = judging.assist.answer(request_of(entries, "claim"), sends_forms=False, says_why_not=False)
     except Exception as error:  # noqa: BLE001  # not swallowed: the line says so and the exit status is 2
         sentence = f"The service failed on this record ({place_of(error)}); report it with this place."
         found = unreadable(_record(visit.conditions[0], streams, judging), sentence)

@@ -1,9 +1,10 @@
-"""Holds that what is told of a Condition at a glance is what would be told of it read in full."""
+"""Holds that what is saved makes no difference: a Condition told at a glance, and why not, where nobody asks."""
 
 from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,14 @@ def test_a_case_is_judged_the_same_beside_whatever_else_is_on_the_problem_list(n
     for _ in range(3):
         others = [other(draw, n) for n in range(draw.randrange(6))]
         glances(assist, requested(RECORDS[number], others, draw))
+
+
+@pytest.mark.parametrize("number", range(len(RECORDS)))
+def test_who_does_not_ask_why_not_is_told_all_else_the_same(number: int, assist: Assist) -> None:
+    request = requested(RECORDS[number], [], random.Random(number))
+    whole, lean = assist.answer(request), assist.answer(request, says_why_not=False)
+    without = [replace(one, assessment=replace(one.assessment, alternatives=())) for one in whole.judged]
+    assert told(replace(whole, judged=tuple(without))) == told(lean)
 
 
 def test_a_problem_list_of_no_matter_is_judged_the_same(assist: Assist) -> None:

@@ -56,8 +56,8 @@ class Case:
         return has_family_code(self.documentation, self.terminology)
 
 
-def assess(documentation: Documentation, terminology: Terminology) -> Assessment:
-    """Apply every rule in force on the date of service to one condition."""
+def assess(documentation: Documentation, terminology: Terminology, *, says_why_not: bool = True) -> Assessment:
+    """Apply every rule in force on the date of service to one condition; of its siblings, say why not if asked to."""
     on = documentation.date_of_service or terminology.icd10cm.newest.in_force_from
     case = _table(documentation, terminology, on)
     if documentation.verification in _UNSPOKEN or documentation.clinical in ("resolved", "inactive", "remission"):
@@ -69,7 +69,8 @@ def assess(documentation: Documentation, terminology: Terminology) -> Assessment
     issues = _issues(case, hits)
     disposition = _disposition(case, suggestions, ask)
     elements = tuple(case.elements.values()) if disposition not in ("out-of-scope", "not-assessed") else ()
-    reasons = alternatives(case.weighed, suggestions, candidates, terminology, on) if elements else ()
+    wanted = says_why_not and bool(elements)
+    reasons = alternatives(case.weighed, suggestions, candidates, terminology, on) if wanted else ()
     return Assessment(documentation, disposition, suggestions, candidates, reasons, elements, ask, issues, hits)
 
 
