@@ -126,8 +126,14 @@ def _united(assertions: list[dict[str, Any]], reading: Reading) -> list[dict[str
             found[key]["strength"] = "explicit" if "explicit" in (found[key]["strength"], a["strength"]) else "implied"
         else:
             found[key] = a
-    bound = {(r, s, p) for r, level, s, p in found if level}
-    return [a for (region, level, site, polarity), a in found.items() if level or (region, site, polarity) not in bound]
+    return [a for key, a in found.items() if key[1] or not any(_restates(key, other) for other in found)]
+
+
+def _restates(key: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """'lumbar stenosis', 'the stenosis': no level, perhaps no site, and the same is said elsewhere with its place."""
+    (region, _, site, polarity), (other_region, level, other_site, other_polarity) = key, other
+    told_there = bool(level) if site == other_site else site == "unspecified"
+    return polarity == other_polarity and told_there and region in (other_region, "unspecified")
 
 
 def _only_region(a: dict[str, Any], assertions: list[dict[str, Any]], reading: Reading) -> str:

@@ -11,7 +11,7 @@ from service.coding.events import passive
 from service.coding.levels import SPOKEN
 from service.coding.lexicon import Mention
 from service.coding.model import Assertion, Evidence, Finding, Passage
-from service.coding.scene import FILLERS, Scene
+from service.coding.scene import FILLERS, Place, Scene
 
 
 def findings(scene: Scene, passage: Passage) -> Iterator[Finding]:
@@ -60,16 +60,26 @@ def _not_imaged(scene: Scene, passage: Passage) -> Iterator[Finding]:
 
 def _examined(scene: Scene, passage: Passage) -> Iterator[Finding]:
     """Regions that an exam's name or a level of a finding names."""
-    titled = scene.says("modality") and not any(place.labels for place in scene.places)
-    element = "exam_title" if titled else "exam_region"
+    with_levels = any(place.labels for place in scene.places)
     for place in scene.places:
         if place.root:
             yield Finding("root_region", place.values[0][0], Evidence(passage, place.start, place.end))
-        else:
-            yield from (
-                Finding(element, region, Evidence(passage, place.start, place.end), detail=junction)
-                for region, junction in place.values
+            continue
+        titled = not place.labels and (_names_an_exam(scene, place) if with_levels else scene.says("modality"))
+        yield from (
+            Finding(
+                "exam_title" if titled else "exam_region",
+                region,
+                Evidence(passage, place.start, place.end),
+                detail=junction,
             )
+            for region, junction in place.values
+        )
+
+
+def _names_an_exam(scene: Scene, place: Place) -> bool:
+    """'CT cervical spine: canal maintained, C5-6 facet arthropathy'."""
+    return any(m.last + 1 == place.first or place.last + 1 == m.first for m in scene.of("modality"))
 
 
 def _not_done(scene: Scene, mention: Mention) -> bool:

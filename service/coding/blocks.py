@@ -16,16 +16,20 @@ _EVERY = frozenset(
 _SAME = frozenset({"this", "that", "same", "these", "those", "such", "both", "said", "above", "fused", "two", "three"})
 
 
+_LABELS = frozenset({":", "-", "–"})
+_OPENS = frozenset({'"', "“", "«", "(", "["})  # 'the report reads: "L3/4: disc intact. ..."'
+
 Opening = tuple[tuple[Place, ...], int]
 
 
 class Block(NamedTuple):
     """The levels in force and the tissues named under them; `heading` where they stand on a line of their own,
-    `passing` where only the sentence before named them."""
+    `labelled` where a colon or dash follows them, `passing` where only the sentence before named them."""
 
     places: tuple[Place, ...] = ()
     section: str = ""
     heading: bool = False
+    labelled: bool = False
     passing: bool = False
     tissues: tuple[Finding, ...] = ()
 
@@ -39,7 +43,8 @@ def enter(block: Block, scene: Scene, opened: Opening, *, several_blocks: bool) 
     line where the text is not laid out in blocks (one level heading in all)."""
     places, end = opened
     if places:
-        return Block(places, scene.span.section.name, heading=end >= len(scene.words) - 1)
+        alone = not any(word.isalnum() for word in scene.words[end + 1 :])
+        return Block(places, scene.span.section.name, heading=alone, labelled=scene.words[end] in _LABELS)
     if scene.says("modality") and scene.places and not levels_of(scene):
         return Block((), scene.span.section.name)  # the title of the next exam
     elsewhere = scene.span.new_paragraph or scene.span.section.name != block.section
@@ -82,11 +87,12 @@ def opening(scene: Scene) -> Opening:
         if place:
             if place not in heading:
                 heading.append(place)
-        elif word == ":" or (word in ("-", "–") and heading):
+        elif word == ":" or (word in _LABELS and heading):
             return (tuple(heading), position) if all(p.labels or word == ":" for p in heading) else ((), 0)
-        elif word not in FILLERS and word not in JOINERS:
+        elif word not in FILLERS and word not in JOINERS and (heading or word not in _OPENS):
             break
-    first = heading and (scene.words[0] in ("at", "level") or heading[0].first == 0)
+    quoted = scene.words[0] in _OPENS
+    first = heading and (scene.words[quoted] in ("at", "level") or heading[0].first == quoted)
     levels = tuple(place for place in heading if place.labels) if first else ()
     return levels, levels[-1].last if levels else 0
 

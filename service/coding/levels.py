@@ -51,20 +51,21 @@ NUMBERS = frozenset(
 )
 _NUMBER = rf"(?:[0-9]{{1,2}}|(?i:{'|'.join(SPOKEN)})\b)"
 _LETTER = r"[CcTtDdLlSs]"
-_SEPARATOR = r"(?:\s?[-‐‑‒–—/]\s?|\s?&\s?|\s(?:dash|hyphen|slash|to|through|thru|on|upon|over|down to)\s)"
+_SEPARATOR = r"(?:\s?[-‐‑‒–—/]\s?|\s?&\s?|\s(?i:dash|hyphen|slash|to|through|thru|on|upon|over|down to)\s)"
 LEVEL = re.compile(
     rf"(?<![A-Za-z0-9.])(?:"
-    rf"(?P<whole>(?:[Oo]cciput|[Oo]cc|[Oo]c|O|C ?0))(?:\s?[-‐‑‒–—/]\s?|\s+(?:to|on)\s+)(?:[Cc] ?-?1|[Aa]tlas)"
+    rf"(?P<whole>(?i:occiput|occ|oc|C ?0)|O)(?:\s?[-‐‑‒–—/]\s?|\s+(?i:to|through|thru|on)\s+)"
+    rf"(?:[Cc] ?-?(?P<under>[1-7])|(?i:atlas))"
     rf"|(?P<letter>{_LETTER})(?P<upper>[ -]{_NUMBER}|[0-9]{{1,2}})"
     rf"(?:(?P<separator>{_SEPARATOR}|\s(?=(?:[CcTtDdLlSs]\s)?(?i:{'|'.join(SPOKEN)})))(?P<lowerletter>{_LETTER}?)\s?-?(?P<lower>{_NUMBER})|(?P<glued>[LlSsTtDd])(?P<gluednumber>[0-9]{{1,2}}))?"
-    rf")(?:(?=[,;:.)\]\s/&+<>→=-]|$)|(?![0-9A-Za-z]))"
+    rf")(?:(?=[,;:.)\]\s/&+<>→=-]|$)|(?![0-9A-Za-z]))(?!\s?(?i:mm|cm|millimet|percent|%))"
 )
 _NOT_A_LEVEL = re.compile(
     r"[ -]?(?:weighted|w\b|wi\b|signal|sequence|hyper|hypo|bright|dark|high|low\b|image|fat|stir|flair|relaxation)",
     re.I,
 )
 _ROOT = re.compile(r"\s*(?:exiting |traversing |exit )?(?:nerve|root|roots|radicul|dermatom|myotom|radicular)", re.I)
-_RANGE = re.compile(r"\s+(?:to|through|thru|down to)\s+")
+_RANGE = frozenset({"to", "through", "thru", "down to"})
 _CHAIN = frozenset({"-", "‐", "‑", "‒", "/", "–", "—"})
 _RUN_TOGETHER = {
     "L": ("12", "23", "34", "45", "56"),
@@ -75,12 +76,14 @@ _RUN_TOGETHER = {
 
 
 class Level:
-    """One written level or range by its vertebrae; `root` when a nerve root is meant."""
+    """One written level or range by its vertebrae; `root` when a nerve root is meant, `ranged` when 'to' ties it."""
 
-    __slots__ = ("end", "root", "start", "vertebrae")
+    __slots__ = ("end", "ranged", "root", "start", "vertebrae")
 
-    def __init__(self, start: int, end: int, vertebrae: tuple[str, ...], *, root: bool = False) -> None:
-        self.start, self.end, self.vertebrae, self.root = start, end, vertebrae, root
+    def __init__(
+        self, start: int, end: int, vertebrae: tuple[str, ...], *, root: bool = False, ranged: bool = False
+    ) -> None:
+        self.start, self.end, self.vertebrae, self.root, self.ranged = start, end, vertebrae, root, ranged
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -150,27 +153,31 @@ def _tied(text: str, matches: Iterable[re.Match[str]]) -> list[Level]:
 
 
 def _chains(first: Level, second: Level, gap: str) -> bool:
-    """Tied by a dash or slash, a range of segments ('L1-2 through L3-4'), or the next vertebra ('C5 C6')."""
-    if len(second.vertebrae) > 1:
-        return _RANGE.fullmatch(gap) is not None and _PLACE[second.vertebrae[0]] > _PLACE[first.vertebrae[0]]
+    """Tied by a dash or slash, a range of segments ('L1-2 through L3-4', 'L1 L2 to L3 L4'), or the next vertebra."""
+    beside = gap.isspace() and "\n" not in gap
     following = _PLACE[second.vertebrae[0]] - _PLACE[first.vertebrae[-1]] == 1
-    return gap.strip() in _CHAIN or (gap.isspace() and "\n" not in gap and following and len(first.vertebrae) == 1)
+    if beside and following and (first.ranged or second.ranged) and 1 in (len(first.vertebrae), len(second.vertebrae)):
+        return True
+    if len(second.vertebrae) > 1:
+        return gap.strip().lower() in _RANGE and _PLACE[second.vertebrae[0]] > _PLACE[first.vertebrae[0]]
+    return gap.strip() in _CHAIN or (beside and following and len(first.vertebrae) == 1)
 
 
 def _chained(first: Level, second: Level) -> Level:
     """'L4-5-S1' and 'C5/C6/C7' are one range."""
     vertebrae = _between(first.vertebrae[0], second.vertebrae[-1])
-    return Level(first.start, second.end, vertebrae)
+    return Level(first.start, second.end, vertebrae, ranged=first.ranged or second.ranged)
 
 
 def _level(text: str, match: re.Match[str]) -> Level | None:
     if match["letter"] in ("T", "t") and _NOT_A_LEVEL.match(text, match.end()):
         return None
-    vertebrae = ("C0", "C1") if match["whole"] else _vertebrae(match)
+    vertebrae = _between("C0", f"C{match['under'] or 1}") if match["whole"] else _vertebrae(match)
     if not vertebrae:
         return None
     root = len(vertebrae) == 1 and _ROOT.match(text, match.end()) is not None
-    return Level(match.start(), match.end(), vertebrae, root=root)
+    ranged = (match["separator"] or "").strip().lower() in _RANGE
+    return Level(match.start(), match.end(), vertebrae, root=root, ranged=ranged)
 
 
 def _vertebrae(match: re.Match[str]) -> tuple[str, ...]:

@@ -130,7 +130,9 @@ def _at_level(block: Block, statement: Statement) -> Statement:
     segments = [label for label in block.labels if "-" in label]
     part_of_it = len(statement.levels) == 1 and any(statement.levels[0] in label.split("-") for label in segments)
     regions = {region for place in block.places for region, _ in place.values}
-    general = not statement.levels and not block.passing and {f.value for f in statement.regions} <= regions
+    general = (
+        not statement.levels and (block.labelled or block.heading) and {f.value for f in statement.regions} <= regions
+    )
     if not segments or not (part_of_it or (general and statement.regions)):
         return statement
     passage = statement.evidence.passage
