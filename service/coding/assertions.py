@@ -62,11 +62,20 @@ def is_negated(scene: Scene, first: int, last: int, *, is_verb: bool = False) ->
 def _denial(scene: Scene, first: int, last: int, *, is_verb: bool) -> Mention | None:
     for cue in scene.of("negation"):
         scope = cue.concept.scope
-        if scope == "after" and cue.last < first and _reaches(scene, cue, first, is_verb=is_verb):
+        reaches = scope == "after" and cue.last < first and _reaches(scene, cue, first, is_verb=is_verb)
+        if reaches and not _is_aside(scene, cue, first):
             return cue
         if scope == "before" and cue.first > last and _answers(scene, cue, last):
             return cue
     return None
+
+
+def _is_aside(scene: Scene, cue: Mention, verb: int) -> bool:
+    """'Thickened flavum without ossification narrows the canal': what is not there stands aside of the verb."""
+    if scene.words[cue.first] not in ("without", "w/o") or not cue.first or verb == cue.last + 1:
+        return False
+    named = scene.at(verb, ("narrowing", "mass-effect"))
+    return named is not None and named.value == "verb" and scene.words[verb].endswith("s")
 
 
 def is_hedged(scene: Scene, first: int, last: int) -> bool:

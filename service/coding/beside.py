@@ -78,8 +78,15 @@ def _examined(scene: Scene, passage: Passage) -> Iterator[Finding]:
 
 
 def _names_an_exam(scene: Scene, place: Place) -> bool:
-    """'CT cervical spine: canal maintained, C5-6 facet arthropathy'."""
-    return any(m.last + 1 == place.first or place.last + 1 == m.first for m in scene.of("modality"))
+    """'CT cervical spine: canal maintained, C5-6 facet arthropathy', 'MRI scan of the neck, which shows C4-5 ...'."""
+    gaps = (
+        scene.between(m.last, place.first) if m.first < place.first else scene.between(place.last, m.first)
+        for m in scene.of("modality")
+    )
+    return any(all(scene.words[p] in FILLERS or scene.words[p] in _EXAMS for p in gap) for gap in gaps)
+
+
+_EXAMS = frozenset("scan scans study images image imaging exam examination".split())
 
 
 def _not_done(scene: Scene, mention: Mention) -> bool:
@@ -100,6 +107,8 @@ def _no(scene: Scene, mention: Mention) -> bool:
 def _functions(scene: Scene, passage: Passage) -> Iterator[Finding]:
     element = "function" if scene.span.section.is_finding else "function.told"
     for mention in scene.of("function"):
+        if "change" in mention.concept.needs_near and _is_called_normal(scene, mention):
+            continue
         said = said_of(scene, mention.first, mention.last)
         if said == "negated" and _is_altered(scene, mention):
             said = "affirmed"
@@ -111,6 +120,15 @@ def _functions(scene: Scene, passage: Passage) -> Iterator[Finding]:
                 said,
                 mention.concept.safety,
             )
+
+
+def _is_called_normal(scene: Scene, mention: Mention) -> bool:
+    """In 'gait normal, clonus absent' the absence is not that of the gait."""
+    beside = (
+        scene.between(m.last, mention.first) if m.last < mention.first else scene.between(mention.last, m.first)
+        for m in scene.of("adequate")
+    )
+    return any(all(scene.words[p] in FILLERS for p in gap) for gap in beside)
 
 
 def _intact(scene: Scene, passage: Passage) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -120,8 +121,14 @@ def _referred(words: Sequence[str], recent: Sequence[tuple[Place, ...]]) -> tupl
     return tuple(named.values())[-2:]
 
 
+_ITEM = re.compile(r"(?:\A|[\s(])\d{1,2}[.)]\s*$")
+
+
 def _is_numbered(scene: Scene) -> bool:
-    words = scene.words[:3]
+    """An item of a list: its number stands before the sentence, or opens it ('(2) ...')."""
+    words, start = scene.words[:3], scene.span.start
+    if _ITEM.search(scene.text, max(0, start - 6), start):
+        return True
     if len(words) < 3:
         return False
     return (words[0] == "(" and words[1].isdigit()) or (words[0].isdigit() and words[1] in (".", ")"))

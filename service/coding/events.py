@@ -93,7 +93,7 @@ def _doubled(verb: Event, events: Sequence[Event]) -> bool:
     return not verb.adequate and any(not e.space_value and 0 < verb.trigger.first - e.trigger.last <= 2 for e in events)
 
 
-_TESTS = frozenset("test tests sign signs maneuver manoeuvre fracture fractures".split())
+_TESTS = frozenset("test tests sign signs maneuver manoeuvre fracture fractures reproduces provokes elicits".split())
 
 
 def _names_a_test(scene: Scene, trigger: Mention) -> bool:
@@ -466,6 +466,8 @@ def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) ->
             "subarachnoid",
         ):
             continue
+        if not _CONTACTS.isdisjoint(scene.words[max(0, space.first - 3) : space.first]):
+            continue  # 'disc abutting the thecal sac, exit canals clear'
         gap = (
             scene.between(space.last, opening.first)
             if space.last < opening.first
@@ -481,6 +483,9 @@ def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) ->
             continue
         found.append(Event(opening, space, space.value, "stated", adequate=True, link="called wide enough"))
     return found
+
+
+_CONTACTS = frozenset("abut abuts abutting touch touches touching contact contacts contacting".split())
 
 
 def _modifies(scene: Scene, position: int) -> bool:

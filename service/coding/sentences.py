@@ -17,7 +17,7 @@ _SPOKEN_COLON = re.compile(r" colon(?=\s)")
 _BEFORE_HEADING = re.compile(r"(?s:.*)(?:[\n.;:!?\])]|\s\s)")
 # In capitals and known or not, a heading ends what stood before: 'HOSPITAL COURSE:' after 'REVIEW OF SYSTEMS:'.
 _UNKNOWN_HEADING = re.compile(r"[A-Z]{4,}(?: [A-Z/&]{2,}){0,6}")
-_UNKNOWN_LABEL = re.compile(r"[A-Z][A-Za-z]+(?: [A-Za-z]+){0,3}")
+_UNKNOWN_LABEL = re.compile(r"[A-Z][A-Za-z]*(?:/[A-Za-z]+)?(?: [A-Za-z]+(?:/[A-Za-z]+)?){0,6}")
 _ENDS_A_DATE = frozenset("0123456789)")
 _DATED = re.compile(r"[ \t]\(?\d[\d/.-]{3,9}\)?$")
 # Opens with the signs that may end a sentence, so that all others are passed over quickly.
@@ -69,13 +69,21 @@ def find_sections(text: str, known: Mapping[str, str]) -> list[Section]:
     heads = [("", "findings", 0, 0)]
     heads += sorted(set(_headings(text, known)), key=lambda head: head[2])
     heads = list(_ending_what_is_no_finding(heads))
+    has_body = any(name in _BODIES for name, *_ in heads)
     sections: list[Section] = []
     for (name, counts, at, content), following in zip(heads, [*heads[1:], None], strict=True):
         end = following[2] if following else len(text)
         start = at if counts in _HEADING_SPEAKS else content
         if end > start:
-            sections.extend(_section(text, Section(name, counts, start, end), sections))
+            sections.extend(_section(text, Section(name, counts, start, end), sections, has_body=has_body))
     return sections
+
+
+# Where a report has none of these headings, its findings begin on the line below 'History: ...'.
+_BODIES = frozenset(
+    {"findings", "finding", "report", "result", "results", "interpretation", "mri findings", "ct findings"}
+    | {"imaging findings", "radiographic findings", "x-ray findings", "exam", "physical exam", "objective", "o"}
+)
 
 
 _Head = tuple[str, str, int, int]
@@ -93,13 +101,15 @@ def _ending_what_is_no_finding(heads: Iterable[_Head]) -> Iterator[_Head]:
             yield name, "findings", at, content
 
 
-def _section(text: str, section: Section, before: Sequence[Section]) -> Iterator[Section]:
+def _section(text: str, section: Section, before: Sequence[Section], *, has_body: bool) -> Iterator[Section]:
     """An aspect ('Canal: patent') goes on with the findings before it; a brief section ends with its line."""
     if section.counts == "anatomy":
         outer = before[-1] if before and before[-1].is_finding else Section("", "findings", 0, 0)
         yield section._replace(name=outer.name, counts=outer.counts, aspect=True)
     elif not section.is_finding:
-        end = _end_of_line(text, section) if section.counts == "brief" else _end_of_paragraph(text, section)
+        asks = (section.counts == "indication" or section.name == "history") and not has_body
+        is_line = section.counts == "brief" or (asks and not _is_alone(text, section))
+        end = _end_of_line(text, section) if is_line else _end_of_paragraph(text, section)
         yield section._replace(end=end)
         if end < section.end:
             yield Section("", "findings", end, section.end)
@@ -113,11 +123,16 @@ _BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
 
 def _end_of_paragraph(text: str, section: Section) -> int:
     """'Plan: listed for surgery' is a paragraph; a heading that stands alone on its line holds until the next one."""
-    if not text[section.start : section.end].split("\n", 1)[0].strip():
+    if _is_alone(text, section):
         return section.end
     blank = _BLANK_LINE.search(text, section.start, section.end)
     end = blank.start() if blank else section.end
     return section.end if section.counts == "other" and end - section.start > _LONG_PARAGRAPH else end
+
+
+def _is_alone(text: str, section: Section) -> bool:
+    """Whether the heading has nothing behind it on its line."""
+    return not text[section.start : section.end].split("\n", 1)[0].strip()
 
 
 def _end_of_line(text: str, section: Section) -> int:
@@ -231,7 +246,19 @@ def _written_breaks(text: str, section: Section) -> list[int]:
             continue
         elif not _is_abbreviated(text[max(section.start, at - 12) : at]) or _NEXT_LEVEL.match(text, at):
             breaks.append(at)
-    return breaks
+    numbered = _numbered(text, section)
+    return sorted({*breaks, *numbered}) if numbered else breaks
+
+
+_NUMBERED = re.compile(r"(?<=[\s:])\(?([1-9])[.)]\s")
+
+
+def _numbered(text: str, section: Section) -> list[int]:
+    """Before each item of a list in one line: 'Dx: 1. radiculopathy L5  2. spinal stenosis'."""
+    items = list(_NUMBERED.finditer(text, section.start, section.end))
+    if len(items) < 2 or [int(item[1]) for item in items] != list(range(1, len(items) + 1)):
+        return []
+    return [item.start() for item in items]
 
 
 _NEXT_LEVEL = re.compile(r"\s+[CTLSDctlsd]\d[^\s:]{0,8}:")  # 'stenosis N. L3-4: ...': no initial of a name
