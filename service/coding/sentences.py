@@ -255,6 +255,8 @@ _NUMBERED = re.compile(r"(?<=[\s:])\(?([1-9])[.)]\s")
 
 def _numbered(text: str, section: Section) -> list[int]:
     """Before each item of a list in one line: 'Dx: 1. radiculopathy L5  2. spinal stenosis'."""
+    if text.find("2.", section.start, section.end) < 0 and text.find("2)", section.start, section.end) < 0:
+        return []
     items = list(_NUMBERED.finditer(text, section.start, section.end))
     if len(items) < 2 or [int(item[1]) for item in items] != list(range(1, len(items) + 1)):
         return []
