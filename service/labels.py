@@ -126,14 +126,15 @@ def _united(assertions: list[dict[str, Any]], reading: Reading) -> list[dict[str
             found[key]["strength"] = "explicit" if "explicit" in (found[key]["strength"], a["strength"]) else "implied"
         else:
             found[key] = a
-    return [a for key, a in found.items() if key[1] or not any(_restates(key, other) for other in found)]
+    return [a for key, a in found.items() if not any(_restates(key, other) for other in found)]
 
 
 def _restates(key: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    """'lumbar stenosis', 'the stenosis': no level, perhaps no site, and the same is said elsewhere with its place."""
-    (region, _, site, polarity), (other_region, level, other_site, other_polarity) = key, other
-    told_there = bool(level) if site == other_site else site == "unspecified"
-    return polarity == other_polarity and told_there and region in (other_region, "unspecified")
+    """'lumbar stenosis', 'the stenosis': no level or no site, and the same is said elsewhere with its place."""
+    (region, level, site, polarity), (other_region, other_level, other_site, other_polarity) = key, other
+    if polarity != other_polarity or region not in (other_region, "unspecified") or level not in ("", other_level):
+        return False
+    return not level and bool(other_level) if site == other_site else site == "unspecified"
 
 
 def _only_region(a: dict[str, Any], assertions: list[dict[str, Any]], reading: Reading) -> str:

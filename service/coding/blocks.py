@@ -6,14 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from service.coding import beside
-from service.coding.model import Finding, Passage
+from service.coding.model import Finding
 from service.coding.places import without_parts
 from service.coding.scene import FILLERS, JOINERS, Place, Scene
 
-_EVERY = frozenset(
-    "every all any other others remaining remainder rest elsewhere throughout overall multilevel".split()
-)
+_EVERY = frozenset("every all other others remaining remainder rest elsewhere throughout overall multilevel".split())
 _SAME = frozenset({"this", "that", "same", "these", "those", "such", "both", "said", "above", "fused", "two", "three"})
 
 
@@ -56,9 +53,8 @@ def enter(block: Block, scene: Scene, opened: Opening, *, several_blocks: bool) 
     return block
 
 
-def leave(block: Block, scene: Scene, passage: Passage, opened: Opening, *, spoke: bool) -> Block:
-    """What a sentence leaves for the next: the levels of its finding, and tissues that it names without a narrowing."""
-    tissues = beside.abnormal_tissues(scene, passage) if scene.says("tissue") else ()
+def leave(block: Block, scene: Scene, tissues: tuple[Finding, ...], opened: Opening, *, spoke: bool) -> Block:
+    """What a sentence leaves for the next: the levels of its finding, and the tissues that it finds abnormal."""
     levels = levels_of(scene)
     if not levels or opened[0]:
         known = {(tissue.value, tissue.detail) for tissue in block.tissues}
@@ -101,13 +97,18 @@ def opening(scene: Scene) -> Opening:
 def in_force(block: Block, scene: Scene, recent: Sequence[tuple[Place, ...]]) -> tuple[Place, ...]:
     """The places that hold where the sentence names none of its own; `recent` are those of the sentences before."""
     words = scene.words
-    if not _EVERY.isdisjoint(words) and not levels_of(scene):
+    if (not _EVERY.isdisjoint(words) or _any_level(words)) and not levels_of(scene):
         return ()
     if recent and ("level" in words or "levels" in words):
         named = [p for p, word in enumerate(words) if word in ("level", "levels")]
         if any(not _SAME.isdisjoint(words[max(0, p - 2) : p]) for p in named):
             return _referred(words, recent)
     return block.places
+
+
+def _any_level(words: Sequence[str]) -> bool:
+    """'not at any level'; 'clear of any narrowing' is still of the level in force."""
+    return "any" in words and words[words.index("any") + 1 :][:1] in (["level"], ["levels"], ["segment"])
 
 
 def _referred(words: Sequence[str], recent: Sequence[tuple[Place, ...]]) -> tuple[Place, ...]:

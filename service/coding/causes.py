@@ -108,7 +108,9 @@ def tissue_findings(mentions: Iterable[Mention], passage: Passage) -> tuple[Find
 
 
 def abnormal(scene: Scene, tissue: Mention) -> bool:
-    """A normal structure with a word of disease close by and no other tissue between."""
+    """A normal structure with a word of disease close by and no other tissue between, but for what it is listed with
+    ('hypertrophy of the facets and ligamentum flavum').
+    """
     for word in scene.of("pathology"):
         gap = (
             scene.between(tissue.last, word.first)
@@ -117,11 +119,20 @@ def abnormal(scene: Scene, tissue: Mention) -> bool:
         )
         if (
             len(gap) <= 4
-            and not any(t.first in gap for t in scene.of("tissue"))
+            and (not any(t.first in gap for t in scene.of("tissue")) or _is_list(scene, gap))
             and scene.same_clause(word.first, tissue.first)
         ):
             return True
     return False
+
+
+def _is_list(scene: Scene, gap: range) -> bool:
+    """Nothing but tissues and what joins them, one joiner at least."""
+    joined = not JOINERS.isdisjoint(scene.words[gap.start : gap.stop])
+    return joined and all(
+        scene.words[p] in JOINERS or scene.words[p] in FILLERS or scene.at(p, ("tissue", "laterality", "severity"))
+        for p in gap
+    )
 
 
 def _link(scene: Scene, tissue: Mention, event: Event, events: Sequence[Event]) -> str:
@@ -338,8 +349,8 @@ def _names_a_tissue(scene: Scene, mention: Mention) -> bool:
 
 
 def _is_category_wording(scene: Scene, cause: Finding, event: Event) -> bool:
-    """'connective tissue stenosis', 'stenosis due to connective tissue'; 'narrowed by subluxation' is no title."""
-    if event.trigger.value != "stenosis":
+    """'connective tissue stenosis', 'stenosis due to connective tissue'; what narrows or is narrowed is no title."""
+    if event.trigger.value != "stenosis" or is_verb(scene, event.trigger):
         return False
     named = [t for t in scene.of("tissue") if cause.evidence and t.start == cause.evidence.start]
     direct = any(_modifies_event(scene, tissue, event) for tissue in named)

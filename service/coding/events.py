@@ -97,8 +97,11 @@ _TESTS = frozenset("test tests sign signs maneuver manoeuvre fracture fractures 
 
 
 def _names_a_test(scene: Scene, trigger: Mention) -> bool:
-    """'foraminal compression test positive' is an examination, and so are 'compression and distraction tests'."""
+    """'foraminal compression test positive' is an examination; so is 'Spurling's test (foraminal compression)'."""
     following = scene.words[trigger.last + 1 : trigger.last + 3]
+    before = scene.words[max(0, trigger.first - 3) : trigger.first]
+    if "(" in before and not _TESTS.isdisjoint(before):
+        return True
     if trigger.kind == "mass-effect" and following[:1] in (["positive"], ["negative"], ["pos"], ["neg"]):
         return True
     if following[:1] in (["and"], ["or"], [","], ["/"]):

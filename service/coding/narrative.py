@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 from service.coding import beside
+from service.coding.anaphora import from_before, pointed_at
 from service.coding.blocks import Block, enter, in_force, leave, levels_of, opening
 from service.coding.corrections import correct
 from service.coding.lexicon import Lexicon
@@ -40,6 +41,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
     recent: deque[tuple[Place, ...]] = deque(maxlen=4)
     by_level: dict[str, tuple[Finding, ...]] = {}
     block = Block()
+    before: tuple[Finding, ...] = ()
     column: Column | None = None
     header: Header | None = None
     for laid_out, opened in zip(scenes, openings, strict=True):
@@ -63,6 +65,11 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         boxes = cells(scene, header, passage) if header else fields(scene, passage, heading)
         new = [*boxes, *(s for s in new if s.space or s.narrowing == "unstated")] if boxes else new
         findings.extend(aside)
+        tissues = beside.abnormal_tissues(scene, passage) if scene.says("tissue") else ()
+        meant = pointed_at(scene, before, block.tissues)
+        if meant:
+            new = [from_before(scene, statement, meant) for statement in new]
+        before = tissues or meant
         if new:
             _take_back(statements, new, scene.span.section)
             if statements and _goes_on(statements[-1], new[0], scene):
@@ -70,7 +77,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
             statements.extend(_in_section(_under(block, statement), scene.span.section) for statement in new)
         elif statements:
             _complete(statements, scene, passage, corrects=_corrects(laid_out))
-        block = leave(block, scene, passage, opened, spoke=bool(new))
+        block = leave(block, scene, tissues, opened, spoke=bool(new))
         if block.tissues and not block.passing:
             by_level |= dict.fromkeys(block.labels, block.tissues)
         if levels := levels_of(scene):

@@ -17,7 +17,7 @@ _SPOKEN_COLON = re.compile(r" colon(?=\s)")
 _BEFORE_HEADING = re.compile(r"(?s:.*)(?:[\n.;:!?\])]|\s\s)")
 # In capitals and known or not, a heading ends what stood before: 'HOSPITAL COURSE:' after 'REVIEW OF SYSTEMS:'.
 _UNKNOWN_HEADING = re.compile(r"[A-Z]{4,}(?: [A-Z/&]{2,}){0,6}")
-_UNKNOWN_LABEL = re.compile(r"[A-Z][A-Za-z]*(?:/[A-Za-z]+)?(?: [A-Za-z]+(?:/[A-Za-z]+)?){0,6}")
+_UNKNOWN_LABEL = re.compile(r"[A-Z][A-Za-z/-]*(?: [A-Za-z/-]+){0,6}")
 _ENDS_A_DATE = frozenset("0123456789)")
 _DATED = re.compile(r"[ \t]\(?\d[\d/.-]{3,9}\)?$")
 # Opens with the signs that may end a sentence, so that all others are passed over quickly.
@@ -25,7 +25,7 @@ _BREAK = re.compile(r"[.!?\n/](?:(?<=\n)|(?<=[.!])(?=[\s\"')\]A-Z])|(?<=\w\?)(?=
 _ABBREVIATIONS = frozenset(
     (
         "lig ligg approx vs dr mr mrs ms st fig e.g i.e etc incl resp post ant lat bilat mod sev min max hx dx pt ca "
-        "cf lt rt inf sup m.r.i lumb cerv thor stab jr sr prof inc sec prob poss susp hypertr spin neur tx"
+        "cf lt rt inf sup m.r.i lumb cerv thor conn stab jr sr prof inc sec prob poss susp hypertr spin neur tx"
     ).split()
 )
 _LONGEST_ABBREVIATION = max(map(len, _ABBREVIATIONS))
