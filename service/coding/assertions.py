@@ -155,6 +155,9 @@ def _list_goes_on(scene: Scene, comma: int, target: int, *, is_verb: bool) -> bo
     gap = range(comma + 1, target)
     if is_verb or any(scene.words[p] in _NEW_ASSERTION for p in gap):
         return False
+    graded = scene.at(comma + 1, ("severity",))
+    if graded and scene.words[graded.first] in _GRADES and not _closes_list(scene, comma, target):
+        return False
     if any(m.kind == "tissue" and m.first in gap for m in scene.mentions) and scene.covered(
         comma + 1, target, "pathology", "link"
     ):
@@ -164,6 +167,9 @@ def _list_goes_on(scene: Scene, comma: int, target: int, *, is_verb: bool) -> bo
         word in ("is", "are", "present", "noted", "seen", "persists", "remains", "due", "from", "secondary", "at")
         for word in following
     ) or _closes_list(scene, comma, target)
+
+
+_GRADES = frozenset("minimal mild mildly moderate moderately severe severely marked markedly slight slightly".split())
 
 
 def _closes_list(scene: Scene, comma: int, target: int) -> bool:

@@ -42,6 +42,8 @@ def places_of(scene: Scene, event: Event, events: Sequence[Event]) -> list[Place
         and scene.same_clause(place.first, event.trigger.first)
     ]
     mine = _without_other_heads(scene, mine, event)
+    if len(mine) == 1 and _is_of_another(scene, mine[0], event, free):
+        mine = []
     own = _own_complement(scene, mine, event)
     if own:
         return own
@@ -73,6 +75,19 @@ def _without_other_heads(scene: Scene, places: list[Place], event: Event) -> lis
         return places
     own = [place for place in places if not _is_parted(scene, place, event)]
     return [p for p in places if p in own or p.first < event.first or _goes_on(scene, p)] if own else places
+
+
+def _is_of_another(scene: Scene, place: Place, event: Event, free: Sequence[Place]) -> bool:
+    """'bulges at L3-4 & L4-5 narrow the foramina, with flavum hypertrophy at L4-5': the last place is the flavum's."""
+    behind = place.first > event.last and any(other.last < event.first for other in free)
+    named = scene.covered(event.last + 1, place.first - 1, "tissue", "framing")
+    return behind and named and _is_parted(scene, place, event) and not _goes_on(scene, place)
+
+
+def is_elsewhere(scene: Scene, event: Event) -> bool:
+    """'other foramina clear', 'the remaining levels': not at the places that the sentence names."""
+    before = scene.words[max(0, event.first - 1) : event.first]
+    return before in (["other"], ["remaining"]) and bool(scene.places)
 
 
 def _is_parted(scene: Scene, place: Place, event: Event) -> bool:

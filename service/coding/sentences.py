@@ -246,8 +246,17 @@ def _written_breaks(text: str, section: Section) -> list[int]:
             continue
         elif not _is_abbreviated(text[max(section.start, at - 12) : at]) or _NEXT_LEVEL.match(text, at):
             breaks.append(at)
-    numbered = _numbered(text, section)
-    return sorted({*breaks, *numbered}) if numbered else breaks
+    more = [*_numbered(text, section), *_level_by_level(text, section)]
+    return sorted({*breaks, *more}) if more else breaks
+
+
+_LEVEL_BEGINS = re.compile(r" (?=at (?:the )?[ctlds] ?-?\d[^.;:,]{0,14} there (?:is|are)\b)", re.I)
+
+
+def _level_by_level(text: str, section: Section) -> Iterator[int]:
+    """'... are unremarkable at c4 c5 there is ...': dictated without a sign, each level begins a sentence."""
+    if text.find(" there ", section.start, section.end) >= 0:
+        yield from (match.start() for match in _LEVEL_BEGINS.finditer(text, section.start, section.end))
 
 
 _NUMBERED = re.compile(r"(?<=[\s:])\(?([1-9])[.)]\s")

@@ -10,7 +10,7 @@ from service.coding.events import Event, find_events, is_verb
 from service.coding.level_causes import by_level
 from service.coding.lexicon import Mention
 from service.coding.model import Assertion, Evidence, Finding, Passage, Statement, Step
-from service.coding.places import place_findings, places_of, regions_joined, taken, without_parts
+from service.coding.places import is_elsewhere, place_findings, places_of, regions_joined, taken, without_parts
 from service.coding.scene import Place, Scene
 
 
@@ -42,8 +42,10 @@ def _statement(
     assertion: Assertion,
     cue: Mention | None,
 ) -> Statement:
-    places = without_parts(places_of(scene, event, events))
+    places = without_parts(places_of(scene, event, events)) or _operated_at(scene, cue)
     used = places or list(heading)
+    if is_elsewhere(scene, event):
+        places, used = [], []
     evidence = _evidence(scene, passage, event, places, assertion)
     tissues = tissues_of(scene, passage, event, events)
     space = _space_finding(passage, event, assertion)
@@ -62,6 +64,13 @@ def _statement(
         spine_only=event.spine_only,
         steps=(*_steps(scene, event, used, own_places=bool(places)), *tissues.steps, *_cue(cue, assertion)),
     )
+
+
+def _operated_at(scene: Scene, cue: Mention | None) -> list[Place]:
+    """'lumbar laminectomy 2016 for spinal stenosis': where the operation was, the stenosis was."""
+    if cue is None or cue.kind != "framing":
+        return []
+    return [place for place in scene.places if place.last + 1 == cue.first]
 
 
 def _steps(scene: Scene, event: Event, used: Sequence[Place], *, own_places: bool) -> Iterator[Step]:
