@@ -34,6 +34,8 @@ def said_of(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> Sa
 
 def said_by(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> tuple[Said, Mention | None]:
     """How the words at positions first..last are meant, and the cue that says so."""
+    if _was_once(scene, first):
+        return "historical", None
     if not scene.says(*_CUES):
         operation = _operated_for(scene, first)
         return ("historical", operation) if operation else ("affirmed", None)
@@ -48,6 +50,16 @@ def said_by(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> tu
     if hedges := hedges_of(scene, first, last):
         return "uncertain", hedges[0]
     return "affirmed", None
+
+
+def _was_once(scene: Scene, first: int) -> bool:
+    """'In 2016 there was canal stenosis': of another year, and not called still so."""
+    before = [p for p in range(first) if scene.same_clause(p, first)]
+    words = [scene.words[p] for p in before]
+    if "there" not in words or words[words.index("there") + 1 :][:1] not in (["was"], ["were"]):
+        return False
+    dated = any(len(word) == 4 and word.startswith(("19", "20")) and word.isdigit() for word in words)
+    return dated and not any(word in ("no", "not") for word in words) and not _now(scene, first)
 
 
 def as_assertion(said: Said) -> Assertion | None:

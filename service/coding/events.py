@@ -93,7 +93,9 @@ def _doubled(verb: Event, events: Sequence[Event]) -> bool:
     return not verb.adequate and any(not e.space_value and 0 < verb.trigger.first - e.trigger.last <= 2 for e in events)
 
 
-_TESTS = frozenset("test tests sign signs maneuver manoeuvre fracture fractures reproduces provokes elicits".split())
+_TESTS = frozenset(
+    "test tests sign signs maneuver manoeuvre fracture fractures reproduces reproducing provokes elicits".split()
+)
 
 
 def _names_a_test(scene: Scene, trigger: Mention) -> bool:
@@ -102,7 +104,7 @@ def _names_a_test(scene: Scene, trigger: Mention) -> bool:
     before = scene.words[max(0, trigger.first - 3) : trigger.first]
     if "(" in before and not _TESTS.isdisjoint(before):
         return True
-    if trigger.kind == "mass-effect" and following[:1] in (["positive"], ["negative"], ["pos"], ["neg"]):
+    if trigger.kind == "mass-effect" and following[:1] in (["positive"], ["negative"], ["pos"], ["neg"], ["+"]):
         return True
     if following[:1] in (["and"], ["or"], [","], ["/"]):
         later = (m for m in scene.of(trigger.kind) if 0 < m.first - trigger.last <= 4)
@@ -397,7 +399,7 @@ def _belongs_to_next(scene: Scene, space: Mention, triggers: Sequence[Mention], 
 def _of_something_else(scene: Scene, trigger: Mention) -> bool:
     """'esophageal stenosis', 'narrowing of the airway': an organ unknown to the lexicon is not the canal."""
     position = trigger.first - 1
-    while position >= 0 and scene.at(position, ("severity", "laterality", "region", "level")):
+    while position >= 0 and scene.at(position, ("severity", "laterality", "region", "level", "framing")):
         position -= 1
     if position >= 0:
         word = scene.words[position]
@@ -461,6 +463,10 @@ def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) ->
     for space in scene.of("space", "target"):
         if not scene.same_clause(space.first, opening.first) or space.value == "root":
             continue
+        if any(t.first <= space.first <= t.last for t in triggers):
+            continue  # 'no central stenosis and the foramina are patent'
+        if loose and scene.words[opening.last + 1 : opening.last + 2] in _OF_ITSELF:
+            continue
         if space.kind == "target" and scene.words[space.first] not in (
             "thecal",
             "dural",
@@ -488,6 +494,7 @@ def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) ->
     return found
 
 
+_OF_ITSELF = [[word] for word in ("position", "signal", "alignment", "height", "variant", "marrow", "lordosis")]
 _CONTACTS = frozenset("abut abuts abutting touch touches touching contact contacts contacting".split())
 
 

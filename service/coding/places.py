@@ -199,7 +199,9 @@ def _share_at(shares: dict[int, tuple[int, int, int]], position: int) -> int:
 def _chunk(scene: Scene, position: int) -> tuple[int, int]:
     """The part between commas that holds a token."""
     start = next((p + 1 for p in range(position - 1, -1, -1) if scene.words[p] in (",", ";", ":")), 0)
-    end = next((p for p in range(position + 1, len(scene.words)) if scene.words[p] in (",", ";")), len(scene.words))
+    end = next(
+        (p for p in range(position + 1, len(scene.words)) if scene.words[p] in (",", ";", "(")), len(scene.words)
+    )
     return start, end
 
 
@@ -230,15 +232,7 @@ def taken(scene: Scene, place: Place) -> bool:
     if any(all(scene.words[p] in FILLERS for p in range(m.last + 1, place.first)) for m in before):
         return True
     after = place.last + 1
-    while after < len(scene.words) and scene.words[after] in (
-        "spine",
-        "region",
-        "nerve",
-        "root",
-        "(",
-        "muscle",
-        "-",
-    ):
+    while after < len(scene.words) and scene.words[after] in (_PASSED_BY if not place.labels else _PASSED_BY - {"("}):
         after += 1
     if after >= len(scene.words):
         return False
@@ -251,6 +245,7 @@ def taken(scene: Scene, place: Place) -> bool:
     return hit is not None and (hit.kind != "framing" or hit.value in ("after-surgery",))
 
 
+_PASSED_BY = frozenset({"spine", "region", "nerve", "root", "(", "muscle", "-"})
 _SYMPTOMS = frozenset(
     (
         "pain ache aching headache strain sprain surgery fusion laminectomy lordosis kyphosis scoliosis curvature "

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+_SPOKEN = "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
 _LONGEST_HEADING = 64
 _LONGEST_SENTENCE = 700  # characters; the longest of our 398 labelled reports and notes has 515
 _COLON = re.compile(r":(?!\d)")
@@ -17,7 +18,8 @@ _SPOKEN_COLON = re.compile(r" colon(?=\s)")
 _BEFORE_HEADING = re.compile(r"(?s:.*)(?:[\n.;:!?\])]|\s\s)")
 # In capitals and known or not, a heading ends what stood before: 'HOSPITAL COURSE:' after 'REVIEW OF SYSTEMS:'.
 _UNKNOWN_HEADING = re.compile(r"[A-Z]{4,}(?: [A-Z/&]{2,}){0,6}")
-_UNKNOWN_LABEL = re.compile(r"[A-Z][A-Za-z/-]*(?: [A-Za-z/-]+){0,6}")
+_UNKNOWN_LABEL = re.compile(r"[A-Z][A-Za-z0-9/-]*(?: [A-Za-z0-9/-]+){0,6}")
+_NAMES_IMAGING = re.compile(r"\b(?:MRI|MR|CT|XR|[Xx]-?rays?|[Ii]maging|[Rr]adiographs?)\b")
 _ENDS_A_DATE = frozenset("0123456789)")
 _DATED = re.compile(r"[ \t]\(?\d[\d/.-]{3,9}\)?$")
 # Opens with the signs that may end a sentence, so that all others are passed over quickly.
@@ -161,7 +163,7 @@ def _headings(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, str, i
             yield name, "findings", at, at
         elif _UNKNOWN_LABEL.fullmatch(written):
             at = text.rindex(written, start, colon.start())
-            if at == 0 or text[at - 1] == "\n":
+            if at == 0 or text[at - 1] == "\n" or _NAMES_IMAGING.search(written):
                 yield name, "unknown", at, at
     at = 0
     for line in text.split("\n") if "\n" in text else ():
@@ -209,10 +211,22 @@ def _cut(text: str, section: Section, *, dictated: bool) -> list[Span]:
     return found
 
 
+_RUNS_ON = 300  # characters; of a dictation without a sign
+_TURNS = re.compile(
+    r" (?=(?:on exam|exam shows|impression|assessment|plan is|plan|it shows|mri|x-ray|past history|past medical history"
+    r"|review of systems|allergies|she denies|he denies|she has|he has|we talked|we discussed|risks"
+    rf"|at (?:the )?[ctlds] ?-?(?:\d|{_SPOKEN})|the (?:neural |exit )?foramina)\b)",
+)
+
+
 def _bounded(text: str, start: int, breaks: Sequence[int]) -> list[int]:
     """The breaks, and more where a sentence would not end: its words are compared in pairs."""
     bounded: list[int] = []
     for at in breaks:
+        if at - start > _RUNS_ON:
+            turns = [match.start() for match in _TURNS.finditer(text, start, at)]
+            bounded.extend(turns)
+            start = turns[-1] if turns else start
         while at - start > _LONGEST_SENTENCE:
             blank = text.rfind(" ", start + _LONGEST_SENTENCE // 2, start + _LONGEST_SENTENCE)
             start = blank if blank > 0 else start + _LONGEST_SENTENCE
@@ -250,12 +264,16 @@ def _written_breaks(text: str, section: Section) -> list[int]:
     return sorted({*breaks, *more}) if more else breaks
 
 
-_LEVEL_BEGINS = re.compile(r" (?=at (?:the )?[ctlds] ?-?\d[^.;:,]{0,14} there (?:is|are)\b)", re.I)
+_LEVEL_BEGINS = re.compile(
+    rf" (?=at (?:the )?[ctlds] ?-?(?:\d|{_SPOKEN})(?:[ctlds0-9/ -]|{_SPOKEN}){{0,8}} there (?:is|are)\b)"
+    rf"|(?<! at)(?<! to)(?<! or)(?<!and) (?=[ctlds] (?:{_SPOKEN})(?: [ctlds])? (?:{_SPOKEN}) (?:is|are|shows)\b)",
+    re.I,
+)
 
 
 def _level_by_level(text: str, section: Section) -> Iterator[int]:
     """'... are unremarkable at c4 c5 there is ...': dictated without a sign, each level begins a sentence."""
-    if text.find(" there ", section.start, section.end) >= 0:
+    if any(text.find(word, section.start, section.end) >= 0 for word in (" there ", "five ", "six ", "seven ")):
         yield from (match.start() for match in _LEVEL_BEGINS.finditer(text, section.start, section.end))
 
 

@@ -126,10 +126,11 @@ _WAS = frozenset({"was", "were", "had", "previously", "formerly", "initially"})
 
 def _denied_itself(scene: Scene, opening: Event) -> bool:
     """'not patent', 'no longer adequate', 'patency is lost'; in 'no stenosis, foramina patent' the no is another's."""
-    before = scene.words[max(0, opening.first - 4) : opening.trigger.first]
-    after_comma = before[len(before) - before[::-1].index(",") :] if "," in before else before
+    start = max(0, opening.first - 4)
+    turns = [p + 1 for p in range(start, opening.trigger.first) if scene.words[p] in (",", "and", "but", "with")]
+    before = scene.words[turns[-1] if turns else start : opening.trigger.first]
     return not {"no", "not", "nor", "without", "never", "neither", "isn't", "aren't", "isnt", "arent"}.isdisjoint(
-        after_comma
+        before
     )
 
 
