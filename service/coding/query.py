@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import product
 
@@ -109,7 +109,9 @@ class _Record:
             status = status or self.documentation.verification or None
         date = next((p.date for p in (own, *beside) if p.date), None)
         earlier = any(p.earlier_encounter for p in (own, *beside))
-        return replace(own, date=date, status=status, earlier_encounter=earlier)
+        return Passage(
+            own.text, own.source, own.expression, own.author, date, status, earlier, own.markup, own.extracted
+        )
 
 
 def _place(evidence: Evidence) -> tuple[str, str, int, int]:
