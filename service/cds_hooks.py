@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -179,7 +179,7 @@ def open_visit(call: Call, at: datetime) -> Visit:
 def answer_call(call: Call, visit: Visit, assist: Assist, base_url: str, forms: Forms) -> tuple[Visit, Json]:
     """The answer to a call, and the visit with what came of it; the same bytes for the same input at the same time."""
     if not call.request.conditions:
-        return replace(visit, answer=Answer((), (), ()), cards=()), {"cards": []}
+        return visit._replace(answer=Answer((), (), ()), cards=()), {"cards": []}
     answer, past = assist.answer(call.request, says_why_not=False), Past()
     if any(one.assessment.disposition not in _OUTSIDE for one in answer.judged):
         past = forms.past(call.patient, visit.encounter)
@@ -189,7 +189,7 @@ def answer_call(call: Call, visit: Visit, assist: Assist, base_url: str, forms: 
     cards = Cards(call, assist.terminology, base_url, forms.at, opener, past.put_away).of(answer)
     opener.open()
     told = tuple(shown for _, shown in cards)
-    return replace(visit, answer=answer, cards=told), {"cards": [card for card, _ in cards]}
+    return visit._replace(answer=answer, cards=told), {"cards": [card for card, _ in cards]}
 
 
 def _opener(call: Call, assist: Assist, forms: Forms) -> Opener:
@@ -427,7 +427,7 @@ def _refers_to(kind: str, resource_id: str, reference: object) -> bool:
 
     So is 'urn:uuid:p1', as a client sends it that has not stored its Bundle yet.
     """
-    named = reference.get("reference") if isinstance(reference, Mapping) else None
+    named = reference.get("reference") if isinstance(reference, dict) else None
     if not isinstance(named, str):
         return False
     return named == f"urn:uuid:{resource_id}" or named.split("/_history/")[0].split("/")[-2:] == [kind, resource_id]

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from importlib import import_module
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -502,7 +503,7 @@ class Store:
     def hashed(self, *parts: str) -> str:
         """An id as a hash under this store's own key: ids are short enough to be guessed from a plain hash."""
         keyed = self._of_ids.copy()
-        keyed.update(json.dumps(parts).encode())
+        keyed.update(f"[{', '.join(map(encode_basestring_ascii, parts))}]".encode())  # as json.dumps, in a third
         return keyed.hexdigest()
 
     def signature(self, text: str) -> str:
