@@ -67,13 +67,18 @@ class _Record:
     lexicon: Lexicon
     sentences: dict[str, tuple[list[int], list[int]]] = field(default_factory=dict)  # where each begins and ends
     dated: dict[tuple[str, str], Passage] = field(default_factory=dict)
+    short: dict[str, bool] = field(default_factory=dict)  # whether a sentence can be quoted
 
     def quoted(self, evidence: Evidence) -> Evidence:
         """The sentence in which the words stand, where it is short and brings no code with it."""
         start, end = self._sentence(evidence)
         wider = evidence.together(start, end)
-        fits = len(wider.quote) <= LONGEST_SENTENCE and not names_a_code(wider.quote)
-        return self._dated(wider if fits else evidence)
+        return self._dated(wider if self._fits(wider.quote) else evidence)
+
+    def _fits(self, sentence: str) -> bool:
+        if sentence not in self.short:
+            self.short[sentence] = len(sentence) <= LONGEST_SENTENCE and not names_a_code(sentence)
+        return self.short[sentence]
 
     def hedged(self, evidence: Evidence) -> Evidence:
         """The words together with those that hedge them, also where the sentence is too long to be quoted (Q9s)."""
