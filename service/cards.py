@@ -85,6 +85,7 @@ class Call:
 
 _MARKUP = re.compile(r"[\\`*_\[\]|~$]|:(?=//)|(?<=\bwww)\.", re.I)
 _HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+_SPECIAL = re.compile(r"[\\`*_\[\]|~$&<>@]")
 _ADDRESS = re.compile(r"(?<=\S)@(?=\S)")  # GFM makes a mail link of it even where it is escaped
 
 
@@ -93,6 +94,8 @@ def markdown(text: str, limit: int = MAX_QUOTE) -> str:
     shown = _visible(text)
     if len(shown) > limit:
         shown = shown[: limit - 1].rstrip() + "…"
+    if not (_SPECIAL.search(shown) or "//" in shown or "www" in shown.lower()):
+        return shown  # as most of a record is
     return _MARKUP.sub(lambda found: "\\" + found[0], _ADDRESS.sub(" @ ", shown).translate(_HTML))
 
 
@@ -114,7 +117,7 @@ def _quotes(evidence: Iterable[Evidence]) -> list[str]:
 
 def _is_within(one: Evidence, other: Evidence) -> bool:
     shorter = one.end - one.start < other.end - other.start
-    return shorter and one.passage == other.passage and other.start <= one.start and one.end <= other.end
+    return shorter and other.start <= one.start and one.end <= other.end and one.passage == other.passage
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

@@ -26,6 +26,7 @@ from service.fhir_in import Entry, Request
 from service.fhir_out import Json
 from service.json_body import Issue, Refusal, dump_json, parse_json
 from service.open_forms import Forms, Opener, Past, encounter_of, with_answers_given
+from service.sound import are_sound
 from service.validation import refuse_unsound
 from service.write_back import Dialect
 
@@ -396,25 +397,23 @@ def _given(holder: Json, member: str, wanted: str) -> list[Sent] | None:
     if kind == "OperationOutcome":
         return None
     if kind == "Bundle":
-        return list(_in_bundle(value, member, wanted))
+        return _in_bundle(value, member, wanted)
     if kind != wanted:
         _refuse_structure(member, f"{member} holds no {wanted}; send a Bundle or a {wanted}.")
-    return [_checked(value, wanted, member)]
+    refuse_unsound(value, allowed=frozenset({wanted}), at=member)
+    return [(value, "")]
 
 
-def _in_bundle(bundle: Json, member: str, wanted: str) -> Iterator[Sent]:
+def _in_bundle(bundle: Json, member: str, wanted: str) -> list[Sent]:
     entries = bundle.get("entry", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         _refuse_structure(f"{member}.entry", f"{member}.entry is not a list of objects; send a Bundle as FHIR has it.")
-    for index, entry in enumerate(entries):
-        resource = entry.get("resource")
-        if isinstance(resource, dict) and resource.get("resourceType") == wanted:
-            yield _checked(resource, wanted, f"{member}.entry[{index}].resource", entry.get("fullUrl"))
-
-
-def _checked(resource: Json, wanted: str, at: str, full_url: object = None) -> Sent:
-    refuse_unsound(resource, allowed=frozenset({wanted}), at=at)
-    return resource, full_url if isinstance(full_url, str) else ""
+    held = [(index, entry, entry.get("resource")) for index, entry in enumerate(entries)]
+    held = [one for one in held if isinstance(one[2], dict) and one[2].get("resourceType") == wanted]
+    if not are_sound([resource for _, _, resource in held], wanted):
+        for index, _, resource in held:
+            refuse_unsound(resource, allowed=frozenset({wanted}), at=f"{member}.entry[{index}].resource")
+    return [(resource, url if isinstance(url := entry.get("fullUrl"), str) else "") for _, entry, resource in held]
 
 
 def _about(patient_id: str, sent: list[Sent] | None) -> list[Sent]:

@@ -48,6 +48,7 @@ _NOT_PROVIDER = re.compile(
 )
 _DENIED = re.compile(r"\b(?:no|none|absent|negative|denie[sd]|not|normal|without|nil)\b", re.I)
 _PT_CREDENTIAL = re.compile(r",\s*(?:PT|DPT|OT|OTR|PTA|RN|BSN|LPN|MA)\b")
+_DATED = re.compile(r"\s*\d{4}(-\d\d(-\d\d)?)?(T|\s|$)")
 _SPINAL_WORDS = re.compile(
     r"\b(?:spin\w*|back|neck|vertebra\w*|radicul\w*|myelopath\w*|sciatic\w*|lumb\w*|cervic\w*|thorac\w*|sacr\w*|numb\w*|tingl\w*|paresthes\w*|weakness|claudication|dorsalgia|cord|canal|foramin\w*|disc|disk)\b",
     re.I,
@@ -692,9 +693,7 @@ def _narrative(resource: Resource, kind: str) -> list[tuple[str, AttachmentText]
 
 
 def _date(value: Any) -> str | None:
-    return (
-        value.strip()[:10] if isinstance(value, str) and re.match(r"\s*\d{4}(-\d\d(-\d\d)?)?(T|\s|$)", value) else None
-    )
+    return value.strip()[:10] if isinstance(value, str) and _DATED.match(value) else None
 
 
 def _effective(report: Resource) -> str | None:
