@@ -451,6 +451,7 @@ class Store:
         keeping = self._insert(record).from_select(["id", "content"], _WAITED_FOR).on_conflict_do_nothing()
         self._noting, self._keeping_record = self._prepared(noting), self._prepared(keeping)
         self._chain_end, self._moved_end = self._prepared(_CHAIN_END), self._prepared(_MOVED_END)
+        self._seeing = self._prepared(self._adding[seen_token])
         self._closed_forms, self._overrides = self._prepared(_CLOSED_FORMS), self._prepared(_OVERRIDES)
         self.close = weakref.finalize(
             self, _close, engine, transient
@@ -674,9 +675,9 @@ class Store:
 
     def see_token(self, issuer: str, token_id: str, expires: datetime) -> bool:
         """True the first time, whichever worker asks; a token seen before is a replay."""
-        with self._transaction() as connection:
+        with self._driver() as cursor:
             row = {"key": _sha256(issuer, token_id), "expires": instant(expires)}
-            return self._add_once(connection, seen_token, row)
+            return bool(self._seeing.rows(cursor, row))
 
     # -- what leaves the store, oldest first
 
