@@ -358,7 +358,7 @@ def _plain_value(option: Json) -> str:
 def _folded(text: str) -> str:
     """Words as they can be compared: markdown's escapes and HTML entities undone, blanks folded, nothing invisible."""
     plain = html.unescape(text.replace("\\", "")).replace(" @ ", "@")
-    if not (plain.isascii() and plain.isprintable()):
+    if not plain.isprintable():
         plain = "".join(char if unicodedata.category(char)[0] != "C" else " " for char in plain)
     return "".join(plain.split()).casefold()
 
