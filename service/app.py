@@ -60,6 +60,7 @@ HEALTH = frozenset({"healthz", "readyz"})
 OPEN_TO_ALL = HEALTH | {"rules", "forms", "backend_services", "openapi", "smart"}
 # Pages bring their own style and nothing else; none may be framed (OWASP HTTP headers).
 _CONTENT_POLICY = "default-src 'none'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
+_ALWAYS = [("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")]
 _CORS = {
     "Access-Control-Allow-Methods": "GET, POST",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, Accept, Prefer, If-None-Match, X-Request-ID",
@@ -230,10 +231,9 @@ def _is_fhir() -> bool:
 def _finish(response: Response) -> Response:
     response = _recorded(response)
     _count_answer(response)
-    response.headers["X-Request-ID"] = g.get("request_id", "")
+    response.headers.extend(_ALWAYS)
+    response.headers.add("X-Request-ID", g.get("request_id", ""))
     response.headers.setdefault("Cache-Control", "no-store")
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "no-referrer"
     response.headers.setdefault("Content-Security-Policy", _CONTENT_POLICY)
     if current_app.config["BASE_URL"].startswith("https://"):
         response.headers["Strict-Transport-Security"] = "max-age=31536000"

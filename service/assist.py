@@ -79,7 +79,8 @@ class Assist:
         nor who shows no sibling codes for why they are not it (`says_why_not` False). What nothing is to be said about
         is told at a glance, but for who wants to see how it was read (`reads_all`).
         """
-        request = replace(with_claim(request), wants_care=self.wants_care)
+        request = with_claim(request)
+        request = replace(request, wants_care=True) if self.wants_care else request
         quiet = frozenset() if reads_all else self._glance.quiet(request)
         assessments = _asked_once(
             [
@@ -99,8 +100,8 @@ class Assist:
         dates = [a.documentation.date_of_service or newest for a in assessments] or [
             date_of_service(request, {}) or newest
         ]
-        billing = billing_of(request, assessments, dates[0])
-        billing = replace(billing, policies=self.policies, manipulation_codes=self.manipulation_codes)
+        operators = {"policies": self.policies, "manipulation_codes": self.manipulation_codes}
+        billing = billing_of(request, assessments, dates[0], **operators)
         issues = assess_billing(billing, assessments, self.terminology)
         return Answer(judged, issues, tuple(dict.fromkeys(dates)))
 

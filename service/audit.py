@@ -9,8 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.fhir_out import CANONICAL
 from service.json_body import dump_sorted
@@ -24,8 +23,7 @@ LOCAL_REFERENCE = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}")
 REMOVED = "patient data removed"
 
 
-@dataclass(frozen=True)
-class Access:
+class Access(NamedTuple):
     """Who did what to which patient's data, and when; `user` and `client` are empty where unknown.
 
     `recorded` is an instant in UTC, `patient` and `user` are references, `address` is the caller's network address.

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -85,6 +85,7 @@ class Call:
 
 _MARKUP = re.compile(r"[\\`*_\[\]|~$]|:(?=//)|(?<=\bwww)\.", re.I)
 _HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+_SPECIAL = re.compile(r"[\\`*_\[\]|~$&<>@]")
 _ADDRESS = re.compile(r"(?<=\S)@(?=\S)")  # GFM makes a mail link of it even where it is escaped
 
 
@@ -93,13 +94,15 @@ def markdown(text: str, limit: int = MAX_QUOTE) -> str:
     shown = _visible(text)
     if len(shown) > limit:
         shown = shown[: limit - 1].rstrip() + "…"
+    if not (_SPECIAL.search(shown) or "//" in shown or "www" in shown.lower()):
+        return shown  # as most of a record is
     return _MARKUP.sub(lambda found: "\\" + found[0], _ADDRESS.sub(" @ ", shown).translate(_HTML))
 
 
 def _visible(text: str) -> str:
     """Without control, bidi and other invisible characters; a line break or a run of blanks is one blank."""
     plain = " ".join(text.split())
-    if plain.isascii() and plain.isprintable():
+    if plain.isprintable():
         return plain
     return " ".join("".join(char for char in plain if unicodedata.category(char)[0] != "C").split())
 
@@ -114,7 +117,7 @@ def _quotes(evidence: Iterable[Evidence]) -> list[str]:
 
 def _is_within(one: Evidence, other: Evidence) -> bool:
     shorter = one.end - one.start < other.end - other.start
-    return shorter and one.passage == other.passage and other.start <= one.start and one.end <= other.end
+    return shorter and other.start <= one.start and one.end <= other.end and one.passage == other.passage
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:
@@ -155,7 +158,8 @@ class Cards:
         What was answered, declined or overridden in the encounter is not said again (QUERIES Q17); what is new is.
         """
         judged = [one for one in answer.judged if one.assessment.documentation.condition in self.call.concerned]
-        carried = Counter(code for one in answer.judged for code in codes_on(one.assessment))
+        suggests = any(one.assessment.suggestions for one in judged)
+        carried = Counter(code for one in answer.judged for code in codes_on(one.assessment)) if suggests else Counter()
         earned = [card for one in judged for card in self._earned(one, carried)]
         away = self.put_away(matter for card in earned for matter in card.matters) if earned else frozenset()
         told = [self._told(card) for card in earned if not away >= set(card.matters)]
@@ -164,7 +168,7 @@ class Cards:
     def _earned(self, one: Judged, carried: Mapping[str, int]) -> Iterator[_Earned]:
         """What a Condition earns: its codes, and its questions."""
         assessment = one.assessment
-        if offered := offered_codes(assessment, _codes_beside(assessment, carried)):
+        if assessment.suggestions and (offered := offered_codes(assessment, _codes_beside(assessment, carried))):
             about = self._identity(assessment)
             yield _Earned("code", assessment, tuple(f"code {about} {s.code}" for s in offered), offered)
         if one.query and earns_query(assessment, one.query, self.terminology):
@@ -366,5 +370,10 @@ def _query_detail(query: Query) -> str:
 def _asked(question: Question) -> str:
     if not question.options:
         return markdown(question.text)
-    options = [*(option.text for option in question.options), "Other", "Unable to determine"]
-    return f"{markdown(question.text)} ({markdown('; '.join(options), 600)})"
+    return f"{markdown(question.text)} ({_offered(tuple(option.text for option in question.options))})"
+
+
+@lru_cache(maxsize=256)
+def _offered(options: tuple[str, ...]) -> str:
+    """The answers of a choice as the pack words them, for many records the same."""
+    return markdown("; ".join([*options, "Other", "Unable to determine"]), 600)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -26,6 +26,7 @@ from service.fhir_in import Entry, Request
 from service.fhir_out import Json
 from service.json_body import Issue, Refusal, dump_json, parse_json
 from service.open_forms import Forms, Opener, Past, encounter_of, with_answers_given
+from service.sound import are_sound
 from service.validation import refuse_unsound
 from service.write_back import Dialect
 
@@ -179,7 +180,7 @@ def open_visit(call: Call, at: datetime) -> Visit:
 def answer_call(call: Call, visit: Visit, assist: Assist, base_url: str, forms: Forms) -> tuple[Visit, Json]:
     """The answer to a call, and the visit with what came of it; the same bytes for the same input at the same time."""
     if not call.request.conditions:
-        return replace(visit, answer=Answer((), (), ()), cards=()), {"cards": []}
+        return visit._replace(answer=Answer((), (), ()), cards=()), {"cards": []}
     answer, past = assist.answer(call.request, says_why_not=False), Past()
     if any(one.assessment.disposition not in _OUTSIDE for one in answer.judged):
         past = forms.past(call.patient, visit.encounter)
@@ -189,7 +190,7 @@ def answer_call(call: Call, visit: Visit, assist: Assist, base_url: str, forms: 
     cards = Cards(call, assist.terminology, base_url, forms.at, opener, past.put_away).of(answer)
     opener.open()
     told = tuple(shown for _, shown in cards)
-    return replace(visit, answer=answer, cards=told), {"cards": [card for card, _ in cards]}
+    return visit._replace(answer=answer, cards=told), {"cards": [card for card, _ in cards]}
 
 
 def _opener(call: Call, assist: Assist, forms: Forms) -> Opener:
@@ -396,25 +397,23 @@ def _given(holder: Json, member: str, wanted: str) -> list[Sent] | None:
     if kind == "OperationOutcome":
         return None
     if kind == "Bundle":
-        return list(_in_bundle(value, member, wanted))
+        return _in_bundle(value, member, wanted)
     if kind != wanted:
         _refuse_structure(member, f"{member} holds no {wanted}; send a Bundle or a {wanted}.")
-    return [_checked(value, wanted, member)]
+    refuse_unsound(value, allowed=frozenset({wanted}), at=member)
+    return [(value, "")]
 
 
-def _in_bundle(bundle: Json, member: str, wanted: str) -> Iterator[Sent]:
+def _in_bundle(bundle: Json, member: str, wanted: str) -> list[Sent]:
     entries = bundle.get("entry", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         _refuse_structure(f"{member}.entry", f"{member}.entry is not a list of objects; send a Bundle as FHIR has it.")
-    for index, entry in enumerate(entries):
-        resource = entry.get("resource")
-        if isinstance(resource, dict) and resource.get("resourceType") == wanted:
-            yield _checked(resource, wanted, f"{member}.entry[{index}].resource", entry.get("fullUrl"))
-
-
-def _checked(resource: Json, wanted: str, at: str, full_url: object = None) -> Sent:
-    refuse_unsound(resource, allowed=frozenset({wanted}), at=at)
-    return resource, full_url if isinstance(full_url, str) else ""
+    held = [(index, entry, entry.get("resource")) for index, entry in enumerate(entries)]
+    held = [one for one in held if isinstance(one[2], dict) and one[2].get("resourceType") == wanted]
+    if not are_sound([resource for _, _, resource in held], wanted):
+        for index, _, resource in held:
+            refuse_unsound(resource, allowed=frozenset({wanted}), at=f"{member}.entry[{index}].resource")
+    return [(resource, url if isinstance(url := entry.get("fullUrl"), str) else "") for _, entry, resource in held]
 
 
 def _about(patient_id: str, sent: list[Sent] | None) -> list[Sent]:
@@ -427,7 +426,7 @@ def _refers_to(kind: str, resource_id: str, reference: object) -> bool:
 
     So is 'urn:uuid:p1', as a client sends it that has not stored its Bundle yet.
     """
-    named = reference.get("reference") if isinstance(reference, Mapping) else None
+    named = reference.get("reference") if isinstance(reference, dict) else None
     if not isinstance(named, str):
         return False
     return named == f"urn:uuid:{resource_id}" or named.split("/_history/")[0].split("/")[-2:] == [kind, resource_id]

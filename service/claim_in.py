@@ -52,10 +52,14 @@ def _claimed(claim: Resource, conditions: Sequence[Entry]) -> dict[str, str | No
     return found
 
 
-def billing_of(request: Request, assessments: Sequence[Assessment], on: str) -> Billing:
-    """What stands on the claim, else on the orders, judged on a date; `assessments` are those of the Conditions."""
+def billing_of(request: Request, assessments: Sequence[Assessment], on: str, **operators: Any) -> Billing:
+    """What stands on the claim, else on the orders, judged on a date; `assessments` are those of the Conditions.
+
+    `operators` is what the operator has given: policies and the codes of manipulation.
+    """
     if request.claim is None:
-        return Billing(request.setting, on, tuple(_recorded(assessments)), tuple(_order_lines(request.orders)))
+        recorded, lines = tuple(_recorded(assessments)), tuple(_order_lines(request.orders))
+        return Billing(request.setting, on, recorded, lines, **operators)
     return Billing(
         request.setting,
         on,
@@ -64,6 +68,7 @@ def billing_of(request: Request, assessments: Sequence[Assessment], on: str) -> 
         tuple(_coverage_words(request)),
         tuple(_qualifications(request)),
         is_claim=True,
+        **operators,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,12 @@ def load_concepts(folder: Path) -> Concepts:
 
 def system_of(coding: Mapping[str, Any]) -> str:
     """icd-10-cm, snomed, loinc, other-icd or other; versions behind '|' and stray blanks are forgiven."""
-    system = "".join(str(coding.get("system") or "").split()).split("|")[0].rstrip("/").lower()
+    return _system_named(str(coding.get("system") or ""))
+
+
+@lru_cache(maxsize=256)
+def _system_named(written: str) -> str:
+    system = "".join(written.split()).split("|")[0].rstrip("/").lower()
     if system in _ICD10CM:
         return "icd-10-cm"
     if system in _SNOMED or system.startswith(SNOMED + "/"):

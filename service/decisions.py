@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from service.assist import SOFTWARE, Answer, Assist, Judged
@@ -35,8 +35,7 @@ class Shown:
     matters: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Visit:
+class Visit(NamedTuple):
     """What one request does with patients' data: who asks whom about what, and what came of it.
 
     `door` is the hook or the path of the operation, `body` the parsed request, `patients`, `user` and `encounter`

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -53,7 +52,7 @@ def _operation(setting: Setting) -> Response:
     assist: Assist = current_app.extensions["assist"]
     visit, record = open_visit(request.get_data(), setting, datetime.now(UTC))
     g.visit = visit  # from here on there is an access to a patient's data to be recorded, whatever comes
-    g.visit = replace(visit, answer=assist.answer(record))
+    g.visit = visit._replace(answer=assist.answer(record))
     return fhir_response(answer_parameters(g.visit.answer, assist, setting, str(current_app.config["BASE_URL"])))
 
 

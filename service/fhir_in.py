@@ -48,6 +48,7 @@ _NOT_PROVIDER = re.compile(
 )
 _DENIED = re.compile(r"\b(?:no|none|absent|negative|denie[sd]|not|normal|without|nil)\b", re.I)
 _PT_CREDENTIAL = re.compile(r",\s*(?:PT|DPT|OT|OTR|PTA|RN|BSN|LPN|MA)\b")
+_DATED = re.compile(r"\s*\d{4}(-\d\d(-\d\d)?)?(T|\s|$)")
 _SPINAL_WORDS = re.compile(
     r"\b(?:spin\w*|back|neck|vertebra\w*|radicul\w*|myelopath\w*|sciatic\w*|lumb\w*|cervic\w*|thorac\w*|sacr\w*|numb\w*|tingl\w*|paresthes\w*|weakness|claudication|dorsalgia|cord|canal|foramin\w*|disc|disk)\b",
     re.I,
@@ -692,9 +693,7 @@ def _narrative(resource: Resource, kind: str) -> list[tuple[str, AttachmentText]
 
 
 def _date(value: Any) -> str | None:
-    return (
-        value.strip()[:10] if isinstance(value, str) and re.match(r"\s*\d{4}(-\d\d(-\d\d)?)?(T|\s|$)", value) else None
-    )
+    return value.strip()[:10] if isinstance(value, str) and _DATED.match(value) else None
 
 
 def _effective(report: Resource) -> str | None:
@@ -711,19 +710,25 @@ def _class(encounter: Entry | None) -> str:
 
 def code_of(concept: Any) -> str:
     """The first code of a CodeableConcept."""
-    return next((str(c["code"]) for c in (concept or {}).get("coding") or () if c.get("code")), "")
+    for coding in (concept or {}).get("coding") or ():
+        if coding.get("code"):
+            return str(coding["code"])
+    return ""
 
 
 def _clinical(condition: Resource) -> str:
     status = code_of(condition.get("clinicalStatus"))
     if status in ("resolved", "inactive", "remission"):
         return status
-    return "resolved" if any(key.startswith("abatement") for key in condition) else ""
+    for element in condition:
+        if element.startswith("abatement"):
+            return "resolved"
+    return ""
 
 
 def _concept_texts(concept: Any, path: str, *, skip_icd: bool = False) -> Iterator[tuple[str, str]]:
     """(expression, text) of a CodeableConcept: its text, and displays that are no mere code titles."""
-    if not isinstance(concept, Mapping):
+    if not isinstance(concept, dict):
         return
     text = concept.get("text")
     if isinstance(text, str) and text.strip():
@@ -770,7 +775,7 @@ def _reading_of(meaning: Mapping[str, Any], passage: Passage) -> Reading:
 
 
 def _reference(value: Any) -> str:
-    return str(value.get("reference") or "") if isinstance(value, Mapping) else ""
+    return str(value.get("reference") or "") if isinstance(value, dict) else ""
 
 
 def _same(one: str, other: str) -> bool:
@@ -784,10 +789,11 @@ def patient_of(entry: Entry) -> str:
 
 def _by_patient(conditions: Sequence[Entry]) -> dict[str, list[int]]:
     """The places of the Conditions in their list by patient; one without a subject stands by the first patient."""
-    first = next(filter(None, map(patient_of, conditions)), "")
+    patients = [patient_of(condition) for condition in conditions]
+    first = next(filter(None, patients), "")
     places: dict[str, list[int]] = {}
-    for index, condition in enumerate(conditions):
-        places.setdefault(patient_of(condition) or first, []).append(index)
+    for index, patient in enumerate(patients):
+        places.setdefault(patient or first, []).append(index)
     return places
 
 
@@ -799,6 +805,8 @@ def _of_patient(patient: str, places: Sequence[int], request: Request) -> Reques
 
 
 def _short(reference: str) -> str:
+    if reference.count("/") == 1 and not reference.endswith("/"):
+        return reference  # as nearly all are
     parts = reference.split("/_history/", maxsplit=1)[0].rstrip("/").split("/")
     return "/".join(parts[-2:]) if len(parts) > 1 else reference
 

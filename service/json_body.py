@@ -30,10 +30,12 @@ ELEMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 # The closing quote is optional and the repeats possessive: an unterminated string costs one pass, not one per quote.
 JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_NEITHER_BRACKET_NOR_QUOTE = bytes(set(range(256)) - set(b'"[]{}'))
 _ONE_KIND = bytes.maketrans(b"[]", b"{}")
+_ONE_DIGIT = bytes.maketrans(b"123456789", b"000000000")
 _NOT_PLAIN = object()
 _HIDING = re.compile(rb"\\u(?:00[0-7]|[dD][89a-fA-F])")
-_LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (MAX_NUMBER_DIGITS + 1))
+_TOO_MANY_DIGITS = b"0" * (MAX_NUMBER_DIGITS + 1)
 DEPTH_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 SUSPECT_ESCAPE = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)")
 JSON_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)")
@@ -94,8 +96,8 @@ def _plain(body: bytes, max_depth: int) -> object:
     Written again, a body has as many quotation marks as before, unless a member was lost that another of the same name
     has replaced. Some escapes by number could hide that, or stand for what is no character.
     """
-    outside = _outside_strings(body)
-    if _HIDING.search(body) or _LONG_NUMBER.search(outside) or not _is_shallow(outside, max_depth):
+    has_long_number = _TOO_MANY_DIGITS in body.translate(_ONE_DIGIT)  # or a text that looks like one
+    if has_long_number or _HIDING.search(body) or not _is_shallow(body, max_depth):
         return _NOT_PLAIN
     try:
         value: object = _read(body)
@@ -104,9 +106,9 @@ def _plain(body: bytes, max_depth: int) -> object:
     return value if _write(value).count(b'"') == body.count(b'"') else _NOT_PLAIN
 
 
-def _is_shallow(outside: bytes, max_depth: int) -> bool:
+def _is_shallow(body: bytes, max_depth: int) -> bool:
     """Whether brackets that are JSON are certainly not nested deeper: each round takes the innermost away."""
-    brackets = outside.translate(_ONE_KIND, NOT_BRACKETS)
+    brackets = _brackets(body)
     for _ in range(max_depth):
         brackets = brackets.replace(b"{}", b"")
         if not brackets:
@@ -114,9 +116,11 @@ def _is_shallow(outside: bytes, max_depth: int) -> bool:
     return False
 
 
-def _outside_strings(body: bytes) -> bytes:
+def _brackets(body: bytes) -> bytes:
+    """Those that stand outside of strings, as if of one kind. Two quotation marks in a row end where they began."""
     plain = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
-    return b"".join(plain.split(b'"')[::2])
+    marks = plain.translate(_ONE_KIND, _NEITHER_BRACKET_NOR_QUOTE).replace(b'""', b"")
+    return b"".join(marks.split(b'"')[::2])
 
 
 def _read_by_hooks(body: bytes, max_depth: int) -> object:

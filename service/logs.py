@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -29,21 +29,34 @@ _SHARED: list[Any] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     _only_known_fields,
 ]
+_RENDER = structlog.processors.JSONRenderer()
+
+
+def _as_line(logger: object, method: str, event: MutableMapping[str, Any]) -> tuple[tuple[Any], Mapping[str, Any]]:
+    """The line itself, with a mark for the formatter, which then has nothing left to do."""
+    return (_RENDER(logger, method, event),), {"extra": {"is_line": True}}
+
+
 structlog.configure(
-    processors=[structlog.stdlib.filter_by_level, *_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-    logger_factory=structlog.stdlib.LoggerFactory(),
+    processors=[structlog.stdlib.filter_by_level, *_SHARED, _as_line],
+    logger_factory=logging.getLogger,
     wrapper_class=structlog.stdlib.BoundLogger,
+    cache_logger_on_first_use=True,
 )
 LOG: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("coding_assist")
 
 
+class _Lines(structlog.stdlib.ProcessorFormatter):
+    """What others log in the same form as our lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return record.getMessage() if hasattr(record, "is_line") else super().format(record)
+
+
 def configure_logs(level: str) -> None:
     """Everything that is logged in this process as one JSON object a line on standard error."""
-    render: list[Any] = [
-        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-        structlog.processors.JSONRenderer(),
-    ]
+    render: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, _RENDER]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=render))
+    handler.setFormatter(_Lines(foreign_pre_chain=_SHARED, processors=render))
     logging.basicConfig(level=level, handlers=[handler])
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of each step of opening the store

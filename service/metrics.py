@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter as Tally
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -26,6 +28,11 @@ def share_counts(folder: Path) -> None:
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
 
 
+def _labelled(metric: Any, *values: str) -> Any:
+    """One count of a metric; to find it by its labels takes longer than to count."""
+    return metric.labels(*values)
+
+
 class Metrics:
     """What one process has counted; where counts are shared, `told` sums them over all."""
 
@@ -42,22 +49,23 @@ class Metrics:
         )
         self._rules = Counter("coding_assist_rules", "Answers that a rule decided", ["rule"], registry=registry)
         self._cards = Counter("coding_assist_cards", "Cards shown", ["kind"], registry=registry)
+        self._labelled = cache(_labelled)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """One request was answered; route and method are of a closed set."""
-        self._requests.labels(route, method, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        self._labelled(self._requests, route, method, str(status)).inc()
+        self._labelled(self._seconds, route).observe(seconds)
 
     def assessed(self, visit: Visit) -> None:
         """What came of one visit that was answered."""
         if visit.answer is None:
             return
         for disposition, count in Tally(one.assessment.disposition for one in visit.answer.judged).items():
-            self._assessments.labels(disposition).inc(count)
+            self._labelled(self._assessments, disposition).inc(count)
         for rule in rules_in(visit.answer):
-            self._rules.labels(rule).inc()
+            self._labelled(self._rules, rule).inc()
         for card in visit.cards or ():
-            self._cards.labels(card.kind).inc()
+            self._labelled(self._cards, card.kind).inc()
 
     def told(self) -> bytes:
         """All counts as Prometheus reads them."""

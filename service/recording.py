@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from service.assist import Answer, Assist
@@ -32,7 +31,7 @@ def entry_of(
         sealed = inputs.seal(visit.body) if inputs else ""
         decision = decide(visit, visit.answer, assist, output, settings, hashes, cards, sealed)
     decision_id = decision.id if decision else ""
-    accesses = [replace(access, patient=patient, decision=decision_id) for patient in visit.patients]
+    accesses = [access._replace(patient=patient, decision=decision_id) for patient in visit.patients]
     return Entry(access.recorded, tuple(written(audit_event(one)) for one in accesses), decision)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from functools import cache
@@ -86,9 +86,17 @@ def is_sound(resource: object, allowed: frozenset[str]) -> bool:
         return False
 
 
-def _has_no_blanks(resource: object) -> bool:
+def are_sound(resources: Sequence[Any], resource_type: str) -> bool:
+    """The same of resources that are all of one type, at once."""
+    try:
+        return _has_no_blanks(resources) and all(_is_sound(resource, resource_type) for resource in resources)
+    except (msgspec.MsgspecError, LookupError, TypeError, ValueError, RecursionError):
+        return False
+
+
+def _has_no_blanks(held: object) -> bool:
     """Whether there is certainly no empty object and no string of blanks: none begins as one of them could."""
-    written = dump_json(resource).replace(b'\\"', b"'")
+    written = dump_json(held).replace(b'\\"', b"'")
     return b"{}" not in written and not _BLANK.search(written)
 
 

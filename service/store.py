@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from importlib import import_module
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -32,10 +33,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from service.audit import chained
 from service.errors import OperatorError
 from service.json_body import dump_json, kept_json
+from service.prepared import Prepared, driver
 
 Json = dict[str, Any]
 FormState = Literal["open", "answered", "declined", "expired"]
 BUSY_SECONDS = 1.0
+_BEGIN = "BEGIN IMMEDIATE"  # of a transaction in SQLite; PostgreSQL's driver begins by itself
 PAGE = 500
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOWEST = -(2**31)
@@ -310,12 +313,12 @@ def open_store(url: str) -> Store:
         ) from None
 
 
-def _unavailable(error: SQLAlchemyError) -> StoreUnavailable:
+def _unavailable(error: Exception) -> StoreUnavailable:
     told = f"The store cannot be used now ({_kind(error)}); check the database and the disk, then try again."
     return StoreUnavailable(told)
 
 
-def _kind(error: SQLAlchemyError) -> str:
+def _kind(error: Exception) -> str:
     """The class of the driver's error: its text may hold parts of a statement or of the address."""
     return type(getattr(error, "orig", None) or error).__name__
 
@@ -354,7 +357,7 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     # A transaction that reads first and then writes would fail at once where another has written meanwhile. What only
     # reads has no need of one: each of its statements sees the whole of what was there when it began.
     if connection.get_execution_options().get("writes"):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql(_BEGIN)
 
 
 def _make_current(address: sa.URL) -> None:
@@ -383,14 +386,14 @@ def _migrate(engine: sa.Engine) -> None:
         raise StoreError("The database is of a newer release of this service; start that release.") from None
 
 
-# What every call asks: put together once, which takes SQLAlchemy longer than SQLite takes to answer.
+# What every call asks (prepared.py).
 _OVERRIDES = (
     sa.select(override.c.matters)
     .where(override.c.visit == sa.bindparam("visit"))
     .where(override.c.received > sa.bindparam("since"), override.c.received <= sa.bindparam("until"))
 )
 _CLOSED_FORMS = (
-    sa.select(form)
+    sa.select(form.c.id, form.c.state, form.c.opened, form.c.expires, form.c.closed, form.c.content)
     .where(form.c.patient == sa.bindparam("patient"), form.c.encounter == sa.bindparam("encounter"))
     .where(form.c.closed > sa.bindparam("since"), form.c.closed <= sa.bindparam("until"))
     .order_by(form.c.closed, form.c.id)
@@ -400,7 +403,7 @@ _CLOSED_FORMS = (
 _OVERRIDDEN = (
     sa.select(card.c.uuid, card.c.visit, sa.func.min(feedback.c.received), card.c.matters)
     .join(feedback, feedback.c.card == card.c.uuid)
-    .where(card.c.uuid.in_(sa.bindparam("cards", expanding=True)))
+    .where(card.c.uuid == sa.bindparam("of"))
     .where(feedback.c.content.contains('"outcome":"overridden"', autoescape=True))
     .group_by(card.c.uuid, card.c.visit, card.c.matters)
 )
@@ -411,7 +414,6 @@ _MOVED_END = (
     .where(_OF_WRITER)
     .values(last_number=sa.bindparam("end_number"), last_hash=sa.bindparam("end_hash"))
 )
-_RECORDS = audit_record.insert()
 _FORM = (
     sa.select(form, record.c.content.label("about"))
     .outerjoin(record, record.c.id == form.c.record)
@@ -422,7 +424,13 @@ _WAITED_FOR = sa.select(sa.bindparam("of", type_=sa.String), sa.bindparam("text"
     _WAITING.where(form.c.record == sa.bindparam("of", type_=sa.String)).exists()
 )
 _DONE_WITH = record.delete().where(~_WAITING.where(form.c.record == record.c.id).correlate(record).exists())
+_IN_NUMBERS = (audit_record, decision, subject, card, query, form)
 _RECORD_OF_FORM = sa.select(form.c.record).where(form.c.id == sa.bindparam("done")).scalar_subquery()
+
+
+def _given_of(table: sa.Table) -> list[str]:
+    """The columns that we fill; a number without a value is the database's to give."""
+    return [column.name for column in table.c if column is not table.autoincrement_column]
 
 
 # --- the store ----------------------------------------------------------------------------------------------------
@@ -437,13 +445,20 @@ class Store:
         self._insert = import_module(f"sqlalchemy.dialects.{engine.dialect.name}").insert
         new = {table: self._insert(table).on_conflict_do_nothing() for table in tables.sorted_tables}
         self._adding = {table: statement.returning(sa.literal(1)) for table, statement in new.items()}
-        self._adding_many = new
-        self._noting = self._insert(override).from_select(override.c.keys(), _OVERRIDDEN).on_conflict_do_nothing()
-        self._keeping_record = self._insert(record).from_select(["id", "content"], _WAITED_FOR).on_conflict_do_nothing()
-
+        self._is_sqlite = engine.dialect.name == "sqlite"
+        self._adding_many = {table: self._prepared(new[table], _given_of(table)) for table in _IN_NUMBERS}
+        noting = self._insert(override).from_select(override.c.keys(), _OVERRIDDEN).on_conflict_do_nothing()
+        keeping = self._insert(record).from_select(["id", "content"], _WAITED_FOR).on_conflict_do_nothing()
+        self._noting, self._keeping_record = self._prepared(noting), self._prepared(keeping)
+        self._chain_end, self._moved_end = self._prepared(_CHAIN_END), self._prepared(_MOVED_END)
+        self._seeing = self._prepared(self._adding[seen_token])
+        self._closed_forms, self._overrides = self._prepared(_CLOSED_FORMS), self._prepared(_OVERRIDES)
         self.close = weakref.finalize(
             self, _close, engine, transient
         )  # at the latest when nobody holds the store any more
+
+    def _prepared(self, statement: Any, given: Sequence[str] | None = None) -> Prepared:
+        return Prepared(statement, self._engine.dialect, given)
 
     @contextmanager
     def _transaction(self, *, writes: bool = True) -> Iterator[sa.Connection]:
@@ -451,9 +466,16 @@ class Store:
             with self._engine.connect().execution_options(writes=writes) as connection, connection.begin():
                 yield connection
         except (DBAPIError, PoolTimeout) as error:
-            raise StoreUnavailable(
-                f"The store cannot be used now ({_kind(error)}); check the database and the disk, then try again."
-            ) from None
+            raise _unavailable(error) from None
+
+    @contextmanager
+    def _driver(self, *, writes: bool = True) -> Iterator[Any]:
+        """A transaction for what every call asks."""
+        try:
+            with driver(self._engine, _BEGIN if writes and self._is_sqlite else "") as cursor:
+                yield cursor
+        except (self._engine.dialect.loaded_dbapi.Error, DBAPIError, PoolTimeout) as error:
+            raise _unavailable(error) from None
 
     def probe(self, at: datetime) -> None:
         """Write one row, as a full disk still lets us read; StoreUnavailable where that fails."""
@@ -482,7 +504,7 @@ class Store:
     def hashed(self, *parts: str) -> str:
         """An id as a hash under this store's own key: ids are short enough to be guessed from a plain hash."""
         keyed = self._of_ids.copy()
-        keyed.update(json.dumps(parts).encode())
+        keyed.update(f"[{', '.join(map(encode_basestring_ascii, parts))}]".encode())  # as json.dumps, in a third
         return keyed.hexdigest()
 
     def signature(self, text: str) -> str:
@@ -504,12 +526,12 @@ class Store:
         ]
         with self._transaction() as connection:
             added = sum(self._add_once(connection, feedback, row) for row in rows)
-            self._note_overrides(connection, [item.card for item in items])
+            self._note_overrides(connection.connection.cursor(), [item.card for item in items])
             return added
 
-    def _note_overrides(self, connection: sa.Connection, cards: Sequence[str]) -> None:
+    def _note_overrides(self, cursor: Any, cards: Iterable[str]) -> None:
         """Note which of these cards have been overridden; of those that are not recorded yet, their record does it."""
-        connection.execute(self._noting, {"cards": cards})
+        self._noting.run_each(cursor, [{"of": of} for of in cards])
 
     def _add_once(self, connection: sa.Connection, table: sa.Table, row: Json) -> bool:
         """Whether the row was new: its unique key was free."""
@@ -534,17 +556,17 @@ class Store:
     def append(self, chain: Chain, entries: Sequence[Entry]) -> Chain:
         """Keep all of these in one transaction; said again after a commit of unknown end, it adds nothing."""
         events = [(entry.recorded, event) for entry in entries for event in entry.events]
-        with self._transaction() as connection:
-            kept = connection.execute(_CHAIN_END, {"of": chain.writer}).one()
-            if kept.last_number == chain.number + len(events):
-                return Chain(chain.writer, kept.last_number, kept.last_hash)
+        with self._driver() as cursor:
+            [(last_number, last_hash)] = self._chain_end.rows(cursor, {"of": chain.writer})
+            if last_number == chain.number + len(events):
+                return Chain(chain.writer, last_number, last_hash)
             rows, end = _chained_rows(chain, events)
-            connection.execute(_RECORDS, rows)
-            connection.execute(_MOVED_END, {"of": chain.writer, "end_number": end.number, "end_hash": end.hash})
-            self._add_decisions(connection, [entry.decision for entry in entries if entry.decision])
+            self._adding_many[audit_record].run_each(cursor, rows)
+            self._moved_end.run(cursor, {"of": chain.writer, "end_number": end.number, "end_hash": end.hash})
+            self._add_decisions(cursor, [entry.decision for entry in entries if entry.decision])
         return end
 
-    def _add_decisions(self, connection: sa.Connection, made: Sequence[Decision]) -> None:
+    def _add_decisions(self, cursor: Any, made: Sequence[Decision]) -> None:
         """A retry of the same hookInstance brings the same cards and queries: those stay with the first decision."""
         rows: dict[sa.Table, list[Json]] = {
             decision: [{"id": one.id, "recorded": one.recorded, "content": _text(one.content)} for one in made],
@@ -561,10 +583,8 @@ class Store:
             ],
         }
         for table, given in rows.items():
-            if given:
-                connection.execute(self._adding_many[table], given)
-        if rows[card]:
-            self._note_overrides(connection, [row["uuid"] for row in rows[card]])
+            self._adding_many[table].run_each(cursor, given)
+        self._note_overrides(cursor, [row["uuid"] for row in rows[card]])
 
     def decision(self, decision_id: str) -> Json | None:
         """What was kept of one decision, with its id and time."""
@@ -595,9 +615,9 @@ class Store:
             {"id": one.id, "key": _sha256(bound.client, one.key), "content": _text(one.content), **common}
             for one in forms
         ]
-        with self._transaction() as connection:
-            connection.execute(self._adding_many[form], rows)
-            connection.execute(self._keeping_record, {"of": forms[0].id, "text": _text(about)})
+        with self._driver() as cursor:
+            self._adding_many[form].run_each(cursor, rows)
+            self._keeping_record.run(cursor, {"of": forms[0].id, "text": _text(about)})
 
     def form(self, form_id: str, at: datetime) -> Form | None:
         """The form as it stands, whoever asks: its id is its key. None where there is none."""
@@ -629,11 +649,11 @@ class Store:
         """What users said of one patient in one encounter in that time, whoever of them it was; `visit` names it."""
         hashed, times = self._hashed(bound), {"since": instant(since), "until": instant(until)}
         where = {"patient": hashed["patient"], "encounter": hashed["encounter"]}
-        with self._transaction(writes=False) as connection:
-            closed = connection.execute(_CLOSED_FORMS, {**where, **times}).all()
-            overridden = connection.execute(_OVERRIDES, {"visit": visit, **times}).all()
-        matters = frozenset(matter for row in overridden for matter in row.matters.split())
-        return Past(tuple(_form(row, since) for row in closed), matters)
+        with self._driver(writes=False) as cursor:
+            closed = self._closed_forms.rows(cursor, {**where, **times})
+            overridden = self._overrides.rows(cursor, {"visit": visit, **times})
+        matters = frozenset(matter for (matters,) in overridden for matter in matters.split())
+        return Past(tuple(Form(*told, kept_json(content)) for *told, content in closed), matters)  # type: ignore[call-arg]
 
     def _hashed(self, bound: Binding) -> dict[str, str]:
         named = {"patient": bound.patient, "user": bound.user, "encounter": bound.encounter}
@@ -655,9 +675,9 @@ class Store:
 
     def see_token(self, issuer: str, token_id: str, expires: datetime) -> bool:
         """True the first time, whichever worker asks; a token seen before is a replay."""
-        with self._transaction() as connection:
+        with self._driver() as cursor:
             row = {"key": _sha256(issuer, token_id), "expires": instant(expires)}
-            return self._add_once(connection, seen_token, row)
+            return bool(self._seeing.rows(cursor, row))
 
     # -- what leaves the store, oldest first
 

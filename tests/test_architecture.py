@@ -37,7 +37,7 @@ COMMANDS = frozenset(f"service.commands.{path.stem}" for path in SERVICE.glob("c
 OPENS_DOORS = frozenset({"service.app", "service.cli", "service.replay"}) | COMMANDS
 LOADERS = frozenset({f"{CORE}.yaml_strict", f"{CORE}.releases"})  # read terminology/; all other files come through them
 MIGRATIONS = frozenset(f"service.migrations.versions.{path.stem}" for path in SERVICE.glob("migrations/versions/v*.py"))
-STORE = MIGRATIONS | {"service.store", "service.migrating", "service.migrations.env"}
+STORE = MIGRATIONS | {"service.store", "service.prepared", "service.migrating", "service.migrations.env"}
 KEPT_TO = {  # a library and the only modules that may know it
     "flask": OPENS_DOORS | set(DOORS),
     "werkzeug": OPENS_DOORS | set(DOORS),

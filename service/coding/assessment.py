@@ -496,12 +496,13 @@ def _records(case: Case) -> Iterator[RuleHit]:
     checks = {fault.check: fault.expression for fault in documentation.faults}
     if documentation.verification in _UNSPOKEN:
         checks[documentation.verification] = "Condition.verificationStatus"
-    concerns = documentation.on_claim or _in_families(case)  # a diagnosis that is billed, of whatever chapter
-    if uncertain_by_status(documentation) and concerns:
-        checks["unconfirmed"] = "Condition.verificationStatus"
-    if documentation.clinical in ("resolved", "inactive", "remission") and concerns:
-        checks["resolved"] = "Condition.clinicalStatus"
-    for rule in case.terminology.main.of_kind("records", case.on):
+    is_doubted = uncertain_by_status(documentation)
+    is_over = documentation.clinical in ("resolved", "inactive", "remission")
+    # A diagnosis that is billed concerns us, of whatever chapter.
+    if (is_doubted or is_over) and (documentation.on_claim or _in_families(case)):
+        checks |= {"unconfirmed": "Condition.verificationStatus"} if is_doubted else {}
+        checks |= {"resolved": "Condition.clinicalStatus"} if is_over else {}
+    for rule in case.terminology.main.of_kind("records", case.on) if checks else ():
         check = str(rule.settings["check"])
         if check in checks and not (check in _UNSPOKEN and not (_in_families(case) or documentation.codes)):
             grade = "inpatient" if check == "unconfirmed" and documentation.inpatient else ""

@@ -153,14 +153,27 @@ _NOT_THEN = {
 
 
 def _paired(billing: Billing, terminology: Terminology) -> Iterator[tuple[ClaimDiagnosis, ClaimDiagnosis]]:
-    """All pairs; while a note is written, what else is on the problem list is no matter of ours."""
-    if billing.setting != "charting":
-        yield from combinations(billing.diagnoses, 2)
-        return
-    ours = [n for n, diagnosis in enumerate(billing.diagnoses) if _is_ours(diagnosis, terminology)]
-    for n, one in enumerate(billing.diagnoses) if ours else ():
-        for m in range(n + 1, len(billing.diagnoses)) if n in ours else (m for m in ours if m > n):
-            yield one, billing.diagnoses[m]
+    """The pairs whose codes may not stand together; of many diagnoses with few codes nearly all are told by these."""
+    parted = _parted(billing, terminology)
+    codes = {code for pair in parted for code in pair}
+    for one, other in combinations([d for d in billing.diagnoses if d.code in codes], 2):
+        if (one.code, other.code) in parted:
+            yield one, other
+
+
+def _parted(billing: Billing, terminology: Terminology) -> set[tuple[str, str]]:
+    """By their codes; while a note is written, what else is on the problem list is no matter of ours."""
+    by_code = {d.code: d for d in billing.diagnoses if d.code}
+    ours = [d for d in by_code.values() if billing.setting != "charting" or _is_ours(d, terminology)]
+    beside = [str(r.settings["with"]) for r in _rules(terminology, "excludes", "category-note", billing.on)]
+    pairs = ((one, other) for one in ours for other in by_code.values())
+    found = [
+        (one.code, other.code)
+        for one, other in pairs
+        if terminology.icd10cm.excludes1(one.code, other.code, billing.on)
+        or any(_beside(one, other, neighbour, terminology) for neighbour in beside)
+    ]
+    return {*found, *((other, one) for one, other in found)}
 
 
 def _pairs(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:

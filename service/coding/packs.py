@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,7 @@ PACK_KEYS = frozenset(
 )
 TABLE_KEYS = frozenset({"title", "unspecified", "regions", "junctions", "with", "before", "codes", "levels"})
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_REMEMBERED = 4096  # kinds and dates
 _GRADES = tuple(
     "charting claim charting-on-code claim-on-code claim-of-imaging claim-inpatient unrelated order-broken".split()
 )
@@ -186,6 +187,7 @@ class RulePack:
     by_kind: Mapping[str, Sequence[Rule]]
     elements: Mapping[str, Mapping[str, Any]]
     tables: Mapping[str, CodeTable]
+    holding: dict[tuple[str, str], Sequence[Rule]] = field(default_factory=dict, repr=False)  # filled as it is asked
 
     def code_on(self, region: str, on: str) -> str:
         """The code that the rule in force on a date of service names for a region; empty where none is in force."""
@@ -195,9 +197,15 @@ class RulePack:
                 return str(codes[region])
         return ""
 
-    def of_kind(self, kind: str, on: str) -> list[Rule]:
-        """The rules of a kind that are in force on a date of service, in their order."""
-        return [rule for rule in self.by_kind.get(kind, ()) if rule.in_force(on)]
+    def of_kind(self, kind: str, on: str) -> Sequence[Rule]:
+        """The rules of a kind that are in force on a date of service, in their order; remembered."""
+        found = self.holding.get((kind, on))
+        if found is None:
+            found = tuple(rule for rule in self.by_kind.get(kind, ()) if rule.in_force(on))
+            if len(self.holding) >= _REMEMBERED:
+                self.holding.clear()
+            self.holding[kind, on] = found
+        return found
 
     def citation_quote(self) -> str:
         """The category's own note in its own words."""
@@ -247,7 +255,10 @@ class Terminology:
         return Issue(flag.code, severity, hit.rule.id, says, hit.expression, flag.remedy, hit.rule.cites)
 
     def pack_of(self, code: str) -> RulePack | None:
-        return next((pack for pack in self.packs if code == pack.family or code.startswith(pack.family)), None)
+        for pack in self.packs:
+            if code.startswith(pack.family):
+                return pack
+        return None
 
     def tissue_name(self, tissue: str, form: str) -> str:
         """A tissue in words: `is` in a sentence, `option` as an answer to a question."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import product
 
@@ -67,13 +67,18 @@ class _Record:
     lexicon: Lexicon
     sentences: dict[str, tuple[list[int], list[int]]] = field(default_factory=dict)  # where each begins and ends
     dated: dict[tuple[str, str], Passage] = field(default_factory=dict)
+    short: dict[str, bool] = field(default_factory=dict)  # whether a sentence can be quoted
 
     def quoted(self, evidence: Evidence) -> Evidence:
         """The sentence in which the words stand, where it is short and brings no code with it."""
         start, end = self._sentence(evidence)
         wider = evidence.together(start, end)
-        fits = len(wider.quote) <= LONGEST_SENTENCE and not names_a_code(wider.quote)
-        return self._dated(wider if fits else evidence)
+        return self._dated(wider if self._fits(wider.quote) else evidence)
+
+    def _fits(self, sentence: str) -> bool:
+        if sentence not in self.short:
+            self.short[sentence] = len(sentence) <= LONGEST_SENTENCE and not names_a_code(sentence)
+        return self.short[sentence]
 
     def hedged(self, evidence: Evidence) -> Evidence:
         """The words together with those that hedge them, also where the sentence is too long to be quoted (Q9s)."""
@@ -109,7 +114,9 @@ class _Record:
             status = status or self.documentation.verification or None
         date = next((p.date for p in (own, *beside) if p.date), None)
         earlier = any(p.earlier_encounter for p in (own, *beside))
-        return replace(own, date=date, status=status, earlier_encounter=earlier)
+        return Passage(
+            own.text, own.source, own.expression, own.author, date, status, earlier, own.markup, own.extracted
+        )
 
 
 def _place(evidence: Evidence) -> tuple[str, str, int, int]:

@@ -313,8 +313,12 @@ def _all_items(items: Iterable[Json]) -> Iterator[Json]:
 
 
 def _extensions(holder: Json, ending: str) -> list[Json]:
-    given = holder.get("extension")
-    return [e for e in given if f"/{e.get('url')}".endswith(f"/{ending}")] if given else []
+    found: list[Json] = []
+    for extension in holder.get("extension") or ():
+        url = extension.get("url")
+        if url == ending or str(url).endswith(f"/{ending}"):
+            found.append(extension)
+    return found
 
 
 def _value(extension: Json) -> Any:
@@ -337,16 +341,24 @@ def _indicator(item: Json) -> _Indicator:
 
 def _option(option: Json) -> _Option:
     coding = option.get("valueCoding") or {}
-    plain = next((str(v) for key, v in option.items() if key.startswith("value") and not isinstance(v, Mapping)), "")
     rests_on = tuple(str(_value(e)) for e in _extensions(option, "option-indicator"))
-    code, display = str(coding.get("code") or plain), str(coding.get("display") or plain)
-    return _Option(code, display, str(coding.get("system") or ""), rests_on, option)
+    code = str(coding.get("code") or _plain_value(option))
+    return _Option(code, _display(option), str(coding.get("system") or ""), rests_on, option)
+
+
+def _display(option: Json) -> str:
+    coding = option.get("valueCoding") or {}
+    return str(coding.get("display") or _plain_value(option))
+
+
+def _plain_value(option: Json) -> str:
+    return next((str(v) for key, v in option.items() if key.startswith("value") and not isinstance(v, Mapping)), "")
 
 
 def _folded(text: str) -> str:
     """Words as they can be compared: markdown's escapes and HTML entities undone, blanks folded, nothing invisible."""
     plain = html.unescape(text.replace("\\", "")).replace(" @ ", "@")
-    if not (plain.isascii() and plain.isprintable()):
+    if not plain.isprintable():
         plain = "".join(char if unicodedata.category(char)[0] != "C" else " " for char in plain)
     return "".join(plain.split()).casefold()
 
@@ -387,7 +399,7 @@ def _asked_words(form: _Form) -> Words:
         for key in ("text", "prefix"):
             yield at, _own_words_of(item, str(item.get(key) or ""), form)
         for option in item.get("answerOption") or ():
-            yield at, _option(option).display
+            yield at, _display(option)
 
 
 def _own_words_of(item: Json, text: str, form: _Form) -> str:
@@ -668,7 +680,7 @@ def _shows_doubt(indicator: _Indicator, form: _Form) -> bool:
 def _q10(form: _Form) -> Found:
     for item in form.items:
         at = str(item.get("linkId") or "")
-        if "initial" in item or any(_extensions(item, name) for name in _CALCULATED):
+        if "initial" in item or ("extension" in item and any(_extensions(item, name) for name in _CALCULATED)):
             yield at, "has an answer filled in"
         if any(option.get("initialSelected") for option in item.get("answerOption") or ()):
             yield at, "has an option selected"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -75,8 +76,11 @@ def _lacks(code: str, terminology: Terminology) -> str:
     return "is a header and not billable"
 
 
+_NEITHER_LETTER_NOR_DIGIT = re.compile(r"[\W_]+")
+
+
 def _plain(words: str) -> str:
-    return " ".join("".join(ch if ch.isalnum() else " " for ch in words.lower()).split())
+    return _NEITHER_LETTER_NOR_DIGIT.sub(" ", words.lower()).strip()
 
 
 def _foreign_display(code: RecordedCode, terminology: Terminology, on: str) -> bool:
