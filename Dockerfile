@@ -20,7 +20,7 @@ RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
 # hadolint ignore=DL3008 # which release of gcc there is, the base decides
 RUN { command -v cc || { apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev; }; } \
  && PYTHONPATH="$(echo /opt/coding-assist/lib/python3*/site-packages)" \
-    /build/bin/python3 -c "from service.compiling import compile_reader; compile_core()" \
+    /build/bin/python3 -c "from service.compiling import compile_core; compile_core()" \
  || echo "The core stays uncompiled."
 
 FROM ${BASE}
