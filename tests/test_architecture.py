@@ -50,8 +50,8 @@ KEPT_TO = {  # a library and the only modules that may know it
     "msgspec": frozenset(
         {"service.gate", "service.batch", "service.bulk_export", "service.glance", "service.json_body", "service.sound"}
     ),
-    "requests": frozenset({"service.fetching"}),
-    "urllib3": frozenset({"service.fetching"}),
+    "requests": frozenset({"service.calling"}),
+    "urllib3": frozenset({"service.calling"}),
     "jwt": frozenset({"service.clients"}),
     "authlib": frozenset({"service.smart"}),
     "joserfc": frozenset({"service.smart"}),
