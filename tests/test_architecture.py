@@ -35,7 +35,8 @@ DOORS = {
 }
 COMMANDS = frozenset(f"service.commands.{path.stem}" for path in SERVICE.glob("commands/*.py"))
 OPENS_DOORS = frozenset({"service.app", "service.cli", "service.replay"}) | COMMANDS
-LOADERS = frozenset({f"{CORE}.yaml_strict", f"{CORE}.releases"})  # read terminology/; all other files come through them
+# Read terminology/, and what is kept of it; all other files come through them.
+LOADERS = frozenset({f"{CORE}.yaml_strict", f"{CORE}.releases", f"{CORE}.kept"})
 MIGRATIONS = frozenset(f"service.migrations.versions.{path.stem}" for path in SERVICE.glob("migrations/versions/v*.py"))
 STORE = MIGRATIONS | {"service.store", "service.migrating", "service.migrations.env"}
 KEPT_TO = {  # a library and the only modules that may know it
