@@ -203,5 +203,3 @@ def _freeze(_worker: object) -> None:
     # What was loaded stays: the collector need not walk it for each large request (measured: four times as fast).
     gc.collect()
     gc.freeze()
-    # Nor look 30 times in a call at what is gone without it: what a call makes holds no cycles (measured: 5 to 11 %).
-    gc.set_threshold(50_000, 20, 50)
