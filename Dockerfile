@@ -18,9 +18,8 @@ RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
  && /build/bin/pip --python /opt/coding-assist/bin/python3 install --no-deps --no-index /wheel/*.whl
 # Without a C compiler (and apt to get one) the image works all the same; an answer takes about 1.5 times as long.
 # hadolint ignore=DL3008 # which release of gcc there is, the base decides
-RUN { command -v cc || { apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev; }; } \
- && PYTHONPATH="$(echo /opt/coding-assist/lib/python3*/site-packages)" \
-    /build/bin/python3 -c "from service.compiling import compile_reader; compile_core()" \
+RUN { command -v cc || { apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev; } || true; } \
+ && PYTHONPATH="$(echo /opt/coding-assist/lib/python3*/site-packages)" /build/bin/python3 -m service.cli compile \
  || echo "The core stays uncompiled."
 
 FROM ${BASE}

@@ -3,7 +3,7 @@
 # make test-long run what takes long: kills, reloads under load, races (under an hour)
 # make test-spark  the batch on Apache Spark against that on one machine (minutes; needs Java 17; pyspark is 450 MB)
 # make install   only set up; afterwards .venv/bin/coding-assist is the command
-# make compile   only compile the core (run, test and install do it too where a C compiler is found)
+# make compile   only `coding-assist compile` (run, test and install do it too; the core where a C compiler is found)
 # make lint      ruff and mypy
 # make scorecard write docs/SCORECARD.md: accuracy on the labelled texts
 # make profiles  compile fhir_profiles/fsh into fhir_profiles/*.json; it needs npm

@@ -24,7 +24,7 @@ Beside that line stands what a FHIR R4 server has:
 Before the doors stand `clients`, where AUTH=jwt: who may call, by token and key (`backend_services` gives tokens for
 /fhir that last); and `ehr`, which gets what a hook did not prefetch. `smart` lets an EHR open a form as an app (its
 pages: `smart_pages`), and `launches` reads and writes the record with the user's rights. `fetching` is all that ever
-calls out, `servers` says what an address must look like, `limits` how often one may call.
+calls out (by `calling`), `servers` says what an address must look like, `limits` how often one may call.
 
 `assist.Assist` is the line itself; of a problem list `glance` tells by the `gate` what need not be read. `store` keeps
 what must survive it, in SQLite or PostgreSQL (`migrating` brings its tables up to date):
@@ -44,7 +44,8 @@ what must survive it, in SQLite or PostgreSQL (`migrating` brings its tables up 
     query         what to ask, in which order, with which options; query_check refuses a form that leads
 
 What the rules say lies in terminology/ as data. Start with coding/model.py, then terminology/packs/m99.4/pack.yaml,
-then coding/assessment.py. `compiling` makes C of the core, `compiled` prefers it to the source where it is current.
+then coding/assessment.py. `compiling` makes C of the core, `compiled` prefers it to the source where it is current;
+`coding/kept` does the same for what a start derives from terminology/. `deferred` are libraries that few answers need.
 """
 
 from service import compiled

@@ -20,7 +20,7 @@ from service.coding.query import build_query
 from service.coding.query_check import QueryFault, QueryRules, load_query_rules, query_faults
 from service.concepts import load_concepts
 from service.fhir_in import Reader, Request, date_of_service
-from service.fhir_out import prepopulated, questionnaire_of
+from service.fhir_out import Json, prepopulated, questionnaire_of, release_parts
 from service.gate import Gate
 from service.glance import Glance
 from service.settings import Settings
@@ -30,6 +30,7 @@ SOFTWARE = f"fhir-coding-assist {__version__}"
 LOG = logging.getLogger("coding_assist")
 QUERY_RULES = "queries/ahima-acdis-2022.yaml"
 WITHHELD = "query.withheld"
+_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,26 @@ class Assist:
 
     def __post_init__(self) -> None:
         self._glance = Glance(self.gate)
+        self._releases: dict[str, Json] = {}  # by date of service, of which there are few
+
+    def release(self, on: str) -> Json:
+        """The `release` of a FHIR answer for a date of service, flattened."""
+        if on not in self._releases:
+            [release] = release_parts([on], self.terminology, SOFTWARE)
+            told = {part["name"]: part.get("valueDate") or part.get("valueString") for part in release["part"]}
+            if len(self._releases) >= _REMEMBERED:
+                self._releases.clear()
+            self._releases[on] = told
+        return self._releases[on]
 
     def answer(
         self, request: Request, *, sends_forms: bool = True, says_why_not: bool = True, reads_all: bool = False
     ) -> Answer:
         """Assess every Condition of a request and the claim around them.
 
-        A form is checked before it is sent; who only lists what is asked (`sends_forms` False) need not pay for that,
-        nor who shows no sibling codes for why they are not it (`says_why_not` False). What nothing is to be said about
-        is told at a glance, but for who wants to see how it was read (`reads_all`).
+        A form is built and checked before it is sent; who only lists what is asked (`sends_forms` False) need not pay
+        for that, nor who shows no sibling codes for why they are not it (`says_why_not` False). What nothing is to be
+        said about is told at a glance, but for who wants to see how it was read (`reads_all`).
         """
         request = with_claim(request)
         request = replace(request, wants_care=True) if self.wants_care else request
@@ -91,10 +103,7 @@ class Assist:
             ]
         )
         judged = tuple(
-            self._with_query(assessment)
-            if sends_forms
-            else Judged(assessment, build_query(assessment, self.terminology))
-            for assessment in assessments
+            self._with_query(assessment) if sends_forms else Judged(assessment, None) for assessment in assessments
         )
         newest = self.terminology.icd10cm.newest.in_force_from
         dates = [a.documentation.date_of_service or newest for a in assessments] or [

@@ -15,11 +15,11 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from service.assist import SOFTWARE, Answer, Assist, Judged
+from service.assist import Answer, Assist
 from service.bulk_files import MAX_RECORD
-from service.coding.model import Issue
+from service.coding.model import Assessment, Issue
+from service.coding.query import asked_in_order
 from service.envelope import open_envelope
-from service.fhir_out import release_parts
 from service.json_body import Issue as JsonIssue
 from service.json_body import Refusal, parse_json
 
@@ -68,7 +68,8 @@ class Tally:
         self.passed_over += other.passed_over
         self.unreadable += other.unreadable
         for name in COUNTERS:
-            getattr(self, name).update(getattr(other, name))
+            if counted := getattr(other, name):
+                getattr(self, name).update(counted)
 
     @property
     def exit_status(self) -> int:
@@ -119,7 +120,7 @@ def findings_of(
     tally.rules.update((issue.rule, issue.severity) for issue in answer.all_issues)
     rows = []
     for at, judged in zip(places, answer.judged, strict=True):
-        row = _condition_line(at, judged, assist)
+        row = _condition_line(at, judged.assessment, assist)
         tally.dispositions[row["disposition"]] += 1
         tally.suggestions.update(row["suggestions"])
         tally.asks.update(row["ask"])
@@ -172,8 +173,7 @@ def unreadable(record: Record, sentence: str) -> Findings:
     return Findings([line], Tally(records=1, unreadable=1))
 
 
-def _condition_line(at: Place, judged: Judged, assist: Assist) -> dict[str, Any]:
-    assessment = judged.assessment
+def _condition_line(at: Place, assessment: Assessment, assist: Assist) -> dict[str, Any]:
     on = assessment.documentation.date_of_service or assist.terminology.icd10cm.newest.in_force_from
     return {
         "input": at.input,
@@ -182,9 +182,9 @@ def _condition_line(at: Place, judged: Judged, assist: Assist) -> dict[str, Any]
         "disposition": assessment.disposition,
         "suggestions": [suggestion.code for suggestion in assessment.suggestions],
         "candidates": [candidate.code for candidate in assessment.candidates],
-        "ask": list(judged.query.ask) if judged.query else [],
+        "ask": list(asked_in_order(assessment, assist.terminology)),
         "issues": [_issue(issue) for issue in assessment.issues],
-        "release": _release(on, assist),
+        "release": assist.release(on),
     }
 
 
@@ -199,18 +199,12 @@ def whole_line(at: Place, about: str | None, answer: Answer, assist: Assist) -> 
         "candidates": [],
         "ask": [],
         "issues": [_issue(issue) for issue in answer.issues],
-        "release": _release(answer.dates[0], assist),
+        "release": assist.release(answer.dates[0]),
     }
 
 
 def _issue(issue: Issue) -> dict[str, str]:
     return {"code": issue.flag, "severity": issue.severity, "expression": issue.expression, "rule": issue.rule}
-
-
-def _release(on: str, assist: Assist) -> dict[str, Any]:
-    """The `release` of the FHIR answer, flattened."""
-    [release] = release_parts([on], assist.terminology, SOFTWARE)
-    return {part["name"]: part.get("valueDate") or part.get("valueString") for part in release["part"]}
 
 
 def _says_something(line: Mapping[str, Any]) -> bool:

@@ -442,7 +442,6 @@ def _in_processes(
 
 def _prepare(known: Knowledge, sources: Sequence[Source], every: bool) -> None:
     _worker.append(Judging(known.assist, sources, every, {}))
-    gc.collect()
     gc.freeze()  # what was loaded stays: the collector need not walk it for each record
 
 

@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from typing import TYPE_CHECKING, BinaryIO
 
 from service.assist import SOFTWARE
 from service.batch import Tally
 from service.coding.packs import Terminology
+from service.deferred import Deferred
+
+if TYPE_CHECKING:
+    import jinja2
+else:
+    jinja2 = Deferred("jinja2")
 
 SEVERITIES = ("error", "warning", "information")
 ANSWERS = ("code-supported", "query")
@@ -33,8 +37,11 @@ class Bar:
 
 def write_summary(stream: BinaryIO, tally: Tally, inputs: Sequence[str], terminology: Terminology) -> None:
     """Write the page."""
-    environment = Environment(
-        loader=PackageLoader("service", "web/templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("service", "web/templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
     )
     says = {rule.id: rule.says for rule in terminology.rules()}
     asked = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,9 @@ from service.json_body import Refusal
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command and return its exit status."""
     options = _parser().parse_args(arguments)
+    # What a start makes stays: to look through it again and again for rings takes a tenth of it, and finds none. Later
+    # too, since neither calls nor records leave rings behind (measured: 5 to 11 % of a call).
+    gc.set_threshold(50_000, 20, 50)
     try:
         status = _carried_out(options)
         sys.stdout.flush()
@@ -87,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     scoring.add_argument("--texts", type=Path, required=True, metavar="F", help="JSON lines with id and text")
     scoring.add_argument("--gold", type=Path, required=True, metavar="F", help="JSON lines with id, assertions and doc")
     scoring.add_argument("--predictions", type=Path, metavar="F", help="file for what was read, in the gold's format")
-    command("compile", "knowledge:compiled", "Compile the core to C; the answers stay, and come sooner.")
+    command("compile", "knowledge:compiled", "Make starts and answers quicker: run it after installing.")
     exporting = command("export", "store:export", "Write what the store holds as NDJSON, oldest first.")
     exporting.add_argument("what", choices=["audit", "feedback", "queries"])
     verifying = command(

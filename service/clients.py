@@ -13,14 +13,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import jwt
-from jwt import PyJWK
-
+from service.deferred import Deferred
 from service.fetching import Fetcher, FetchFailed
 from service.servers import ServerAddress, WrongAddress, server_address
 from service.smart import SmartApp, WrongApp, read_app
+
+if TYPE_CHECKING:
+    import jwt
+else:
+    jwt = Deferred("jwt")
 
 ALGORITHMS = {"RSA": "RS384", "EC": "ES384"}  # CDS Hooks: these two are recommended, `none` and HMAC forbidden
 LEEWAY = 5  # seconds that clocks may differ
@@ -118,7 +121,7 @@ def _app(entry: Mapping[str, Any], at: str, folder: Path) -> SmartApp | None:
 # --- keys ---------------------------------------------------------------------------------------------------------
 
 
-def keys_of(jwks: object) -> dict[str, PyJWK]:
+def keys_of(jwks: object) -> dict[str, jwt.PyJWK]:
     """The keys of a JWK set that may verify, by kid; what is private, symmetric, weak or named twice is left out."""
     listed = jwks.get("keys") if isinstance(jwks, Mapping) else None
     if not isinstance(listed, list):
@@ -128,7 +131,7 @@ def keys_of(jwks: object) -> dict[str, PyJWK]:
     return {str(key.key_id): key for key in usable if key}
 
 
-def _usable(written: Mapping[str, Any]) -> PyJWK | None:
+def _usable(written: Mapping[str, Any]) -> jwt.PyJWK | None:
     """The key with the one algorithm that it is for: what a token says of itself never chooses it."""
     kid, kty = written.get("kid"), written.get("kty")
     algorithm = ALGORITHMS.get(kty) if isinstance(kty, str) else None
@@ -137,7 +140,7 @@ def _usable(written: Mapping[str, Any]) -> PyJWK | None:
     if "d" in written or written.get("use", "sig") != "sig" or (kty == "EC" and written.get("crv") != "P-384"):
         return None
     try:
-        key = PyJWK(dict(written), algorithm)
+        key = jwt.PyJWK(dict(written), algorithm)
     except (jwt.PyJWTError, ValueError, TypeError, AttributeError):
         return None
     return key if kty == "EC" or key.key.key_size >= MIN_RSA_BITS else None
@@ -146,7 +149,7 @@ def _usable(written: Mapping[str, Any]) -> PyJWK | None:
 class Keys(Protocol):
     """The public keys of one client."""
 
-    def find(self, kid: str) -> PyJWK | None: ...
+    def find(self, kid: str) -> jwt.PyJWK | None: ...
 
 
 class RegisteredKeys:
@@ -155,7 +158,7 @@ class RegisteredKeys:
     def __init__(self, jwks: Mapping[str, Any]) -> None:
         self._keys = keys_of(jwks)
 
-    def find(self, kid: str) -> PyJWK | None:
+    def find(self, kid: str) -> jwt.PyJWK | None:
         return self._keys.get(kid)
 
 
@@ -173,10 +176,10 @@ class FetchedKeys:
         self._fetcher = fetcher
         self._clock = clock
         self._lock = Lock()
-        self._keys: dict[str, PyJWK] = {}
+        self._keys: dict[str, jwt.PyJWK] = {}
         self._tried = self._good = self._stale = -math.inf
 
-    def find(self, kid: str) -> PyJWK | None:
+    def find(self, kid: str) -> jwt.PyJWK | None:
         if self._due(kid) and self._lock.acquire(blocking=kid not in self._keys):
             try:
                 if self._due(kid):  # else another thread has just been there

@@ -1,16 +1,23 @@
-"""Compiles the core to C with mypyc, once after installing (`coding-assist compile`)."""
+"""What `coding-assist compile` does once after installing, so that each start and each answer takes less.
+
+The core becomes C by mypyc, all Python byte code, and what is derived from the terminology is kept (`coding.kept`).
+"""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import sys
+from compileall import compile_dir
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from service.compiled import CORE, FOLDER, MADE_FROM, MODULES, fingerprint
+from service.coding.kept import keep
+from service.coding.releases import entries_to_keep
+from service.coding.yaml_strict import entry_to_keep
+from service.compiled import CORE, FOLDER, MADE_FROM, MODULES, fingerprint, is_current
 from service.errors import OperatorError
 
 # Apart from pyproject.toml, which setuptools would take for its own.
@@ -27,6 +34,20 @@ class CannotCompile(OperatorError):
     """Why the core was not compiled, and what to do."""
 
 
+def compile_all(terminology: Path) -> None:
+    """All three; the core last and where it changed: that needs a compiler. CannotCompile tells the remedy."""
+    keep_derived(terminology)
+    compile_dir(CORE.parent, quiet=2)  # as pip does; where nobody does and Python may not, each start would do it
+    if not is_current():
+        compile_core()
+
+
+def keep_derived(terminology: Path) -> None:
+    """What a start would else derive from the terminology; PackError where that is not sound."""
+    pages = [entry_to_keep(path) for path in sorted(terminology.rglob("*.yaml"))]
+    keep({key: page for each in [*pages, entries_to_keep(terminology / "icd-10-cm")] for key, page in each.items()})
+
+
 def compile_core() -> None:
     """Compile the modules and put them beside their source; raises CannotCompile with the remedy."""
     if not find_spec("mypyc") or not find_spec("setuptools"):
@@ -34,8 +55,9 @@ def compile_core() -> None:
     made_from = fingerprint()
     with TemporaryDirectory() as folder:
         libraries = _compile(Path(folder))
-        shutil.rmtree(FOLDER, ignore_errors=True)
-        FOLDER.mkdir()
+        FOLDER.mkdir(exist_ok=True)
+        for before in FOLDER.glob("*.so"):
+            before.unlink()
         for library in libraries:
             shutil.copy(library, FOLDER)
     MADE_FROM.write_text(made_from, "ascii")

@@ -36,7 +36,9 @@ _TELLING_VALUES = frozenset({("tissue", "connective"), ("framing", "opll"), ("fr
 UNSPOKEN = frozenset({"refuted", "entered-in-error"})
 _FOR_EVER = "9999-12-31"
 _LONGEST_READ = 1_000  # characters
-_REMEMBERED = 100_000  # code elements, texts and words; a stream of ever new ones must not fill the memory
+# A stream of ever new ones must not fill the memory: code elements as they are written, 250 bytes each (the common ones
+# come early), and codings, texts by their hash, statuses and words.
+_ELEMENTS, _REMEMBERED = 30_000, 100_000
 
 
 class Row(msgspec.Struct, rename="camel", gc=False):
@@ -149,7 +151,7 @@ class Gate:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, AttributeError, TypeError):
             return True  # not the shape of FHIR: the core tells what is wrong
         learned = self._quiet if quiet else self._loud
-        if len(learned) < _REMEMBERED:
+        if len(learned) < _ELEMENTS:
             learned.add(bytes(row.code))
         return not quiet or self.speaks_beside(row)
 

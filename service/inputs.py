@@ -9,11 +9,15 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-
+from service.deferred import Deferred
 from service.json_body import MAX_BYTES, dump_json
+
+if TYPE_CHECKING:
+    from cryptography import fernet
+else:
+    fernet = Deferred("cryptography.fernet")
 
 
 class KeyFileError(ValueError):
@@ -23,7 +27,7 @@ class KeyFileError(ValueError):
 class SealedInputs:
     """Seals and opens inputs of answers; the keys stay out of its repr."""
 
-    def __init__(self, keys: MultiFernet) -> None:
+    def __init__(self, keys: fernet.MultiFernet) -> None:
         self._keys = keys
 
     def seal(self, body: Mapping[str, Any]) -> str:
@@ -35,7 +39,7 @@ class SealedInputs:
         """What was sealed; KeyFileError where it was with another key, or was changed since."""
         try:
             packed = self._keys.decrypt(sealed)
-        except InvalidToken:
+        except fernet.InvalidToken:
             raise KeyFileError("the input was sealed with a key that is not in the file; add that key") from None
         return zlib.decompressobj().decompress(packed, 8 * MAX_BYTES)
 
@@ -44,7 +48,7 @@ def read_keys(path: Path) -> SealedInputs:
     """The keys of a file, one a line, the newest first; KeyFileError where it holds none or something else."""
     try:
         written = [line.strip() for line in path.read_text("ascii").splitlines() if line.strip()]
-        keys = [Fernet(line) for line in written]
+        keys = [fernet.Fernet(line) for line in written]
     except (OSError, ValueError):
         keys = []
     if not keys:
@@ -54,4 +58,4 @@ def read_keys(path: Path) -> SealedInputs:
         )
     if path.stat().st_mode & 0o077:
         raise KeyFileError("others may read the file; let its owner alone (chmod 600)")
-    return SealedInputs(MultiFernet(keys))
+    return SealedInputs(fernet.MultiFernet(keys))

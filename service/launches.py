@@ -13,10 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cryptography.fernet import Fernet, InvalidToken
-
+from service.deferred import Deferred
 from service.fetching import Asking, Fetched, Fetcher, FetchFailed
 from service.fhir_out import INDICATOR
 from service.json_body import Refusal, dump_json, kept_json, parse_json
@@ -26,6 +25,11 @@ from service.smart import Grant, NotLaunched, SmartApp
 from service.store import Store
 from service.validation import refuse_unsound
 from service.write_back import in_dialect
+
+if TYPE_CHECKING:
+    from cryptography import fernet
+else:
+    fernet = Deferred("cryptography.fernet")
 
 Json = dict[str, Any]
 SECONDS = 5.0  # for all reading, and for all writing, of one form: a user waits
@@ -99,7 +103,7 @@ class Launches:
     def keep(self, launched: Launched) -> str:
         """Keep a launch until it expires; the cookie under which it is found again."""
         cookie = secrets.token_urlsafe(32)
-        sealed = Fernet(_sealing_key(cookie)).encrypt(dump_json(asdict(launched))).decode()
+        sealed = fernet.Fernet(_sealing_key(cookie)).encrypt(dump_json(asdict(launched))).decode()
         self.store.keep_launch(_row_key(cookie), sealed, launched.expires)
         return cookie
 
@@ -109,8 +113,8 @@ class Launches:
         if sealed is None:
             return None
         try:
-            kept = kept_json(Fernet(_sealing_key(cookie)).decrypt(sealed).decode())
-        except InvalidToken:
+            kept = kept_json(fernet.Fernet(_sealing_key(cookie)).decrypt(sealed).decode())
+        except fernet.InvalidToken:
             return None
         launched = Launched(**{**kept, "may": tuple((kind, letter) for kind, letter in kept["may"])})
         return launched if launched.is_of(form) else None

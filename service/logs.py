@@ -7,7 +7,10 @@ import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
-import structlog
+from service.deferred import doing_without
+
+with doing_without("rich"):  # for logs in colours: half the time of importing structlog, and 5 MB
+    import structlog
 
 # Ids only as hashes under the store's own key; what a rule or a code system names; numbers.
 FIELDS = frozenset(

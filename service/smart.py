@@ -14,19 +14,24 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from authlib.common.security import generate_token
-from authlib.oauth2 import OAuth2Error
-from authlib.oauth2.client import OAuth2Client
-from authlib.oauth2.rfc7523 import PrivateKeyJWT
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, KeySet, RSAKey
-
+from service.deferred import Deferred
 from service.fetching import Asking, Fetched, Fetcher, FetchFailed
 from service.servers import ServerAddress, WrongAddress, server_address
+
+if TYPE_CHECKING:
+    from authlib import oauth2
+    from authlib.common import security
+    from authlib.oauth2 import client as oauth2_client
+    from authlib.oauth2 import rfc7523
+    from joserfc import errors as jose
+    from joserfc import jwk, jwt
+else:
+    oauth2, security = Deferred("authlib.oauth2"), Deferred("authlib.common.security")
+    oauth2_client, rfc7523 = Deferred("authlib.oauth2.client"), Deferred("authlib.oauth2.rfc7523")
+    jose, jwk, jwt = Deferred("joserfc.errors"), Deferred("joserfc.jwk"), Deferred("joserfc.jwt")
 
 Json = dict[str, Any]
 KNOWN = frozenset({"client_id", "client_secret_file", "private_key_file", "authorization_server", "embedded_in"})
@@ -72,7 +77,7 @@ class SmartApp:
 
     client_id: str
     secret: str = field(default="", repr=False)
-    key: ECKey | RSAKey | None = field(default=None, repr=False)
+    key: jwk.ECKey | jwk.RSAKey | None = field(default=None, repr=False)
     authorization_server: ServerAddress | None = None
     embedded_in: tuple[str, ...] = ()
 
@@ -114,12 +119,12 @@ def _file(entry: Mapping[str, Any], name: str, folder: Path) -> str:
     return content
 
 
-def _key(entry: Mapping[str, Any], folder: Path) -> ECKey | RSAKey | None:
+def _key(entry: Mapping[str, Any], folder: Path) -> jwk.ECKey | jwk.RSAKey | None:
     written = _file(entry, "private_key_file", folder)
-    for kind in (ECKey, RSAKey) if written else ():
+    for kind in (jwk.ECKey, jwk.RSAKey) if written else ():
         try:
             key = kind.import_key(written)
-        except (JoseError, ValueError, TypeError):
+        except (jose.JoseError, ValueError, TypeError):
             continue
         if key.is_private and _algorithm(key):
             key.ensure_kid()
@@ -129,14 +134,14 @@ def _key(entry: Mapping[str, Any], folder: Path) -> ECKey | RSAKey | None:
     return None
 
 
-def _algorithm(key: ECKey | RSAKey) -> str:
+def _algorithm(key: jwk.ECKey | jwk.RSAKey) -> str:
     """The algorithm of SMART that a key is for; empty where there is none."""
-    if isinstance(key, ECKey):
+    if isinstance(key, jwk.ECKey):
         return "ES384" if key.curve_name == "P-384" else ""
     return "RS384" if key.raw_value.key_size >= 2048 else ""
 
 
-def public_keys(keys: list[ECKey | RSAKey]) -> Json:
+def public_keys(keys: list[jwk.ECKey | jwk.RSAKey]) -> Json:
     """The JWK set that an EHR verifies our assertions with."""
     listed = {str(key.kid): {**key.as_dict(private=False), "use": "sig", "alg": _algorithm(key)} for key in keys}
     return {"keys": list(listed.values())}
@@ -215,7 +220,7 @@ class Smart:
         self, client: str, app: SmartApp, iss: str, endpoints: Endpoints, launch: str, callback: str
     ) -> tuple[str, Begun]:
         """Where to send the browser, and what is to be remembered of it; `iss` as the EHR writes it."""
-        verifier = generate_token(64)
+        verifier = security.generate_token(64)
         oauth = _client(app, endpoints, callback, None)
         asked = {"code_verifier": verifier, "launch": launch, "aud": iss}
         url, state = oauth.create_authorization_url(endpoints.authorization, **asked)
@@ -230,7 +235,7 @@ class Smart:
             token = oauth.fetch_token(begun.endpoints.token, **asked)
         except FetchFailed as failed:
             raise _unreachable() if failed.is_outage else _refused() from None
-        except (OAuth2Error, ValueError, TypeError, KeyError, RecursionError):
+        except (oauth2.OAuth2Error, ValueError, TypeError, KeyError, RecursionError):
             raise _refused() from None
         user = self._user(app, begun, token.get("id_token"), deadline)
         return _grant(token, user, begun.endpoints.scopes)
@@ -246,10 +251,10 @@ class Smart:
             exp={"essential": True},
         )
         try:
-            keys = KeySet.import_key_set(self._document(begun.endpoints.keys, deadline))  # type: ignore[arg-type]
+            keys = jwk.KeySet.import_key_set(self._document(begun.endpoints.keys, deadline))  # type: ignore[arg-type]
             told = jwt.decode(id_token, keys, list(ALGORITHMS)).claims
             claims.validate(told)
-        except (JoseError, ValueError, TypeError, KeyError, AttributeError):
+        except (jose.JoseError, ValueError, TypeError, KeyError, AttributeError):
             raise NotLaunched("The EHR's word on who its user is cannot be verified, so no form is opened.") from None
         named = _USER.fullmatch(str(told.get("fhirUser") or told.get("profile") or ""))
         if not named or (named["base"] and named["base"] != begun.iss and not _same(named["base"], begun.iss)):
@@ -317,9 +322,9 @@ def granted(scopes: str) -> frozenset[tuple[str, str]]:
 # --- OAuth 2 within our bounds ------------------------------------------------------------------------------------
 
 
-def _client(app: SmartApp, endpoints: Endpoints, callback: str, posting: _Posting | None) -> OAuth2Client:
+def _client(app: SmartApp, endpoints: Endpoints, callback: str, posting: _Posting | None) -> oauth2_client.OAuth2Client:
     method = "private_key_jwt" if app.key else "client_secret_basic" if app.secret else "none"
-    client = OAuth2Client(
+    client = oauth2_client.OAuth2Client(
         posting,
         app.client_id,
         app.key or app.secret or None,
@@ -330,7 +335,7 @@ def _client(app: SmartApp, endpoints: Endpoints, callback: str, posting: _Postin
     )
     if app.key:
         claims = {"exp": int(time.time()) + ASSERTION_LIFE}
-        signing = PrivateKeyJWT(endpoints.token, claims, {"kid": app.key.kid}, _algorithm(app.key))
+        signing = rfc7523.PrivateKeyJWT(endpoints.token, claims, {"kid": app.key.kid}, _algorithm(app.key))
         client.register_client_auth_method(signing)
     return client
 

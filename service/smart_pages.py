@@ -11,13 +11,14 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
-from cryptography.fernet import Fernet, InvalidToken
 from flask import Blueprint, Response, current_app, g, redirect, request
 from werkzeug.wrappers import Response as Redirect
 
 from service.clients import TrustedClient
 from service.decisions import Visit
+from service.deferred import Deferred
 from service.forms import GONE, held_forms, keep_cookie, keep_launch_cookie, page
 from service.json_body import dump_json
 from service.launches import LONGEST, Launches
@@ -26,6 +27,11 @@ from service.open_forms import Form
 from service.servers import ServerAddress, WrongAddress, server_address
 from service.smart import Begun, Grant, NotLaunched, Smart, SmartApp, public_keys, read_begun, refusal
 from service.store import instant
+
+if TYPE_CHECKING:
+    from cryptography import fernet
+else:
+    fernet = Deferred("cryptography.fernet")
 
 smart = Blueprint("smart", __name__, url_prefix="/smart")
 LOGIN = timedelta(minutes=10)  # how long a user may take to let us in
@@ -128,7 +134,7 @@ def _begun() -> Begun:
     sealed = request.cookies.get(_cookie_of(state), "")
     try:
         begun = read_begun(_fernet().decrypt(sealed, ttl=int(LOGIN.total_seconds())).decode())
-    except (InvalidToken, ValueError):
+    except (fernet.InvalidToken, ValueError):
         raise NotLaunched(_TOO_LATE, 400) from None
     ends = _now() + LOGIN
     if begun.state != state or not current_app.extensions["store"].see_token("smart", state, ends):
@@ -170,9 +176,9 @@ def _launches() -> Launches:
     return launches
 
 
-def _fernet() -> Fernet:
+def _fernet() -> fernet.Fernet:
     """Seals what the browser keeps while the user logs in; every worker has the same key."""
-    return Fernet(urlsafe_b64encode(bytes.fromhex(current_app.extensions["store"].hashed("launch"))))
+    return fernet.Fernet(urlsafe_b64encode(bytes.fromhex(current_app.extensions["store"].hashed("launch"))))
 
 
 def _cookie_of(state: str) -> str:

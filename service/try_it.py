@@ -6,17 +6,18 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from flask import Blueprint, Response, abort, current_app, g, request
-from yaml import safe_load
 
 from service.assist import Assist, Judged
 from service.coding.model import REQUIRED, Assessment, Element, Evidence, Passage
 from service.decisions import Visit, patients_of
+from service.deferred import Deferred
 from service.envelope import open_envelope
 from service.fhir_in import Request
 from service.fhir_out import Json, reason, source_label
@@ -24,8 +25,12 @@ from service.forms import held_forms, page, shown_form
 from service.json_body import Issue, Refusal, parse_json, readable_json
 from service.open_forms import Opener
 
+if TYPE_CHECKING:
+    import yaml
+else:
+    yaml = Deferred("yaml")
+
 try_it = Blueprint("try_it", __name__, template_folder="web/templates")
-EXAMPLES: list[Json] = safe_load((Path(__file__).parent / "web" / "examples.yaml").read_text("utf-8"))
 LONGEST_NOTE = 100_000
 _LINE = re.compile(r"[^\n]{1,250}\Z")
 
@@ -38,11 +43,18 @@ class Marked:
     pieces: tuple[tuple[str, tuple[str, ...]], ...]
 
 
+@cache
+def examples() -> list[Json]:
+    """What the page offers to try; read when it is first shown."""
+    written = (Path(__file__).parent / "web" / "examples.yaml").read_text("utf-8")
+    return list(yaml.safe_load(written))
+
+
 @try_it.get("/")
 def start() -> Response:
     """The examples, and what the first or the chosen one gives."""
-    chosen = request.args.get("example", EXAMPLES[0]["id"])
-    example = next((one for one in EXAMPLES if one["id"] == chosen), None)
+    chosen = request.args.get("example", examples()[0]["id"])
+    example = next((one for one in examples() if one["id"] == chosen), None)
     if example is None:
         abort(404)
     return _shown(example["text"] if "text" in example else readable_json(example["record"]), chosen)
@@ -55,7 +67,7 @@ def tried() -> Response:
 
 
 def _shown(text: str, chosen: str) -> Response:
-    shown: Json = {"examples": EXAMPLES, "chosen": chosen, "text": text, "root": "", "declines": {}}
+    shown: Json = {"examples": examples(), "chosen": chosen, "text": text, "root": "", "declines": {}}
     try:
         sent = _sent(text)
         record = open_envelope(sent, "charting")

@@ -35,7 +35,8 @@ DOORS = {
 }
 COMMANDS = frozenset(f"service.commands.{path.stem}" for path in SERVICE.glob("commands/*.py"))
 OPENS_DOORS = frozenset({"service.app", "service.cli", "service.replay"}) | COMMANDS
-LOADERS = frozenset({f"{CORE}.yaml_strict", f"{CORE}.releases"})  # read terminology/; all other files come through them
+# Read terminology/, and what is kept of it; all other files come through them.
+LOADERS = frozenset({f"{CORE}.yaml_strict", f"{CORE}.releases", f"{CORE}.kept"})
 MIGRATIONS = frozenset(f"service.migrations.versions.{path.stem}" for path in SERVICE.glob("migrations/versions/v*.py"))
 STORE = MIGRATIONS | {"service.store", "service.prepared", "service.migrating", "service.migrations.env"}
 KEPT_TO = {  # a library and the only modules that may know it
@@ -50,8 +51,8 @@ KEPT_TO = {  # a library and the only modules that may know it
     "msgspec": frozenset(
         {"service.gate", "service.batch", "service.bulk_export", "service.glance", "service.json_body", "service.sound"}
     ),
-    "requests": frozenset({"service.fetching"}),
-    "urllib3": frozenset({"service.fetching"}),
+    "requests": frozenset({"service.calling"}),
+    "urllib3": frozenset({"service.calling"}),
     "jwt": frozenset({"service.clients"}),
     "authlib": frozenset({"service.smart"}),
     "joserfc": frozenset({"service.smart"}),

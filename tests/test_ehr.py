@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from flask.testing import FlaskClient
 
-from service import ehr, fetching
+from service import calling, ehr, fetching
 from service.app import create_app
 from service.assist import Assist
 from service.cds_hooks import HOOKS, open_call
@@ -508,10 +508,10 @@ def test_a_fetch_that_is_given_up_ends_and_leaves_its_place(
 
 
 def test_a_connection_that_is_made_after_the_cut_is_cut_too(fake: FakeEhr) -> None:
-    late = fetching._Watched()
+    late = calling.Watched()
     late.cut()
     with pytest.raises(FetchFailed):
-        fetching._call(fetching.Asking(f"{fake.base}/Patient/p1", {}), time.monotonic() + 5, 1_000_000, late)
+        calling.call(fetching.Asking(f"{fake.base}/Patient/p1", {}), time.monotonic() + 5, 1_000_000, late)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from service.assist import load_assist
 from service.settings import Settings
 from service.shipped import terminology_dir
 from service.store import open_store
-from tests.postgres import free_port
+from tests.postgres import free_port, new_database
 from tests.records import ASSIST, HOOK, condition
 from tests.running import JSON, REPO, Load, Running, serving
 from tests.slow_clients import BODY, good_request
@@ -204,6 +204,35 @@ def test_of_a_replay_race_over_two_workers_exactly_one_is_accepted(tmp_path: Pat
                 threads.map(lambda _, header=header: status(running.port, "POST", HOOK, CALL, header), range(24))
             )
             assert sorted(told) == [200, *[401] * 23]
+
+
+@pytest.mark.proves("issue 7: two replicas on one PostgreSQL, answers identical, replay protection shared")
+def test_two_replicas_on_one_postgresql_answer_alike_and_let_a_token_in_once(tmp_path: Path, postgres: str) -> None:
+    clients = tmp_path / "clients.json"
+    clients.write_text(json.dumps(CLIENTS))
+    settings = {"AUTH": "jwt", "TRUSTED_CLIENTS": str(clients), "BASE_URL": BASE}
+    settings |= {"DATABASE_URL": new_database(postgres, "replicas")}
+    folders = [tmp_path / name for name in ("one", "other")]
+    for folder in folders:
+        folder.mkdir()
+    with serving(folders[0], settings, workers=1) as one, serving(folders[1], settings, workers=1) as other:
+        ports = [one.port, other.port]
+        answers = [answered(port, ASSIST, BODY, bearer(signed(claims(ASSIST)))) for port in ports]
+        token = bearer(signed(claims()))
+        again = [status(port, "POST", HOOK, CALL, token) for port in (*ports, *ports)]
+
+    assert answers[0] == answers[1] and answers[0][0] == 200 and b"M99.41" in answers[0][1]
+    assert again == [200, 401, 401, 401]
+
+
+def answered(port: int, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+    """The status and the body of one call."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("POST", path, body, JSON | headers)
+    answer = connection.getresponse()
+    told = answer.status, answer.read()
+    connection.close()
+    return told
 
 
 @pytest.mark.proves("issue 4: 1,000 swaps of terminology under load, each answer of one version, none failed")

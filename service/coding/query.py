@@ -47,13 +47,22 @@ def build_query(assessment: Assessment, terminology: Terminology) -> Query | Non
     if not assessment.ask:
         return None
     form = _Form(assessment, terminology)
-    order = ordered(
-        assessment.ask,
-        tuple((name, element.values) for name, element in form.elements.items() if name in REQUIRED),
-        form.regions_offered(),
-    )
+    order = ordered(assessment.ask, _documented(assessment), form.regions_offered())
     wording = terminology.main.elements
     return Query(tuple(form.question(name, wording[name]["asks"]) for name in order), form.indicators)
+
+
+def asked_in_order(assessment: Assessment, terminology: Terminology) -> tuple[str, ...]:
+    """What `build_query` asks, in its order, for who shows no form: the regions that it offers seldom matter to it."""
+    required = [name for name in assessment.ask if name in REQUIRED]
+    needs_regions = "region" in required and len(required) > 1
+    regions = _Form(assessment, terminology).regions_offered() if needs_regions else ()
+    return ordered(assessment.ask, _documented(assessment), regions)
+
+
+def _documented(assessment: Assessment) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The required elements with their values."""
+    return tuple((element.name, element.values) for element in assessment.elements if element.name in REQUIRED)
 
 
 # --- the indicators -----------------------------------------------------------------------------------------------

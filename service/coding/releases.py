@@ -10,7 +10,6 @@ import gzip
 import hashlib
 import re
 import zlib
-from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,20 +18,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
+from service.coding.code_lines import HEADING, CodeLines, CodeRow, Overview, overview_from, overview_of, plain
 from service.coding.errors import PackError
+from service.coding.kept import kept, key_of
 from service.coding.yaml_strict import load_yaml
 
 Validity = Literal["valid", "not-billable", "not-valid", "unknown", "not-known"]
-# billable, title, the fiscal years whose release has the row
-CodeRow = tuple[bool, str, frozenset[str]]
-
-# The lines of codes.csv for one code, oldest first. Read when asked for: 98,000 rows in memory would cost every start.
-CodeLines = str
+CODES = "codes"  # the kind of what is kept of codes.csv.gz
 
 # The second character was a digit until QA0 came with FY2026.
 CODE_FORM = re.compile(r"[A-Z][0-9A][0-9A-Z](?:\.[0-9A-Z]{1,4})?")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_WORD = re.compile(r"[^\W\d_]{3,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +87,19 @@ class Excludes1Note:
 class Excludes1:
     """All Excludes1 notes, looked up by the code at which they stand or beneath which it lies."""
 
-    def __init__(self, notes: Iterable[Excludes1Note]) -> None:
-        self._at_code: dict[str, list[Excludes1Note]] = {}
-        self._at_range: list[Excludes1Note] = []
-        self._releases: set[str] = set()
-        for note in notes:
-            self._releases.update(note.releases)
-            if "-" in note.at:
-                self._at_range.append(note)
+    def __init__(self, rows: Iterable[list[str]]) -> None:
+        """`rows` are those of excludes1.csv; few are ever asked for, so a note is made when it is."""
+        self._at_code: dict[str, list[list[str]]] = {}
+        self._at_range: list[list[str]] = []
+        combinations = set[str]()
+        for row in rows:
+            at, _, releases, _ = row
+            combinations.add(releases)
+            if "-" in at:
+                self._at_range.append(row)
             else:
-                self._at_code.setdefault(note.at, []).append(note)
+                self._at_code.setdefault(at, []).append(row)
+        self._releases = {release for combination in combinations for release in combination.split()}
 
     def between(self, code: str, other: str, on: str) -> Excludes1Note | None:
         """The first note at a code that excludes the other, in the tabular list that is nearest to the date."""
@@ -114,8 +113,16 @@ class Excludes1:
 
     def _standing_at(self, code: str) -> Iterator[Excludes1Note]:
         for length in range(len(code), 2, -1):
-            yield from self._at_code.get(code[:length], ())
-        yield from (note for note in self._at_range if _within(code, note.at))
+            for row in self._at_code.get(code[:length], ()):
+                yield _note(row)
+        for row in self._at_range:
+            if _within(code, row[0]):
+                yield _note(row)
+
+
+def _note(row: Sequence[str]) -> Excludes1Note:
+    at, excludes, releases, note = row
+    return Excludes1Note(at, note, tuple(excludes.split()), tuple(releases.split()))
 
 
 def normalise(code: str) -> str:
@@ -138,20 +145,19 @@ class Icd10Cm:
         begins: str,
         releases: Sequence[CodeSystemRelease],
         periods: Periods,
-        lines: Mapping[str, CodeLines],
+        lines: CodeLines,
+        overview: Overview,
         excludes1: Excludes1,
         manifestations: Sequence[str],
     ) -> None:
         self.begins = begins
         # An official release that comes after the check of the same months stands for more than the check.
         self.releases = tuple(sorted(releases, key=lambda release: (release.in_force_from, not release.checked)))
-        self._periods = periods
+        self._periods, self._codes_with_period = periods, sorted(periods.of_code)
         self._official = tuple(release for release in self.releases if not release.checked)
-        self._lines = lines
-        self._sorted_codes = sorted(lines.keys() | periods.of_code.keys())
+        self._lines, self._overview = lines, overview
         self._excludes1 = excludes1
         self._manifestations = tuple(manifestations)
-        self._titles, self._words = self._read_titles()
 
     @property
     def newest(self) -> CodeSystemRelease:
@@ -176,7 +182,7 @@ class Icd10Cm:
 
     def title(self, code: str, on: str | None = None) -> str | None:
         """The title on the date, or the newest one when the code has none on it; None for an unknown code."""
-        rows = self._rows(normalise(code))
+        rows = self._lines.rows(normalise(code))
         if not rows:
             return None
         release = None if on is None else self._release_for_title(on)
@@ -184,32 +190,16 @@ class Icd10Cm:
 
     def is_title_of_another(self, title: str, code: str) -> bool:
         """Whether this is the title of a code, in any release, and was never that of this code or of one above it."""
-        asked = _plain(title)
-        if asked in self._own_titles(normalise(code)):
-            return False
-        place = bisect_left(self._titles, hash(asked))
-        return place < len(self._titles) and self._titles[place] == hash(asked)
+        asked = plain(title)
+        return asked not in self._own_titles(normalise(code)) and self._overview.has_title(asked)
 
     def _own_titles(self, code: str) -> set[str]:
         """Of a code and of the headers above it: 'Asthma' is true of J45.909."""
         found, at = set[str](), code if code in self._lines else None
         while at:
-            found.update(_plain(row[1]) for row in self._rows(at))
+            found.update(plain(row[1]) for row in self._lines.rows(at))
             at = self._parent(at)
         return found
-
-    def _read_titles(self) -> tuple[array[int], frozenset[str]]:
-        """The hashes of all titles, sorted (0.8 MB, where the titles themselves would be 15), and their words.
-
-        Once and with the rest of what is loaded: workers that share it go on sharing what nobody reads again.
-        """
-        hashes, written = set[int](), set[str]()
-        for lines in self._lines.values():
-            for line in lines.split("\n"):
-                words = _title_in(line).lower().split()
-                hashes.add(hash(" ".join(words)))
-                written.update(words)
-        return array("q", sorted(hashes)), frozenset(word for one in written for word in _WORD.findall(one))
 
     def is_billable(self, code: str, on: str) -> bool:
         """May the code be reported on the date, as far as we know?"""
@@ -226,10 +216,11 @@ class Icd10Cm:
 
     def codes(self, words: Sequence[str] = (), beneath: str = "") -> Iterator[str]:
         """The codes of all releases, in order, beneath a header, with each of the lower-case words in code or title."""
-        found: Iterable[str] = self._beneath(normalise(beneath)) if beneath else self._sorted_codes
-        for word in words:
-            found = [code for code in found if word in self._lines.get(code, code).lower()]
-        return iter(found)
+        header = normalise(beneath)
+        for code, written in self._beginning_with(header):
+            lowered = written.lower() if words else ""
+            if code != header and all(word in lowered for word in words):
+                yield code
 
     def is_extension_of(self, code: str) -> str | None:
         """The complete code that an unknown one adds characters to: M99.40XA extends M99.40, which takes none."""
@@ -264,7 +255,7 @@ class Icd10Cm:
 
     def vocabulary(self) -> frozenset[str]:
         """The words of all titles in lower case, three letters and more: a list of correct spellings."""
-        return self._words
+        return self._overview.words
 
     def _judge(self, code: str, on: str) -> tuple[Validity, str]:
         if on < self.begins:
@@ -295,7 +286,7 @@ class Icd10Cm:
 
     def _holds(self, code: str, on: str) -> bool:
         first, last = self._periods.of_code.get(code, ("", ""))
-        return first <= on <= last if first else any(billable for billable, _, _ in self._rows(code))
+        return first <= on <= last if first else any(billable for billable, _, _ in self._lines.rows(code))
 
     def _is_code(self, code: str) -> bool:
         return code in self._lines or code in self._periods.of_code
@@ -304,12 +295,7 @@ class Icd10Cm:
         return ("not-valid", says) if self._is_code(code) else ("unknown", f"no code of ICD-10-CM; {says}")
 
     def _row(self, code: str, release: str) -> CodeRow | None:
-        return next((row for row in self._rows(code) if release in row[2]), None)
-
-    def _rows(self, code: str) -> list[CodeRow]:
-        lines = self._lines[code].split("\n") if code in self._lines else ()
-        fields = (line.split(",", 3) for line in lines)  # csv.reader takes three times as long
-        return [(billable == "1", _unquoted(title), frozenset(years.split())) for _, billable, years, title in fields]
+        return next((row for row in self._lines.rows(code) if release in row[2]), None)
 
     def _release_for_title(self, on: str) -> str:
         """The newest official release begun by the date, else the first: titles seldom change."""
@@ -319,12 +305,22 @@ class Icd10Cm:
 
     def _beneath(self, code: str) -> Iterator[str]:
         # A category's codes begin with its dot; M80.00XA stands beneath M80.00 though M80.00X is no code.
-        for place in range(bisect_left(self._sorted_codes, code), len(self._sorted_codes)):
-            below = self._sorted_codes[place]
-            if not below.startswith(code):
-                return
+        for below, _ in self._beginning_with(code):
             if below != code:
                 yield below
+
+    def _beginning_with(self, start: str) -> Iterator[tuple[str, str]]:
+        """Each code that begins so, in order, with what the releases write of it; itself where none has it."""
+        dated, at = self._codes_with_period, bisect_left(self._codes_with_period, start)
+        for code, written in self._lines.beginning_with(start):
+            while at < len(dated) and dated[at] < code:
+                yield dated[at], dated[at]
+                at += 1
+            at += at < len(dated) and dated[at] == code
+            yield code, written
+        while at < len(dated) and dated[at].startswith(start):
+            yield dated[at], dated[at]
+            at += 1
 
     def _parent(self, code: str) -> str | None:
         shorter = (code[:length].rstrip(".") for length in range(len(code) - 1, 2, -1))
@@ -335,13 +331,13 @@ def load_icd10cm(folder: Path) -> Icd10Cm:
     """Reads terminology/icd-10-cm; PackError when a file is damaged or says what cannot be."""
     official, checksum = _official(folder / "releases.yaml")
     begins, checked, told = _dates(folder / "dates.yaml")
-    lines = _read_lines(folder / "codes.csv.gz", checksum)
-    years = {release.fiscal_year for release in official}
+    lines, overview = _codes(folder / "codes.csv.gz", checksum, {release.fiscal_year for release in official})
     _check_releases(folder / "releases.yaml", official)
-    _check_lines(folder / "codes.csv.gz", lines, years)
     releases = [*official, *checked]
     periods = Periods(*told, _periods(folder / "validity.csv"))
-    return Icd10Cm(begins, releases, periods, lines, _excludes1(folder / "excludes1.csv"), _manifestations(folder))
+    return Icd10Cm(
+        begins, releases, periods, lines, overview, _excludes1(folder / "excludes1.csv"), _manifestations(folder)
+    )
 
 
 def _official(path: Path) -> tuple[list[CodeSystemRelease], str]:
@@ -384,27 +380,47 @@ def _release(entry: Mapping[str, Any], *, checked: bool) -> CodeSystemRelease:
     )
 
 
-def _read_lines(path: Path, checksum: str) -> dict[str, CodeLines]:
-    heading, *lines = _unpack(path, checksum).rstrip("\n").split("\n")
-    if heading != "code,billable,releases,title":
-        raise PackError(f"{path}: the first line is not code,billable,releases,title. Build it again.")
-    by_code: dict[str, CodeLines] = {}
-    for line in lines:
-        code = line[: line.find(",")]
-        by_code[code] = f"{by_code[code]}\n{line}" if code in by_code else line
-    return by_code
+def _codes(path: Path, checksum: str, years: set[str]) -> tuple[CodeLines, Overview]:
+    packed = _packed(path, checksum)
+    lines = CodeLines(_unpacked(path, packed))
+    told = kept(CODES, packed)
+    try:
+        overview = overview_from(told) if told else overview_of(lines)
+    except ValueError as error:
+        raise PackError(f"{path}: a line has not four fields, or is out of order ({error}). Build it again.") from None
+    if overview.years != years:
+        raise PackError(
+            f"{path}: holds releases {sorted(overview.years)}, not {sorted(years)}. Restore both from one version."
+        )
+    return lines, overview
 
 
-def _unpack(path: Path, checksum: str) -> str:
+def _packed(path: Path, checksum: str) -> bytes:
     try:
         packed = path.read_bytes()
-        if hashlib.sha256(packed).hexdigest() != checksum:
-            raise PackError(f"{path}: its SHA-256 is not the one in releases.yaml. Restore both from one version.")
-        return gzip.decompress(packed).decode()
     except OSError as error:
         raise PackError(f"{path}: cannot be read ({error.strerror or error}). Restore the file.") from None
-    except (EOFError, zlib.error, UnicodeDecodeError) as error:
+    if hashlib.sha256(packed).hexdigest() != checksum:
+        raise PackError(f"{path}: its SHA-256 is not the one in releases.yaml. Restore both from one version.")
+    return packed
+
+
+def _unpacked(path: Path, packed: bytes) -> str:
+    """The lines beneath the heading."""
+    try:
+        text = gzip.decompress(packed).decode()
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise PackError(f"{path}: cannot be unpacked ({error}). Build it again.") from None
+    if not text.startswith(HEADING) or not text.endswith("\n"):
+        raise PackError(f"{path}: the first line is not {HEADING.rstrip()}. Build it again.")
+    return text.removeprefix(HEADING)
+
+
+def entries_to_keep(folder: Path) -> dict[str, Any]:
+    """What `coding-assist compile` keeps of this folder; PackError where it is not sound."""
+    load_icd10cm(folder)
+    packed = (folder / "codes.csv.gz").read_bytes()
+    return {key_of(CODES, packed): overview_of(CodeLines(_unpacked(folder / "codes.csv.gz", packed))).to_json()}
 
 
 def _check_releases(path: Path, releases: Sequence[CodeSystemRelease]) -> None:
@@ -416,16 +432,6 @@ def _check_releases(path: Path, releases: Sequence[CodeSystemRelease]) -> None:
             raise PackError(f"{path}: FY{earlier.fiscal_year} and FY{later.fiscal_year} overlap. Correct their dates.")
 
 
-def _check_lines(path: Path, lines: Mapping[str, CodeLines], years: set[str]) -> None:
-    try:
-        combinations = {line.split(",", 3)[2] for of_code in lines.values() for line in of_code.split("\n")}
-    except IndexError:
-        raise PackError(f"{path}: a line has not four fields. Build it again.") from None
-    held = {year for combination in combinations for year in combination.split()}
-    if held != years:
-        raise PackError(f"{path}: holds releases {sorted(held)}, not {sorted(years)}. Restore both from one version.")
-
-
 def _excludes1(path: Path) -> Excludes1:
     try:
         heading, *rows = csv.reader(path.read_text("utf-8").splitlines())
@@ -433,7 +439,7 @@ def _excludes1(path: Path) -> Excludes1:
         raise PackError(f"{path}: cannot be read ({error.strerror or error}). Restore the file.") from None
     if heading != ["at", "excludes", "releases", "note"] or any(len(row) != 4 for row in rows):
         raise PackError(f"{path}: each line needs at,excludes,releases,note. Build it again.")
-    return Excludes1(Excludes1Note(at, note, tuple(e.split()), tuple(years.split())) for at, e, years, note in rows)
+    return Excludes1(rows)
 
 
 def _manifestations(folder: Path) -> list[str]:
@@ -444,25 +450,10 @@ def _manifestations(folder: Path) -> list[str]:
     return codes
 
 
-def _unquoted(field: str) -> str:
-    """The last field of a CSV line, which holds no line break."""
-    return field[1:-1].replace('""', '"') if field.startswith('"') else field
-
-
 def _within(code: str, pattern: str) -> bool:
     """M43.5X2 is within M43, within M43.5 and within M43.3-M43.5X9."""
     first, dash, last = pattern.partition("-")
     return code.startswith(first) or (bool(dash) and first <= code and (code <= last or code.startswith(last)))
-
-
-def _title_in(line: str) -> str:
-    """What stands last in a line, as csv reads it; for all 99,000 lines at once csv takes twice as long."""
-    title = line.split(",", 3)[3]
-    return title[1:-1].replace('""', '"') if title.startswith('"') else title
-
-
-def _plain(title: str) -> str:
-    return " ".join(title.lower().split())
 
 
 def _iso(day: object) -> str:

@@ -1,57 +1,41 @@
-"""YAML as a coder means it: no key twice, no key that YAML turns into true, false or a number."""
+"""The pages of terminology/, each a mapping: parsed, or as `coding-assist compile` has kept them."""
 
 from __future__ import annotations
 
+import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from service.coding.errors import PackError
+from service.coding.kept import kept, key_of
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _StrictLoader(_Loader):  # type: ignore[misc]  # the C loader is untyped
-    """Refuses what plain YAML lets pass in silence."""
-
-
-def _mapping(loader: Any, node: Any) -> dict[str, Any]:
-    page: dict[str, Any] = {}
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        line = key_node.start_mark.line + 1
-        if not isinstance(key, str):
-            raise PackError(
-                f"{loader.path}, line {line}: key {key_node.value!r} reads as {type(key).__name__}. Quote it."
-            )
-        if key in page:
-            raise PackError(f"{loader.path}, line {line}: key {key!r} stands twice. Keep one of them.")
-        page[key] = loader.construct_object(value_node, deep=True)
-    return page
-
-
-_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
-def _loader_of(path: Path) -> Any:
-    """A loader that can name its file: the C parser does not keep it."""
-    return type("_FileLoader", (_StrictLoader,), {"path": path})
+PAGE = "page"
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
     """One YAML file as a mapping; PackError with file, line and remedy when it is none."""
     try:
-        with path.open("rb") as stream:
-            page = yaml.load(stream, Loader=_loader_of(path))  # noqa: S506 - safe underneath
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise PackError(
-            f"{path}{where}: not readable as YAML ({getattr(error, 'problem', 'syntax')}). Correct that line."
-        ) from None
+        source = path.read_bytes()
     except OSError as error:
         raise PackError(f"{path}: cannot be read ({error.strerror}). Check the folder given as TERMINOLOGY.") from None
+    page = kept(PAGE, source) or _parsed(path, source)
     if not isinstance(page, dict):
         raise PackError(f"{path}: holds no mapping. Start the file with keys such as `concepts:` or `rules:`.")
     return page
+
+
+def entry_to_keep(path: Path) -> dict[str, Any]:
+    """What to keep of a page; nothing where JSON would tell something else, such as the text of a date for a date."""
+    source = path.read_bytes()
+    page = _parsed(path, source)
+    try:
+        is_same = json.loads(json.dumps(page)) == page
+    except TypeError:
+        is_same = False
+    return {key_of(PAGE, source): page} if is_same else {}
+
+
+def _parsed(path: Path, source: bytes) -> Any:
+    # Imported where it is needed: where all pages are kept, it never is.
+    return import_module("service.coding.yaml_parsing").parse_yaml(path, source)

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from service.assist import open_assist
 from service.batch import Tally
-from service.bulk import check_files
+from service.bulk import Knowledge, check_files
 from service.bulk_manifest import with_manifests
 from service.bulk_output import unfinished, written_whole
 from service.bulk_summary import write_summary
@@ -38,6 +38,7 @@ def check(options: argparse.Namespace) -> int:
     if options.output and options.output.suffix == ".parquet" and not find_spec("pyarrow"):
         raise OperatorError("Parquet needs pyarrow: install fhir-coding-assist[parquet], or give a name in .ndjson.")
     settings, begun = read_settings(os.environ), time.perf_counter()
+    known = Knowledge(settings, open_assist(settings))
     with (
         _stopped_once(),
         unfinished(options.output, options.inputs, settings, every=options.every) as work,
@@ -54,10 +55,11 @@ def check(options: argparse.Namespace) -> int:
             every=options.every,
             progress=progress,
             journal=work.journal,
+            known=known,
         )
     if options.summary:
         with written_whole(options.summary) as stream:
-            write_summary(stream, tally, options.inputs, open_assist(settings).terminology)
+            write_summary(stream, tally, options.inputs, known.assist.terminology)
     _summarise(tally, time.perf_counter() - begun)
     return tally.exit_status
 

@@ -21,7 +21,7 @@ from service.bulk import records_of
 from service.bulk_output import written_whole
 from service.coding.model import Setting
 from service.commands.terminal import CODES_SHOWN, refuse_missing, show, terminal
-from service.compiling import compile_core
+from service.compiling import compile_all
 from service.envelope import open_envelope
 from service.errors import OperatorError
 from service.evaluate import SHORT, Evaluation, Miss, predict, read_labels, read_texts
@@ -125,5 +125,5 @@ def _print_added(added: AddedRelease, folder: Path, console: Console) -> None:
 
 
 def compiled(_options: argparse.Namespace) -> int:
-    compile_core()
+    compile_all(read_settings(os.environ).terminology or terminology_dir())
     return 0

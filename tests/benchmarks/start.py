@@ -2,8 +2,9 @@
 
     python -m tests.benchmarks.start [--rounds 5]
 
-Ours as it is shipped with one worker, over a new database and over the one of the start before, and beside it bare
-Flask on gunicorn, in turns. The memory is the proportional set size (PSS) that Linux tells.
+Ours as it is shipped with one worker, compiled (`coding-assist compile`), over a new database and over the one of the
+start before, and beside it bare Flask on gunicorn, in turns. The memory is the proportional set size (PSS) that Linux
+tells.
 """
 
 from __future__ import annotations
@@ -86,7 +87,9 @@ def _start(server: load.Server, folder: Path) -> Start:
 
 @contextmanager
 def _running(server: load.Server, port: int, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("CODING_ASSIST_")}
+    # With byte code, as where pip has installed it; what forbids Python to keep it would have each start compile anew.
+    left_out = ("CODING_ASSIST_", "PYTHONDONTWRITEBYTECODE")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     environment |= {"CODING_ASSIST_DATABASE_URL": f"sqlite:///{folder}/store.db", "TMPDIR": str(folder)}
     command = [part.replace("{port}", str(port)) for part in server.command]
     quiet = subprocess.DEVNULL
