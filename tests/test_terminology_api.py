@@ -16,6 +16,7 @@ from service.terminology_api import (
     TRANSLATE,
     VALUE_SET_VALIDATE_CODE,
 )
+from service.validation import validate_resource
 
 Json = dict[str, Any]
 SNOMED = "http://snomed.info/sct"
@@ -103,6 +104,43 @@ def test_the_date_or_the_version_decides_on_the_release(client: FlaskClient, whe
     # It became a header on 2024-10-01.
     newest = get(client, "CodeSystem/$lookup", system=ICD10CM, code="M51.36")
     assert {"code": "notSelectable", "value": True} in told(newest, "property")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"system": f"{ICD10CM}|2017", "code": "M48.06"},
+        {"coding": {"system": f"{ICD10CM}|2017", "code": "M48.06"}},
+        {"coding": {"system": "urn:oid:2.16.840.1.113883.6.90", "version": "2017", "code": "M48.06"}},
+    ],
+)
+def test_the_version_may_stand_behind_the_system(client: FlaskClient, asked: Json) -> None:
+    """M48.06 was split in October 2017; before, it was reported."""
+    names = {"system": "valueUri", "code": "valueCode", "coding": "valueCoding"}
+    parameters = [{"name": name, names[name]: value} for name, value in asked.items()]
+    assert told(post(client, "CodeSystem/$lookup", *parameters), "version") == "2017"
+    for operation, url in (("CodeSystem", ICD10CM), ("ValueSet", ALL)):
+        found = [one for one in parameters if one["name"] != "system" or operation == "ValueSet"]
+        named = f"{url}|2017" if operation == "CodeSystem" and "system" in asked else url
+        answer = post(client, f"{operation}/$validate-code", {"name": "url", "valueUri": named}, *found)
+        assert told(answer, "result") is True
+
+
+def test_two_versions_of_one_system_are_one_too_many(client: FlaskClient) -> None:
+    query = {"system": f"{ICD10CM}|2017", "version": "2018", "code": "M48.06"}
+    assert refused(get(client, "CodeSystem/$lookup", **query)) == (400, "invalid")
+    query = {"url": ALL, "system": f"{ICD10CM}|1999", "code": "M99.41"}
+    assert refused(get(client, "ValueSet/$validate-code", **query)) == (404, "not-found")
+
+
+@pytest.mark.parametrize(("code", "version"), [("U07.1", "2020"), ("Z28.310", "2022"), ("U07.1", "2027")])
+def test_a_version_has_the_codes_that_came_within_its_year(client: FlaskClient, code: str, version: str) -> None:
+    assert told(get(client, "CodeSystem/$lookup", system=ICD10CM, code=code, version=version), "version") == version
+
+
+def test_a_version_has_not_the_codes_of_a_later_year(client: FlaskClient) -> None:
+    query = {"system": ICD10CM, "code": "U07.1", "version": "2019"}
+    assert refused(get(client, "CodeSystem/$lookup", **query)) == (404, "not-found")
 
 
 def test_our_own_systems_are_looked_up_with_what_they_define(client: FlaskClient) -> None:
@@ -272,6 +310,43 @@ def test_an_expansion_of_a_whole_release_is_had_by_pages_and_never_cut_short(cli
     # releases.yaml: 97,584 codes in the tabular list of April 2025
     assert len({code for page in pages for code in page}) == sum(map(len, pages)) == 97_584
     assert {len(page) for page in pages[:-1]} == {10_000}
+
+
+def test_all_pages_of_an_expansion_name_it_alike_and_other_expansions_otherwise(client: FlaskClient) -> None:
+    def identifier(**query: Any) -> str:
+        return str(get(client, "ValueSet/$expand", url=ALL, **query).get_json()["expansion"]["identifier"])
+
+    asked = {"filter": "stenosis", "date": "2026-05-01"}
+    assert identifier(**asked) == identifier(**asked, count=5) == identifier(**asked, count=5, offset=5)
+    others = [{"date": "2025-05-01"}, {"filter": "spinal"}, {"activeOnly": "true"}, {"excludeNotForUI": "true"}]
+    assert len({identifier(**{**asked, **other}) for other in ({}, *others)}) == 5
+
+
+def test_a_page_is_as_long_as_it_is_asked_for_or_refused(client: FlaskClient) -> None:
+    assert refused(get(client, "ValueSet/$expand", url=ALL, count=10_001)) == (422, "too-costly")
+    assert len(codes(get(client, "ValueSet/$expand", url=ALL, count=10_000))) == 10_000
+
+
+def test_beyond_the_last_code_is_an_empty_page(client: FlaskClient) -> None:
+    expansion = get(client, "ValueSet/$expand", url=M99_4, offset=10, count=5).get_json()["expansion"]
+    assert (expansion["total"], expansion["offset"], "contains" in expansion) == (10, 10, False)
+
+
+def test_who_names_a_value_set_twice_has_to_mean_the_same(client: FlaskClient) -> None:
+    for operation, more in (("$expand", {}), ("$validate-code", {"system": ICD10CM, "code": "M99.41"})):
+        at = f"ValueSet/m99-4-codes/{operation}"
+        assert get(client, at, url=M99_4, **more).status_code == 200
+        assert refused(get(client, at, url=ALL, **more)) == (400, "invalid")
+        assert refused(get(client, at, valueSetVersion="0", **more)) == (400, "invalid")
+
+
+def test_an_exclude_by_filter_takes_out_what_it_says(client: FlaskClient) -> None:
+    family = {"system": ICD10CM, "filter": [{"property": "concept", "op": "is-a", "value": "M48.0"}]}
+    headers = {"system": ICD10CM, "filter": [{"property": "notSelectable", "op": "=", "value": "true"}]}
+    found = codes(post(client, "ValueSet/$expand", value_set(family, exclude=headers)))
+    assert ("M48.0" in found, "M48.06" in found, "M48.061" in found) == (False, False, True)
+    of_2016 = {"system": ICD10CM, "version": "2016", "filter": headers["filter"]}
+    assert "M48.06" in codes(post(client, "ValueSet/$expand", value_set(family, exclude=of_2016)))
 
 
 def test_an_expansion_is_of_the_date(client: FlaskClient) -> None:
@@ -467,6 +542,40 @@ def test_what_has_no_translation_is_no_error(client: FlaskClient) -> None:
     assert told(answer, "message")
     url = f"{CANONICAL}/ConceptMap/none"
     assert refused(get(client, "ConceptMap/$translate", url=url, system=SNOMED, code="0")) == (404, "not-found")
+
+
+def concept_map(*elements: Json, **group: Any) -> Json:
+    made = {"source": "http://example.com/a", "target": "http://example.com/b", "element": list(elements), **group}
+    return {"name": "conceptMap", "resource": {"resourceType": "ConceptMap", "status": "draft", "group": [made]}}
+
+
+def coding_of(code: str) -> Json:
+    return {"name": "coding", "valueCoding": {"system": "http://example.com/a", "code": code}}
+
+
+def test_what_a_map_does_not_say_is_left_out_of_the_answer(client: FlaskClient) -> None:
+    """FHIR has no empty strings, and a code that is unmatched has no concept."""
+    named = {"code": "1", "target": [{"code": "2", "equivalence": "equivalent"}]}
+    nothing = {"code": "3", "target": [{"equivalence": "unmatched", "comment": "none"}]}
+    given = concept_map(named, nothing)
+    found = told(post(client, "ConceptMap/$translate", given, coding_of("1")), "match")
+    assert found == {"equivalence": "equivalent", "concept": {"system": "http://example.com/b", "code": "2"}}
+    unmatched = post(client, "ConceptMap/$translate", given, coding_of("3"))
+    assert (told(unmatched, "result"), told(unmatched, "match")) == (False, {"equivalence": "unmatched"})
+    assert validate_resource(unmatched.get_json(), allowed=frozenset({"Parameters"})) == []
+
+
+def test_where_a_map_sends_the_codes_that_it_does_not_list_is_refused(client: FlaskClient) -> None:
+    given = concept_map(
+        {"code": "1", "target": [{"code": "2", "equivalence": "equal"}]}, unmapped={"mode": "fixed", "code": "x"}
+    )
+    assert told(post(client, "ConceptMap/$translate", given, coding_of("1")), "result") is True
+    assert refused(post(client, "ConceptMap/$translate", given, coding_of("9"))) == (422, "not-supported")
+
+
+def test_a_system_of_others_is_known_by_its_oid(client: FlaskClient) -> None:
+    oid = {"system": "urn:oid:2.16.840.1.113883.6.96", "code": "203712005"}
+    assert list(matches(get(client, "ConceptMap/$translate", **oid))) == [("equivalent", "M99.4")]
 
 
 # --- parameters ---------------------------------------------------------------------------------------------------
