@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from service import __version__
 from service.fhir_out import FLAG_SYSTEM, ICD10CM
 from service.resource_validation import OUR_PROFILE
 from service.shipped import fhir_profiles_dir
@@ -142,6 +143,7 @@ def test_the_profile_counts_only_where_it_is_asked_for_or_claimed(client: FlaskC
         validate(client, call(bare, profile="http://hl7.org/fhir/StructureDefinition/Condition"))
     )
     assert invariant in issues(validate(client, call(bare, profile=OUR_PROFILE)))
+    assert invariant in issues(validate(client, call(bare, profile=f"{OUR_PROFILE}|{__version__}")))
     assert invariant in issues(validate(client, {**bare, "meta": {"profile": [OUR_PROFILE + "|0.1.0"]}}))
     other = {"meta": {"profile": ["http://example.com/p"]}}
     assert ("information", "not-supported", "Condition.meta.profile[0]") in issues(validate(client, {**bare, **other}))
@@ -153,6 +155,12 @@ def test_the_profile_counts_only_where_it_is_asked_for_or_claimed(client: FlaskC
         (call(sound(), mode="guess"), "Condition/$validate", (400, "not-supported")),
         (call(sound(), mode="profile"), "Condition/$validate", (400, "required")),
         (call(sound(), profile="http://example.com/p"), "Condition/$validate", (400, "not-supported")),
+        (call(sound(), profile=OUR_PROFILE + "|99"), "Condition/$validate", (400, "not-supported")),
+        (
+            {"resourceType": "Parameters", "parameter": [{"name": "resource", "resource": sound()}] * 2},
+            "Condition/$validate",
+            (400, "invalid"),
+        ),
         (
             {"resourceType": "Parameters", "parameter": [{"name": "mode", "valueString": "create"}]},
             "Condition/$validate",
@@ -303,6 +311,27 @@ AGE = {"value": 50, "unit": "years", "system": "http://unitsofmeasure.org", "cod
             {"modifierExtension": [{"url": "http://example.com/m", "valueBoolean": True}]},
             ("extension", "Condition.modifierExtension[0]"),
         ),
+        ({"subject": {"reference": "Patient/p 1?x"}}, ("value", "Condition.subject.reference")),
+        ({"subject": {"reference": "Patient/p", "type": "Group"}}, ("value", "Condition.subject.type")),
+        (
+            {"subject": {"display": "x", "reference": "urn:oid:1", "type": "Device"}},
+            ("value", "Condition.subject.reference"),
+        ),
+        (
+            {
+                "contained": [{**NOTE, "effectivePeriod": {"start": "2026-02", "end": "2026-01"}}],
+                "evidence": [{"detail": [{"reference": "#o"}]}],
+            },
+            ("invariant", "Condition.contained[0].effectivePeriod"),
+        ),
+        (
+            {
+                "contained": [{**NOTE, "subject": {"reference": "#nobody"}}],
+                "evidence": [{"detail": [{"reference": "#o"}]}],
+            },
+            ("invariant", "Condition.contained[0].subject.reference"),
+        ),
+        ({"clinicalStatus": {"coding": [{"code": "active"}]}}, ("code-invalid", "Condition.clinicalStatus.coding[0]")),
         ({"onsetAge": {"value": 50, "unit": "years"}}, ("invariant", "Condition.onsetAge")),
         ({"onsetAge": {**AGE, "value": -1}}, ("invariant", "Condition.onsetAge")),
         (
@@ -324,6 +353,12 @@ def test_what_r4_forbids_beside_the_shape_is_an_error(
         {"subject": {"reference": "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0"}},
         {"asserter": {"reference": "PractitionerRole/r/_history/2"}},
         {"contained": [NOTE], "evidence": [{"detail": [{"reference": "#o"}]}]},
+        {
+            "contained": [{**NOTE, "subject": {"reference": "#q"}}, {"resourceType": "Patient", "id": "q"}],
+            "evidence": [{"detail": [{"reference": "#o"}]}],
+        },
+        {"contained": [{**NOTE, "focus": [{"reference": "#"}]}]},
+        {"subject": {"reference": "Patient/p", "type": "http://hl7.org/fhir/StructureDefinition/Patient"}},
         {"extension": [{"url": "http://example.com/x", "valueCode": "x"}]},
         {"onsetAge": AGE},
         {"text": {"status": "generated", "div": DIV.format("<b>Stenosis</b> <table><tr><td>C5</td></tr></table>")}},
@@ -331,6 +366,30 @@ def test_what_r4_forbids_beside_the_shape_is_an_error(
 )
 def test_what_r4_allows_is_no_error(client: FlaskClient, changes: Json) -> None:
     assert [one for one in issues(validate(client, sound(**changes))) if one[0] == "error"] == []
+
+
+@pytest.mark.parametrize(
+    ("address", "refusal"),
+    [
+        ("Condition/$validate", (400, "required")),
+        ("Condition/c1/$validate", (404, "not-found")),
+        ("Claim/c1/$validate?mode=delete", (404, "not-found")),
+        ("Condition/$validate?mode=guess", (400, "not-supported")),
+    ],
+)
+def test_without_a_resource_there_is_nothing_to_validate(
+    client: FlaskClient, address: str, refusal: tuple[int, str]
+) -> None:
+    answer = client.get(f"/fhir/{address}")
+    assert (answer.status_code, answer.get_json()["issue"][0]["code"]) == refusal
+
+
+def test_an_unknown_parameter_is_passed_over_unless_strict_handling_is_preferred(client: FlaskClient) -> None:
+    body = call(sound())
+    body["parameter"].append({"name": "colour", "valueString": "red"})
+    assert validate(client, body).status_code == 200
+    answer = client.post("/fhir/Condition/$validate", json=body, headers={"Prefer": "handling=strict"})
+    assert (answer.status_code, answer.get_json()["issue"][0]["code"]) == (400, "not-supported")
 
 
 def test_mode_and_profile_may_stand_in_the_address(client: FlaskClient) -> None:
