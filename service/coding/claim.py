@@ -15,13 +15,17 @@ from service.coding.packs import Terminology
 class ClaimDiagnosis:
     """One diagnosis in the order of the claim (or of the request where there is none).
 
-    `assessment` is None where the claim refers to a Condition that was not sent.
+    `assessment` is None where the claim refers to a Condition that was not sent. What is not `listed` is told of the
+    visit and not billed: why the patient came, with what they were admitted. `of_another`: of another patient.
     """
 
     sequence: int
     code: str
     expression: str
     assessment: Assessment | None = None
+    listed: bool = True
+    principal: bool = False
+    of_another: bool = False
 
     @property
     def judged_on(self) -> str | None:
@@ -68,6 +72,16 @@ class Billing:
     policies: tuple[PayerPolicy, ...] = ()
     manipulation_codes: frozenset[str] = frozenset()
 
+    @property
+    def listed(self) -> tuple[ClaimDiagnosis, ...]:
+        """The diagnoses that are billed, in the order in which they stand."""
+        return tuple(diagnosis for diagnosis in self.diagnoses if diagnosis.listed)
+
+    @property
+    def ordered(self) -> tuple[ClaimDiagnosis, ...]:
+        """The diagnoses that are billed, the principal one first and then by their sequence."""
+        return tuple(sorted(self.listed, key=lambda diagnosis: (not diagnosis.principal, diagnosis.sequence)))
+
 
 def assess_billing(billing: Billing, assessments: Sequence[Assessment], terminology: Terminology) -> tuple[Issue, ...]:
     """The issues of the claim as a whole."""
@@ -92,7 +106,7 @@ _EXTERNAL_CAUSES = frozenset("VWXY")  # chapter 20
 def _sequence(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
     if not billing.is_claim:
         return
-    ordered = sorted(billing.diagnoses, key=lambda diagnosis: diagnosis.sequence)
+    ordered = billing.ordered
     first = {
         "manifestation-first": bool(ordered) and terminology.icd10cm.is_manifestation(ordered[0].code),
         "external-cause-first": bool(ordered) and ordered[0].code[:1] in _EXTERNAL_CAUSES,
@@ -105,14 +119,15 @@ def _sequence(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
         wrong = {
             "diagnosis-sent": diagnosis.assessment is None,
             "diagnosis-coded": diagnosis.assessment is not None and not diagnosis.code,
+            "patient": diagnosis.of_another,
             "sequence-once": diagnosis.sequence in seen,
-            "stated-once": any(diagnosis.assessment is other for other in judged),
+            "stated-once": diagnosis.listed and any(diagnosis.assessment is other for other in judged),
         }
         for check in (check for check, is_wrong in wrong.items() if is_wrong):
             for rule in _rules(terminology, "sequences", check, billing.on):
                 yield RuleHit(rule, "conflict", (), diagnosis.expression)
         seen.add(diagnosis.sequence)
-        judged += [diagnosis.assessment] if diagnosis.assessment else []
+        judged += [diagnosis.assessment] if diagnosis.assessment and diagnosis.listed else []
 
 
 def _pointers(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
@@ -138,9 +153,7 @@ def _line_dates(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]
             for on, expression in line.dates:
                 status = release.status(diagnosis.code, on)
                 for rule in _rules(terminology, "validates", status.validity, on):
-                    says = (
-                        f"{diagnosis.code} {_NOT_THEN[status.validity]} {on}, the date of this line: {status.reason}."
-                    )
+                    says = f"{diagnosis.code} {_NOT_THEN[status.validity]} {on}, a date of this line: {status.reason}."
                     yield RuleHit(rule, "conflict", (), expression, says=says)
 
 
@@ -155,7 +168,7 @@ _NOT_THEN = {
 def _paired(billing: Billing, terminology: Terminology) -> Iterator[tuple[ClaimDiagnosis, ClaimDiagnosis]]:
     """All pairs; while a note is written, what else is on the problem list is no matter of ours."""
     if billing.setting != "charting":
-        yield from combinations(billing.diagnoses, 2)
+        yield from combinations(billing.listed, 2)
         return
     ours = [n for n, diagnosis in enumerate(billing.diagnoses) if _is_ours(diagnosis, terminology)]
     for n, one in enumerate(billing.diagnoses) if ours else ():
@@ -270,7 +283,7 @@ def _policies(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
     """A payer's order of diagnoses, from the operator's configuration; never shown to a clinician."""
     if not billing.is_claim:
         return
-    ordered = sorted(billing.diagnoses, key=lambda diagnosis: diagnosis.sequence)
+    ordered = billing.ordered
     ours = [d for d in ordered if terminology.pack_of(d.code)]
     for policy in billing.policies:
         concerned = ours or (ordered if policy.procedures else [])

@@ -110,6 +110,7 @@ VALUES: dict[str, frozenset[str]] = {
             "diagnosis-coded",
             "external-cause-first",
             "form",
+            "patient",
             "stated-once",
             "sequence-once",
             "code-missing",

@@ -237,6 +237,13 @@ class Icd10Cm:
         parent = None if self._is_code(extended) else self._parent(extended)
         return None if parent is None or self.children(parent) else parent
 
+    def seventh_characters(self, code: str) -> tuple[str, ...]:
+        """The codes that a header, or the part of an unknown code that is one, makes with its 7th character."""
+        asked = normalise(code)
+        header = asked if self._is_code(asked) else self._parent(asked)
+        below = self.children(header) if header else ()
+        return below if all(len(child) == len("S06.0X0A") for child in below) else ()
+
     def status(self, code: str, on: str) -> CodeStatus:
         """Valid, a header, not valid, unknown, or not to be known, judged by the date alone."""
         asked, year = normalise(code), fiscal_year(on)
