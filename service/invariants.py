@@ -22,6 +22,8 @@ Resource = Mapping[str, Any]
 _TYPED = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/[A-Za-z0-9.-]{1,64}(?:/_history/[A-Za-z0-9.-]{1,64})?\Z")
 _DEFINITION = "http://hl7.org/fhir/StructureDefinition/"  # before the name of a type, it stands for the type
 _UCUM = "http://unitsofmeasure.org"
+# Of R4's SimpleQuantity, which the model takes for a Quantity.
+_SIMPLE_QUANTITY = re.compile(r"\AClaim\.item\[.*\.quantity\Z|\.(?:low|high)\Z")
 # XHTML that a narrative may hold (R4 "Narrative", txt-1): chapters 7-11 and 15 of HTML 4.0, links and images.
 _ELEMENTS = frozenset(
     (
@@ -78,6 +80,8 @@ def _broken(part: _Part) -> Iterator[Issue]:
     if part.path.rpartition(".")[2].startswith("modifierExtension"):
         text = "The modifier extension is not understood here and may change the meaning; send the resource without it."
         yield Issue("error", "extension", text, part.path)
+    if "comparator" in part.value and _SIMPLE_QUANTITY.search(part.path):
+        yield Issue("error", "invariant", "This quantity takes no comparator (sqty-1); leave it out.", part.path)
     place = f"{part.path}.div" if part.element.type_name == "Narrative" else part.path
     for key, holds, text in _RULES.get(part.element.type_name, ()):
         if not holds(part.value):
@@ -105,8 +109,11 @@ def _is_age(age: Resource) -> bool:
 
 
 def _is_count(count: Resource) -> bool:
-    value = count.get("value", 0)
-    return _is_in_ucum(count) and count.get("code", "1") == "1" and value == int(value)
+    return _is_in_ucum(count) and count.get("code", "1") == "1" and "." not in str(count.get("value", ""))
+
+
+def _is_duration(duration: Resource) -> bool:
+    return "code" not in duration or (duration.get("system") == _UCUM and "value" in duration)
 
 
 def _is_ordered(value: Resource) -> bool:
@@ -154,10 +161,13 @@ _RULES: Mapping[str, tuple[_Rule, ...]] = {
     ),
     "Duration": (
         _QUANTITY,
-        ("drt-1", _is_in_ucum, f"The duration has no code of UCUM *; give its code and {_UCUM}."),
+        ("drt-1", _is_duration, f"The duration has a code without a value, or of another system than {_UCUM} *."),
     ),
     "Extension": (
         ("ext-1", _has_either, "An extension has a value or extensions of its own, and one of them *; keep one."),
+    ),
+    "Expression": (
+        ("exp-1", lambda one: "expression" in one or "reference" in one, "It has neither expression nor reference *."),
     ),
     "Narrative": (
         (

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from flask.testing import FlaskClient
 
 from service import __version__
+from service.assist import Assist
 from service.fhir_out import FLAG_SYSTEM, ICD10CM
-from service.resource_validation import OUR_PROFILE
+from service.resource_validation import OUR_PROFILE, Asked, validated
 from service.shipped import fhir_profiles_dir
 from service.validation import validate_resource
 from tests.test_statements import outpatient_condition
@@ -284,7 +286,8 @@ def test_every_condition_that_us_core_allows_is_accepted(client: FlaskClient, na
 
 NOTE = {"resourceType": "Observation", "id": "o", "status": "final", "code": {"text": "x"}}
 DIV = '<div xmlns="http://www.w3.org/1999/xhtml">{}</div>'
-AGE = {"value": 50, "unit": "years", "system": "http://unitsofmeasure.org", "code": "a"}
+UCUM = "http://unitsofmeasure.org"
+AGE = {"value": 50, "unit": "years", "system": UCUM, "code": "a"}
 
 
 @pytest.mark.proves("R4: ref-1, dom-3, ext-1, age-1, txt-1, txt-2, reference targets, modifier extensions")
@@ -332,6 +335,10 @@ AGE = {"value": 50, "unit": "years", "system": "http://unitsofmeasure.org", "cod
             ("invariant", "Condition.contained[0].subject.reference"),
         ),
         ({"clinicalStatus": {"coding": [{"code": "active"}]}}, ("code-invalid", "Condition.clinicalStatus.coding[0]")),
+        (
+            {"extension": [{"url": "http://example.com/x", "valueQuantity": {"value": 1, "comparator": "~"}}]},
+            ("code-invalid", "Condition.extension[0].valueQuantity.comparator"),
+        ),
         ({"onsetAge": {"value": 50, "unit": "years"}}, ("invariant", "Condition.onsetAge")),
         ({"onsetAge": {**AGE, "value": -1}}, ("invariant", "Condition.onsetAge")),
         (
@@ -366,6 +373,63 @@ def test_what_r4_forbids_beside_the_shape_is_an_error(
 )
 def test_what_r4_allows_is_no_error(client: FlaskClient, changes: Json) -> None:
     assert [one for one in issues(validate(client, sound(**changes))) if one[0] == "error"] == []
+
+
+TYPES = yaml.safe_load(
+    (Path(__file__).parent / "data" / "r4-types.yaml").read_text("utf-8").replace("ucum}", f"{UCUM}}}")
+)
+
+
+@pytest.mark.proves("R4: the rules of data types, each by what it forbids and what it allows")
+@pytest.mark.parametrize("rule", TYPES)
+def test_a_rule_of_a_type_of_data_holds_wherever_it_stands(assist: Assist, rule: str) -> None:
+    """Extension.value[x] takes a value of any type."""
+
+    def errors(value: Json) -> list[str]:
+        extension = [{"url": "http://example.com/x", f"value{TYPES[rule]['type']}": value}]
+        told = validated(Asked("Condition", sound(extension=extension)), assist)["issue"]
+        return [one["diagnostics"] for one in told if one["severity"] == "error"]
+
+    for value in TYPES[rule]["forbids"]:
+        assert any(f"({rule})" in one for one in errors(value)), value
+    for value in TYPES[rule]["allows"]:
+        assert errors(value) == [], value
+
+
+@pytest.mark.parametrize(
+    ("rule", "changes"),
+    [
+        ("con-2", {"evidence": [{"id": "e"}]}),
+        ("con-1", {"stage": [{"id": "e"}]}),
+        ("con-1", {"stage": [{"type": {"text": "x"}}]}),
+        ("dom-4", {"contained": [{**NOTE, "meta": {"lastUpdated": "2026-02-01T12:00:00Z"}}]}),
+        ("dom-4", {"contained": [{**NOTE, "meta": {"versionId": "1"}}]}),
+        ("txt-1", {"text": {"status": "generated", "div": DIV.format('<b onclick="x">x</b>')}}),
+        ("txt-1", {"text": {"status": "generated", "div": DIV.format('<a href="JavaScript:x">x</a>')}}),
+        ("txt-1", {"text": {"status": "generated", "div": DIV.format("<script>x</script><b>x</b>")}}),
+    ],
+)
+def test_a_part_that_says_nothing_or_too_much_is_an_error(assist: Assist, rule: str, changes: Json) -> None:
+    told = validated(Asked("Condition", sound(**changes)), assist)["issue"]
+    assert any(f"({rule})" in one["diagnostics"] for one in told if one["severity"] == "error")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"evidence": [{"code": [{"text": "x"}]}]},
+        {"stage": [{"summary": {"text": "x"}}, {"assessment": [{"reference": "Observation/o"}]}]},
+        {"text": {"status": "generated", "div": DIV.format('<img src="#x" alt="x"/>')}},
+        {"text": {"status": "generated", "div": DIV.format("<b>x</b> <i> </i>")}},
+        {"subject": {"display": "x"}},
+        {"asserter": {"identifier": {"value": "x"}, "type": "Practitioner"}},
+        {"meta": {"tag": [{"code": "x"}]}},
+        {"extension": [{"url": "http://example.com/x", "valueReference": {"reference": "Anything/x"}}]},
+    ],
+)
+def test_a_part_that_says_enough_is_no_error(assist: Assist, changes: Json) -> None:
+    told = validated(Asked("Condition", sound(**changes)), assist)["issue"]
+    assert [one for one in told if one["severity"] == "error"] == []
 
 
 @pytest.mark.parametrize(
