@@ -423,6 +423,7 @@ def test_a_part_that_says_nothing_or_too_much_is_an_error(assist: Assist, rule: 
         {"text": {"status": "generated", "div": DIV.format("<b>x</b> <i> </i>")}},
         {"subject": {"display": "x"}},
         {"asserter": {"identifier": {"value": "x"}, "type": "Practitioner"}},
+        {"subject": {"reference": "urn:oid:1.2.3", "type": "Patient"}},
         {"meta": {"tag": [{"code": "x"}]}},
         {"extension": [{"url": "http://example.com/x", "valueReference": {"reference": "Anything/x"}}]},
     ],
