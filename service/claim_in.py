@@ -9,6 +9,7 @@ from typing import Any
 from service.coding.claim import Billing, ClaimDiagnosis, ServiceLine
 from service.coding.model import Assessment
 from service.fhir_in import Entry, Request, code_of, icd10cm_codes, is_of_another, line_dates, period_dates
+from service.validation import modifier_extensions
 
 Resource = Mapping[str, Any]
 # What is billed for a stay or without a provider's diagnosis has no pointers on its lines (X12 837 I and D, NCPDP).
@@ -44,11 +45,12 @@ def _claimed(claim: Resource, conditions: Sequence[Entry]) -> dict[str, str | No
         for pointer in (item.get("diagnosisSequence") or ()) if on else ():
             days.setdefault(int(pointer), str(on))
     found: dict[str, str | None] = {}
+    codes = [(entry, icd10cm_codes(entry.resource.get("code"))) for entry in conditions]
     for index, diagnosis in enumerate(claim.get("diagnosis") or ()):
         reference = (diagnosis.get("diagnosisReference") or {}).get("reference")
         place = place_of(str(reference or f"Claim#diagnosis[{index}]"), conditions)
         inline = icd10cm_codes(diagnosis.get("diagnosisCodeableConcept"))
-        same = [entry for entry in conditions if inline & icd10cm_codes(entry.resource.get("code"))]
+        same = [entry for entry, of_entry in codes if inline & of_entry]
         for entry in [*([conditions[place]] if place is not None else []), *same]:
             found.setdefault(entry.reference, days.get(int(diagnosis.get("sequence") or index + 1)))
     return found
@@ -66,6 +68,7 @@ def billing_of(request: Request, assessments: Sequence[Assessment], on: str) -> 
         tuple(_coverage_words(request)),
         tuple(_qualifications(request)),
         is_claim=True,
+        modifiers=tuple(modifier_extensions(request.claim.resource, "Claim")),
     )
 
 

@@ -492,3 +492,12 @@ def test_a_line_without_a_date_has_the_period_of_the_claim(client: FlaskClient) 
     sent = claim(coded(1, "G35"), item=[undated], billablePeriod={"start": "2025-09-28", "end": "2025-10-03"})
     assert raised(check(client, sent)) == {("code.not-billable", "Claim.billablePeriod.end")}
     assert result(check(client, sent | {"item": [undated | {"servicedDate": "2025-09-29"}]})) is True
+
+
+def test_what_may_change_the_meaning_of_a_claim_is_told_where_it_stands(client: FlaskClient) -> None:
+    unknown = {"modifierExtension": [{"url": "http://example.com/voided", "valueBoolean": True}]}
+    answer = check(client, claim(coded(1, "I10"), item=[line(1, DAY) | unknown], **unknown))
+    assert raised(answer, "warning") == {
+        ("record.modifier-extension", "Claim.modifierExtension[0]"),
+        ("record.modifier-extension", "Claim.item[0].modifierExtension[0]"),
+    }

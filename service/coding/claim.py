@@ -60,7 +60,10 @@ class PayerPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Billing:
-    """What stands on a claim or an order beside the conditions."""
+    """What stands on a claim or an order beside the conditions.
+
+    `modifiers` are where something stands that may change its meaning and is not understood.
+    """
 
     setting: Setting
     on: str
@@ -69,6 +72,7 @@ class Billing:
     coverage: tuple[str, ...] = ()
     qualifications: tuple[str, ...] = ()
     is_claim: bool = False
+    modifiers: tuple[str, ...] = ()
     policies: tuple[PayerPolicy, ...] = ()
     manipulation_codes: frozenset[str] = frozenset()
 
@@ -89,6 +93,7 @@ def assess_billing(billing: Billing, assessments: Sequence[Assessment], terminol
         *_sequence(billing, terminology),
         *_pointers(billing, terminology),
         *_line_dates(billing, terminology),
+        *_modifiers(billing, terminology),
         *_pairs(billing, terminology),
         *safety_hits(billing, assessments, terminology),
         *_policies(billing, terminology),
@@ -155,6 +160,11 @@ def _line_dates(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]
                 for rule in _rules(terminology, "validates", status.validity, on):
                     says = f"{diagnosis.code} {_NOT_THEN[status.validity]} {on}, a date of this line: {status.reason}."
                     yield RuleHit(rule, "conflict", (), expression, says=says)
+
+
+def _modifiers(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
+    for rule in _rules(terminology, "records", "modifier-extension", billing.on):
+        yield from (RuleHit(rule, "conflict", (), expression) for expression in billing.modifiers)
 
 
 _NOT_THEN = {

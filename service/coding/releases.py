@@ -93,12 +93,13 @@ class Excludes1:
 
     def __init__(self, notes: Iterable[Excludes1Note]) -> None:
         self._at_code: dict[str, list[Excludes1Note]] = {}
-        self._at_range: list[Excludes1Note] = []
+        self._at_range: dict[str, list[Excludes1Note]] = {}  # by the first letter of the codes within
         self._releases: set[str] = set()
         for note in notes:
             self._releases.update(note.releases)
             if "-" in note.at:
-                self._at_range.append(note)
+                for letter in range(ord(note.at[0]), ord(note.at.partition("-")[2][0]) + 1):
+                    self._at_range.setdefault(chr(letter), []).append(note)
             else:
                 self._at_code.setdefault(note.at, []).append(note)
 
@@ -115,7 +116,7 @@ class Excludes1:
     def _standing_at(self, code: str) -> Iterator[Excludes1Note]:
         for length in range(len(code), 2, -1):
             yield from self._at_code.get(code[:length], ())
-        yield from (note for note in self._at_range if _within(code, note.at))
+        yield from (note for note in self._at_range.get(code[:1], ()) if _within(code, note.at))
 
 
 def normalise(code: str) -> str:
