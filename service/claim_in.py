@@ -8,7 +8,7 @@ from typing import Any
 
 from service.coding.claim import Billing, ClaimDiagnosis, ServiceLine
 from service.coding.model import Assessment
-from service.fhir_in import Entry, Request, code_of, icd10cm_codes, is_of_another, line_dates, period_dates
+from service.fhir_in import Entry, Request, code_of, icd10cm_codes, is_of_another, line_dates, period_dates, words_of
 from service.validation import modifier_extensions
 
 Resource = Mapping[str, Any]
@@ -91,6 +91,7 @@ def _claim_diagnoses(
             assessment,
             listed=_is_listed(diagnosis),
             principal="principal" in _types_of(diagnosis),
+            words="; ".join(words_of(conditions[place])) if place is not None else "",
             of_another=place is not None and is_of_another(claim.get("patient"), conditions[place]),
         )
 

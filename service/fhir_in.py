@@ -865,6 +865,11 @@ def _document_by_provider(document: Resource) -> bool:
     return not _NOT_PROVIDER.search(named) and not _PT_CREDENTIAL.search(named)
 
 
+def words_of(condition: Entry) -> list[str]:
+    """The words that name a diagnosis, without the titles of its ICD-10-CM codes."""
+    return [text for _, text in _concept_texts(condition.resource.get("code"), "", skip_icd=True)]
+
+
 def is_spinal(condition: Resource) -> bool:
     return any(_SPINAL_WORDS.search(text) or find_levels(text) for _, text in _concept_texts(condition.get("code"), ""))
 

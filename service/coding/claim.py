@@ -9,6 +9,7 @@ from itertools import combinations
 
 from service.coding.model import Assessment, Evidence, Issue, Rule, RuleHit, Setting
 from service.coding.packs import Terminology
+from service.coding.unspecified import better_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class ClaimDiagnosis:
 
     `assessment` is None where the claim refers to a Condition that was not sent. What is not `listed` is told of the
     visit and not billed: why the patient came, with what they were admitted. `of_another`: of another patient.
+    `words` are those that name the diagnosis.
     """
 
     sequence: int
@@ -26,6 +28,7 @@ class ClaimDiagnosis:
     listed: bool = True
     principal: bool = False
     of_another: bool = False
+    words: str = field(default="", repr=False)
 
     @property
     def judged_on(self) -> str | None:
@@ -94,6 +97,7 @@ def assess_billing(billing: Billing, assessments: Sequence[Assessment], terminol
         *_pointers(billing, terminology),
         *_line_dates(billing, terminology),
         *_modifiers(billing, terminology),
+        *_left_open(billing, terminology),
         *_pairs(billing, terminology),
         *safety_hits(billing, assessments, terminology),
         *_policies(billing, terminology),
@@ -165,6 +169,18 @@ def _line_dates(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]
 def _modifiers(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
     for rule in _rules(terminology, "records", "modifier-extension", billing.on):
         yield from (RuleHit(rule, "conflict", (), expression) for expression in billing.modifiers)
+
+
+def _left_open(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
+    """Unspecified codes beside words that a sibling names; those of our families have a rule of their own."""
+    for diagnosis in billing.listed if billing.is_claim else ():
+        if not diagnosis.words or _is_ours(diagnosis, terminology):
+            continue
+        on = diagnosis.judged_on or billing.on
+        if better := better_code(diagnosis.code, diagnosis.words, terminology.icd10cm, on):
+            says = f"{diagnosis.code} leaves open what {better} ({terminology.icd10cm.title(better, on)}) names."
+            for rule in _rules(terminology, "sequences", "left-open", billing.on):
+                yield RuleHit(rule, "conflict", (), diagnosis.expression, says=says)
 
 
 _NOT_THEN = {
