@@ -166,6 +166,8 @@ def _compose(value_set: Json, depth: int) -> Json:
         what = "is nested too deeply" if depth == 0 else "has no compose"
         refuse(422, "not-supported", f"A value set {what}, so its codes cannot be told; give one by compose.")
     parts = [*compose["include"], *compose.get("exclude", ())]
+    if not all("system" in one or "valueSet" in one for one in parts):
+        refuse(400, "invalid", "An include has neither system nor valueSet; give it one of them.")
     if len(parts) + sum(len(one.get("filter", ())) + len(one.get("valueSet", ())) for one in parts) > MAX_PARTS:
         refuse(422, "too-costly", f"A compose has more than {MAX_PARTS} parts and filters; give fewer at once.")
     return compose
@@ -178,8 +180,6 @@ def _included(include: Json, moment: Moment, words: Sequence[str], depth: int) -
     ]
     if "system" in include:
         sets.insert(0, {(one.system, one.code): one for one in _of_system(include, moment, words)})
-    if not sets:
-        refuse(400, "invalid", "An include has neither system nor valueSet; give it one of them.")
     first, *others = sets
     if not others:
         return first

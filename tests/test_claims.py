@@ -10,6 +10,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.app import create_app
+from service.assist import Assist
+from service.coding.claim import Billing, ClaimDiagnosis, PayerPolicy, assess_billing
+from service.coding.model import Setting
 from service.fhir_out import CITATION
 from service.settings import read_settings
 from service.shipped import terminology_dir
@@ -501,3 +504,50 @@ def test_what_may_change_the_meaning_of_a_claim_is_told_where_it_stands(client: 
         ("record.modifier-extension", "Claim.modifierExtension[0]"),
         ("record.modifier-extension", "Claim.item[0].modifierExtension[0]"),
     }
+
+
+# --- what is said of claims only, and of our codes only ------------------------------------------------------------
+
+
+def test_a_procedure_of_the_claim_is_looked_at_as_a_line_is(client: FlaskClient) -> None:
+    in_danger = condition("c", "M99.41", f"{WORDS}. Myelopathy with hyperreflexia.")
+    procedure = [{"sequence": 1, "procedureCodeableConcept": {"text": "Spinal manipulation"}}]
+    answer = check(client, claim(referred(1, "Condition/c"), procedure=procedure), in_danger)
+    assert ("safety.manipulation-contraindication", "Claim.procedure[0]") in raised(answer, "warning")
+    assert not [flag for flag, _ in raised(check(client, claim(referred(1, "Condition/c")), in_danger), "warning")
+                if flag.startswith("safety")]  # fmt: skip
+
+
+def test_a_policy_for_stenosis_codes_says_nothing_beside_other_codes(client: FlaskClient) -> None:
+    insurance = [{"sequence": 1, "focal": True, "coverage": {"reference": "Coverage/v", "display": "Medicare"}}]
+    sent = claim(coded(1, "M54.2"), careTeam=[CHIROPRACTOR], insurance=insurance)
+    assert (raised(check(client, sent)), raised(check(client, sent), "warning")) == (set(), set())
+
+
+def test_a_policy_is_about_claims(assist: Assist) -> None:
+    """Without a Claim there is no order of diagnoses that could break it."""
+    policy = PayerPolicy("p", "M99.0- is first.", first_diagnosis=("M99.0-",))
+    diagnosis = ClaimDiagnosis(1, "M99.41", "Condition.code.coding[0]")
+    for is_claim in (True, False):
+        billing = Billing("claim", DAY, (diagnosis,), is_claim=is_claim, policies=(policy,))
+        found = {issue.flag for issue in assess_billing(billing, (), assist.terminology)}
+        assert ("payer.policy-check" in found) is is_claim
+
+
+def test_while_charting_only_pairs_with_our_codes_are_looked_at(assist: Assist) -> None:
+    """What else is on the problem list, nobody asked about."""
+
+    def pairs(setting: Setting, *codes: str) -> int:
+        diagnoses = tuple(ClaimDiagnosis(n, code, f"Condition[{n}]") for n, code in enumerate(codes))
+        issues = assess_billing(Billing(setting, DAY, diagnoses), (), assist.terminology)
+        return sum(issue.flag in ("code.excludes1", "doc.classified-elsewhere") for issue in issues)
+
+    assert [pairs(setting, "I10", "I27.0") for setting in ("claim", "charting")] == [1, 0]
+    for order in (("M99.41", "I10", "M48.02"), ("M48.02", "I10", "M99.41"), ("I10", "M48.02", "M99.41")):
+        assert pairs("charting", *order) == 1
+
+
+def test_a_display_that_shares_no_word_with_the_title_of_our_code_is_another(client: FlaskClient) -> None:
+    for display, is_another in (("Low back pain syndrome", True), ("Neural canal stenosis, connective", False)):
+        answer = check(client, claim(coded(1, "M99.41", display=display)))
+        assert ("code.display-mismatch" in {flag for flag, _ in raised(answer)}) is is_another

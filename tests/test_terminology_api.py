@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from service.code_systems import ListedEdition
 from service.fhir_out import CANONICAL, ICD10CM, REGION_SYSTEM, SPACE_SYSTEM, TISSUE_SYSTEM
 from service.terminology_api import (
     CODE_SYSTEM_VALIDATE_CODE,
@@ -667,3 +668,141 @@ def test_a_token_may_name_its_system(client: FlaskClient) -> None:
         return int(client.get("/fhir/ValueSet", query_string={"status": status}).get_json()["total"])
 
     assert total("http://hl7.org/fhir/publication-status|active") == total("active") > 0
+
+
+# --- each refusal of its own ---------------------------------------------------------------------------------------
+
+A_CODE = {"name": "code", "valueCode": "M99.41"}
+LISTED = {
+    "name": "codeSystem",
+    "resource": {"resourceType": "CodeSystem", "url": "http://example.com/a", "status": "draft", "content": "complete"},
+}
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters", "refusal"),
+    [
+        ("CodeSystem/$validate-code", [LISTED, A_CODE], (400, "required", "coding")),
+        ("CodeSystem/$validate-code", [A_CODE], (400, "required", "url")),
+        (
+            "CodeSystem/$validate-code",
+            [{"name": "codeableConcept", "valueCodeableConcept": {"text": "x"}}],
+            (400, "required", "codeableConcept"),
+        ),
+        ("CodeSystem/$lookup", [{"name": "coding", "valueCoding": {"code": "M99.41"}}], (400, "required", "coding")),
+        ("CodeSystem/$lookup", [{"name": "coding", "valueCoding": {"system": ICD10CM}}], (400, "required", "coding")),
+        (
+            "ConceptMap/$translate",
+            [{"name": "coding", "valueCoding": {"system": SNOMED, "code": "1"}}, {"name": "dependency", "part": [
+                {"name": "element", "valueUri": TISSUE_SYSTEM}]}],
+            (400, "required", "dependency"),
+        ),
+        (
+            "CodeSystem/$lookup",
+            [{"name": "system", "valueUri": REGION_SYSTEM}, {"name": "version", "valueString": "0"},
+             {"name": "code", "valueCode": "cervical"}],
+            (404, "not-found", ""),
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_missing_is_named(
+    client: FlaskClient, operation: str, parameters: list[Json], refusal: tuple[int, str, str]
+) -> None:
+    answer = post(client, operation, *parameters)
+    where = answer.get_json()["issue"][0].get("expression", [""])[0]
+    assert (*refused(answer), where) == refusal
+
+
+def test_an_empty_parameter_is_refused_and_an_unknown_one_passed_over(client: FlaskClient) -> None:
+    assert refused(get(client, "CodeSystem/$lookup", system=ICD10CM, code="")) == (400, "value")
+    query = {"system": ICD10CM, "code": "M99.41", "colour": "red", "_format": "json"}
+    assert get(client, "CodeSystem/$lookup", **query).status_code == 200
+    strict = client.get("/fhir/CodeSystem/$lookup", query_string=query, headers={"Prefer": "handling=strict"})
+    assert refused(strict) == (400, "not-supported")
+
+
+def test_a_coding_of_another_system_is_not_in_the_one_that_is_asked(client: FlaskClient) -> None:
+    coding = {"name": "coding", "valueCoding": {"system": REGION_SYSTEM, "code": "cervical"}}
+    answer = post(client, "CodeSystem/$validate-code", {"name": "url", "valueUri": ICD10CM}, coding)
+    assert (told(answer, "result"), told(answer, "message")) == (
+        False,
+        "The coding is of another code system than the one that is asked.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("compose", "refusal"),
+    [
+        ({}, (422, "not-supported")),
+        ({"include": [{"concept": [{"code": "M99.41"}]}]}, (400, "invalid")),
+        ({"include": [{"valueSet": [ALL]}], "exclude": [{"concept": [{"code": "M99.41"}]}]}, (400, "invalid")),
+    ],
+)
+def test_a_value_set_whose_codes_cannot_be_told_is_refused_by_both_operations(
+    client: FlaskClient, compose: Json, refusal: tuple[int, str]
+) -> None:
+    resource = {"resourceType": "ValueSet", "status": "active", "date": "2026-05-04"} | (
+        {"compose": compose} if compose else {}
+    )
+    given = {"name": "valueSet", "resource": resource}
+    coding = {"name": "coding", "valueCoding": {"system": ICD10CM, "code": "M99.41"}}
+    assert refused(post(client, "ValueSet/$expand", given)) == refusal
+    assert refused(post(client, "ValueSet/$validate-code", given, coding)) == refusal
+
+
+def is_in(client: FlaskClient, code: str, *includes: Json, exclude: Json | None = None, system: str = ICD10CM) -> bool:
+    """What $validate-code says; $expand says the same, or this fails."""
+    given, date = value_set(*includes, exclude=exclude), {"name": "date", "valueDateTime": "2026-11-01"}
+    coding = {"name": "coding", "valueCoding": {"system": system, "code": code}}
+    abstract = {"name": "abstract", "valueBoolean": True}
+    result = bool(told(post(client, "ValueSet/$validate-code", given, coding, date, abstract), "result"))
+    active = {"name": "activeOnly", "valueBoolean": True}
+    assert (code in codes(post(client, "ValueSet/$expand", given, date, active))) is result
+    return result
+
+
+def test_both_operations_follow_a_compose_alike(client: FlaskClient) -> None:
+    family: Json = {"system": ICD10CM, "filter": [{"property": "concept", "op": "is-a", "value": "M99.4"}]}
+    beneath: Json = {"system": ICD10CM, "filter": [{"property": "parent", "op": "=", "value": "M99.4"}]}
+    below: Json = {"system": ICD10CM, "filter": [{"property": "concept", "op": "descendent-of", "value": "M99.4"}]}
+    headers: Json = {"system": ICD10CM, "filter": [{"property": "notSelectable", "op": "=", "value": "true"}]}
+    enumerated: Json = {"system": ICD10CM, "concept": [{"code": "S23.420A"}, {"code": "M99.41"}]}
+    assert [is_in(client, code, family) for code in ("M99.4", "M99.41", "M99.51")] == [True, True, False]
+    assert [is_in(client, code, beneath) for code in ("M99.4", "M99.41")] == [False, True]
+    assert [is_in(client, code, below) for code in ("M99.4", "M99.41")] == [False, True]
+    assert [is_in(client, code, family, exclude=headers) for code in ("M99.4", "M99.41")] == [False, True]
+    assert [is_in(client, code, family, exclude=enumerated) for code in ("M99.40", "M99.41")] == [True, False]
+    assert [is_in(client, code, enumerated) for code in ("S23.420A", "M99.41", "M99.40")] == [False, True, False]
+    both = {**enumerated, "valueSet": [M99_4]}
+    assert [is_in(client, code, both) for code in ("M99.41", "M99.40")] == [True, False]
+    assert [is_in(client, code, {"valueSet": [M99_4]}) for code in ("M99.41", "M99.31")] == [True, False]
+    listed: Json = {"system": REGION_SYSTEM, "concept": [{"code": "cervical"}, {"code": "nowhere"}]}
+    assert [is_in(client, code, listed, system=REGION_SYSTEM) for code in ("cervical", "nowhere", "head")] == [
+        True,
+        False,
+        False,
+    ]
+    assert is_in(client, "cervical", family, system=REGION_SYSTEM) is False
+
+
+def test_the_hierarchy_of_a_listed_code_system_is_followed(client: FlaskClient) -> None:
+    published = client.application.extensions["published"]
+    nested = {
+        "resourceType": "CodeSystem",
+        "url": "http://example.com/a",
+        "concept": [{"code": "1", "concept": [{"code": "2", "concept": [{"code": "3"}]}]}, {"code": "4"}],
+    }
+    edition = ListedEdition(nested)
+    assert edition.codes(beneath="1") == ("2", "3")
+    assert (edition.parent("3"), edition.parent("1"), edition.children("1")) == ("2", None, ("2",))
+    assert published.code_systems.serves("http://example.com/a") is False
+
+
+def test_a_map_is_named_by_its_url_or_by_its_value_sets(client: FlaskClient) -> None:
+    asked = {"system": SNOMED, "code": "203712005"}
+    finding = f"{CANONICAL}/ConceptMap/snomed-ct-finding-to-icd-10-cm"
+    assert list(matches(get(client, "ConceptMap/$translate", url=finding, **asked))) == [("equivalent", "M99.4")]
+    site = f"{CANONICAL}/ConceptMap/snomed-ct-body-site-to-region"
+    assert list(matches(get(client, "ConceptMap/$translate", url=site, **asked))) == []
+    assert list(matches(get(client, "ConceptMap/$translate", target=ALL, **asked))) == [("equivalent", "M99.4")]
+    assert list(matches(get(client, "ConceptMap/$translate", source=ALL, **asked))) == []

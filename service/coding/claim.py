@@ -154,7 +154,7 @@ def _pointers(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
 def _line_dates(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
     """Codes that hold on the date by which they are judged and not on that of a further line that points to them."""
     release = terminology.icd10cm
-    known = {diagnosis.sequence: diagnosis for diagnosis in billing.diagnoses if diagnosis.code}
+    known = {diagnosis.sequence: diagnosis for diagnosis in billing.diagnoses}
     for line in billing.lines:
         for diagnosis in (known[pointer] for pointer in line.pointers or () if pointer in known):
             if not release.is_billable(diagnosis.code, diagnosis.judged_on or billing.on):
