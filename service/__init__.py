@@ -38,7 +38,8 @@ what must survive it, in SQLite or PostgreSQL (`migrating` brings its tables up 
     packs         terminology/packs as rules, refused when wrong
     matters, weighing, supporting
                   statements on one narrowing put together, and the state of each documentation element
-    assessment    assess(): one small function for each kind of rule; validity and claim judge codes and claims
+    assessment    assess(): one small function for each kind of rule; validity, unspecified and claim judge codes
+                  and claims
     alternatives  why not, for every sibling code
     answers       what the provider answers to a query, as findings that the same rules weigh
     query         what to ask, in which order, with which options; query_check refuses a form that leads

@@ -8,10 +8,12 @@ from typing import Any
 
 from service.coding.claim import Billing, ClaimDiagnosis, ServiceLine
 from service.coding.model import Assessment
-from service.fhir_in import Entry, Request, code_of, line_dates
+from service.fhir_in import Entry, Request, code_of, icd10cm_codes, is_of_another, line_dates, period_dates, words_of
+from service.validation import modifier_extensions
 
 Resource = Mapping[str, Any]
 # What is billed for a stay or without a provider's diagnosis has no pointers on its lines (X12 837 I and D, NCPDP).
+_NOT_LISTED = frozenset({"admitting", "patientreasonforvisit"})
 _WITHOUT_POINTERS = frozenset({"institutional", "oral", "pharmacy", "vision"})
 
 
@@ -28,6 +30,7 @@ def with_claim(request: Request) -> Request:
         concept = diagnosis.get("diagnosisCodeableConcept")
         if isinstance(concept, dict):
             condition = {"resourceType": "Condition", "subject": claim.get("patient"), "code": concept}
+            condition |= {} if _is_listed(diagnosis) else {"category": diagnosis["type"]}  # and so no duplicate
             path = f"Claim.diagnosis[{index}].diagnosisCodeableConcept"
             inline.append(Entry(condition, f"Claim#diagnosis[{index}]", source, path))
     conditions = [*request.conditions, *inline]
@@ -42,11 +45,12 @@ def _claimed(claim: Resource, conditions: Sequence[Entry]) -> dict[str, str | No
         for pointer in (item.get("diagnosisSequence") or ()) if on else ():
             days.setdefault(int(pointer), str(on))
     found: dict[str, str | None] = {}
+    codes = [(entry, icd10cm_codes(entry.resource.get("code"))) for entry in conditions]
     for index, diagnosis in enumerate(claim.get("diagnosis") or ()):
         reference = (diagnosis.get("diagnosisReference") or {}).get("reference")
         place = place_of(str(reference or f"Claim#diagnosis[{index}]"), conditions)
-        inline = code_of(diagnosis.get("diagnosisCodeableConcept"))
-        same = [entry for entry in conditions if inline and code_of(entry.resource.get("code")) == inline]
+        inline = icd10cm_codes(diagnosis.get("diagnosisCodeableConcept"))
+        same = [entry for entry, of_entry in codes if inline & of_entry]
         for entry in [*([conditions[place]] if place is not None else []), *same]:
             found.setdefault(entry.reference, days.get(int(diagnosis.get("sequence") or index + 1)))
     return found
@@ -69,6 +73,7 @@ def billing_of(request: Request, assessments: Sequence[Assessment], on: str, **o
         tuple(_qualifications(request)),
         is_claim=True,
         **operators,
+        modifiers=tuple(modifier_extensions(request.claim.resource, "Claim")),
     )
 
 
@@ -84,21 +89,39 @@ def _claim_diagnoses(
         reference = (diagnosis.get("diagnosisReference") or {}).get("reference")
         place = place_of(str(reference or f"Claim#diagnosis[{index}]"), conditions)
         assessment = None if place is None else assessments[place]
-        code = _icd_code(assessment) if assessment else ""
-        yield ClaimDiagnosis(int(diagnosis.get("sequence") or index + 1), code, at, assessment)
+        yield ClaimDiagnosis(
+            int(diagnosis.get("sequence") or index + 1),
+            _icd_code(assessment) if assessment else "",
+            at,
+            assessment,
+            listed=_is_listed(diagnosis),
+            principal="principal" in _types_of(diagnosis),
+            words="; ".join(words_of(conditions[place])) if place is not None else "",
+            of_another=place is not None and is_of_another(claim.get("patient"), conditions[place]),
+        )
+
+
+def _types_of(diagnosis: Resource) -> set[str]:
+    return {code_of(concept) for concept in diagnosis.get("type") or ()}
+
+
+def _is_listed(diagnosis: Resource) -> bool:
+    """Whether it is billed: what a patient was admitted with or came for stands in places of its own (UB-04 69, 70)."""
+    types = _types_of(diagnosis)
+    return not types or not types <= _NOT_LISTED
 
 
 def place_of(reference: str, entries: Sequence[Entry]) -> int | None:
     """Which entry a reference names: by `Type/id`, by an absolute address that ends in it, or by fullUrl."""
     asked = reference.partition("/_history/")[0]
-    return next(
-        (
-            place
-            for place, entry in enumerate(entries)
-            if asked in (entry.reference, entry.full_url) or asked.endswith(f"/{entry.reference}")
-        ),
-        None,
-    )
+    return next((place for place, entry in enumerate(entries) if _is_named(asked, entry)), None)
+
+
+def _is_named(asked: str, entry: Entry) -> bool:
+    if asked in (entry.reference, entry.full_url):
+        return True
+    elsewhere = entry.full_url.startswith("http")  # another server may have another resource of that id
+    return not elsewhere and asked.endswith(f"/{entry.reference}")
 
 
 def _recorded(assessments: Iterable[Assessment]) -> Iterator[ClaimDiagnosis]:
@@ -117,11 +140,12 @@ def _recorded(assessments: Iterable[Assessment]) -> Iterator[ClaimDiagnosis]:
 def _claim_lines(claim: Resource, request: Request) -> Iterator[ServiceLine]:
     points = code_of(claim.get("type")) not in _WITHOUT_POINTERS
     dated = not request.date_of_service and not request.by_discharge
+    period = tuple(period_dates(claim, "billablePeriod", "Claim"))
     for index, item in enumerate(claim.get("item") or ()):
         at = f"Claim.item[{index}]"
         words, codes = _procedure(item.get("productOrService") or {})
         pointers = tuple(int(n) for n in item.get("diagnosisSequence") or ())
-        dates = tuple(line_dates(item, at)) if dated else ()
+        dates = (tuple(line_dates(item, at)) or period) if dated else ()
         yield ServiceLine(at, words, codes, pointers if pointers or points else None, dates)
     for index, procedure in enumerate(claim.get("procedure") or ()):
         words, codes = _procedure(procedure.get("procedureCodeableConcept") or {})

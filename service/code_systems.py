@@ -6,6 +6,7 @@ covers, a version that is not loaded.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date as iso_date
@@ -95,7 +96,9 @@ class Icd10CmEdition:
 
     def codes(self, words: Sequence[str] = (), beneath: str = "") -> Sequence[str]:
         """The codes that hold on the date, in order; Refusal where a part of them cannot be known."""
-        return _codes_on(self.icd10cm, self.on, tuple(words), beneath)
+        if words or not self.icd10cm.covers(self.on):
+            return _holding(self.icd10cm, self.on, words, beneath)
+        return _all_holding(self.icd10cm, _begun(self.icd10cm, self.on), beneath)
 
     def parent(self, code: str) -> str | None:
         return self.icd10cm.parent(code)
@@ -109,7 +112,23 @@ class Icd10CmEdition:
 
 # The pages of one expansion come one after the other; all of a release takes half a second to judge, little to keep.
 @lru_cache(maxsize=16)
-def _codes_on(icd10cm: Icd10Cm, on: str, words: tuple[str, ...], beneath: str) -> Sequence[str]:
+def _all_holding(icd10cm: Icd10Cm, on: str, beneath: str) -> Sequence[str]:
+    return _holding(icd10cm, on, (), beneath)
+
+
+def _begun(icd10cm: Icd10Cm, on: str) -> str:
+    """The last day on which codes changed: those that held on it hold on the date."""
+    days = _days_of_change(icd10cm)
+    place = bisect_right(days, on)
+    return days[place - 1] if place else on
+
+
+@lru_cache(maxsize=1)
+def _days_of_change(icd10cm: Icd10Cm) -> Sequence[str]:
+    return sorted(icd10cm.days_of_change())
+
+
+def _holding(icd10cm: Icd10Cm, on: str, words: Sequence[str], beneath: str) -> Sequence[str]:
     judged = [(code, icd10cm.status(code, on).validity) for code in icd10cm.codes(words, beneath)]
     # In a release that is loaded or checked, what it does not tell of is a code that it no longer has.
     if not icd10cm.covers(on) and any(validity == "not-known" for _, validity in judged):
@@ -227,7 +246,8 @@ class CodeSystems:
             loaded = ", ".join(self.icd10cm_versions)
             refuse(404, "not-found", f"That version of ICD-10-CM is not loaded; versions are fiscal years: {loaded}.")
         release = of_version[-1]
-        return Icd10CmEdition(self.icd10cm, release.fiscal_year, release.in_force_from)
+        # Its last day: on its first one the codes that came in January or April were not there yet.
+        return Icd10CmEdition(self.icd10cm, release.fiscal_year, release.in_force_until)
 
 
 def day_of(date: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from service.code_systems import refuse
 from service.fhir_out import Json
 
 NO_MATCH = frozenset({"unmatched", "disjoint"})
@@ -45,10 +46,18 @@ def _in_map(concept_map: Json, question: Question) -> Iterator[Match]:
     for group in concept_map.get("group", ()):
         if group.get(source) != question.system or question.target_system not in ("", group.get(target)):
             continue
+        _refuse_unmapped(group, question)
         for element in group["element"]:
             for mapped in element.get("target", ()):
                 if _asked(element, mapped, question) and _agrees(mapped, question):
-                    yield _match(element, mapped, question, str(group.get(target)), str(concept_map.get("url")))
+                    yield _match(element, mapped, question, group.get(target, ""), concept_map.get("url", ""))
+
+
+def _refuse_unmapped(group: Json, question: Question) -> None:
+    """What a map would do with a code that it does not list is not carried out, and not passed over either."""
+    if "unmapped" in group and not question.reverse and all(e.get("code") != question.code for e in group["element"]):
+        sentence = "The map sends codes that it does not list elsewhere (unmapped); list them as its elements."
+        refuse(422, "not-supported", sentence, "conceptMap")
 
 
 def _asked(element: Json, mapped: Json, question: Question) -> bool:

@@ -11,7 +11,7 @@ from service.assist import SOFTWARE, Answer, Assist
 from service.coding.model import Setting
 from service.decisions import Visit, patients_of
 from service.envelope import open_envelope, refuse_crowd
-from service.fhir_http import fhir_response
+from service.fhir_http import fhir_response, is_strict
 from service.fhir_in import Entry, Request
 from service.fhir_out import Json, assessment_part, outcome, part, release_parts
 from service.json_body import parse_json
@@ -36,7 +36,8 @@ def check() -> Response:
 def validate(kind: str, identifier: str) -> Response:
     """What is wrong with a resource: as FHIR, by profile, and for a Condition by the documentation rules."""
     assist: Assist = current_app.extensions["assist"]
-    asked = read_call(parse_json(request.get_data()), kind, identifier, request.args)
+    body = parse_json(request.get_data()) if request.method == "POST" else None
+    asked = read_call(body, kind, identifier, request.args, strict=is_strict())
     if isinstance(asked.resource, dict):  # a patient's data, whatever is wrong with it
         shown = Request("charting", [Entry(asked.resource, "")])
         g.visit = Visit(f"/fhir/{kind}/$validate", {}, patients_of(shown), datetime.now(UTC))
@@ -44,8 +45,9 @@ def validate(kind: str, identifier: str) -> Response:
 
 
 for _kind in KINDS:
-    fhir.post(f"/{_kind}/$validate", defaults={"kind": _kind, "identifier": ""})(validate)
-    fhir.post(f"/{_kind}/<identifier>/$validate", defaults={"kind": _kind})(validate)
+    at_type = {"defaults": {"kind": _kind, "identifier": ""}, "methods": ["GET", "POST"]}
+    fhir.route(f"/{_kind}/$validate", **at_type)(validate)
+    fhir.route(f"/{_kind}/<identifier>/$validate", defaults={"kind": _kind}, methods=["GET", "POST"])(validate)
 
 
 def _operation(setting: Setting) -> Response:

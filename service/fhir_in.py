@@ -210,8 +210,10 @@ class _Record:
 
     def _own(self, entry: Entry) -> Documentation:
         condition = entry.resource
-        readings = [self.read(passage) for passage in self._condition_passages(entry)]
-        readings += self._coded(condition.get("code"), entry, entry.code_path)
+        documenting = self._documenting(entry)
+        readings = [self.read(passage) for one in documenting for passage in self._condition_passages(one)]
+        for one in documenting:
+            readings += self._coded(one.resource.get("code"), one, one.code_path)
         codes = tuple(self._codes(condition, entry))
         faults = list(self._condition_faults(condition, entry))
         dos = date_of_service(self.request, condition, (self.request.claimed or {}).get(entry.reference))
@@ -230,18 +232,30 @@ class _Record:
             dos,
             tuple(readings),
             codes,
-            self._sites(entry),
+            tuple(site for one in documenting for site in self._sites(one)),
             faults=tuple(faults),
             verification=code_of(condition.get("verificationStatus")),
             clinical=_clinical(condition),
             inpatient=self._inpatient(),
             discharged=self._discharged(),
             wants_care=self.request.wants_care,
-            named_regions=self._named_regions(condition, entry),
+            named_regions=tuple(
+                dict.fromkeys(r for one in documenting for r in self._named_regions(one.resource, one))
+            ),
             code_path=entry.code_path,
             on_claim=self.request.claimed is not None and entry.reference in self.request.claimed,
             beside_claim=bool(self.request.claimed) and entry.reference not in (self.request.claimed or {}),
         )
+
+    def _documenting(self, entry: Entry) -> list[Entry]:
+        """The Condition itself; for a diagnosis of our families that stands on the claim those that document it too.
+
+        That is who carries its code, and who carries words and no code of ICD-10-CM.
+        """
+        own = icd10cm_codes(entry.resource.get("code"))
+        if not entry.stands_in or not any(_FAMILY.match(code) for code in own):
+            return [entry]
+        return [entry, *(other for other in self.request.conditions if _may_document(own, other))]
 
     def _condition_passages(self, entry: Entry) -> Iterator[Passage]:
         condition = entry.resource
@@ -657,25 +671,27 @@ def charted_on(condition: Resource) -> str | None:
 
 def _claim_dates(claim: Resource, of_line: str | None, *, at_end: bool) -> Iterator[str | None]:
     billable = claim.get("billablePeriod") or {}
+    lines = [[on for on, _ in line_dates(item, "")] for item in claim.get("item") or ()]
     if at_end:
-        yield _full(billable.get("end"))
+        yield _full(billable.get("end")) or max((on for dates in lines for on in dates), default=None)
     yield of_line
-    for item in claim.get("item") or ():
-        yield next((on for on, _ in line_dates(item, "")), None)
+    yield from (dates[0] for dates in lines if dates)
     yield _full(billable.get("start")) or _full(billable.get("end"))
 
 
 def line_dates(item: Resource, at: str) -> Iterator[tuple[str, str]]:
     """The complete dates of a claim line, each with the element below `at` that gives it."""
-    period = item.get("servicedPeriod") or {}
-    given = {
-        "servicedDate": item.get("servicedDate"),
-        "servicedPeriod.start": period.get("start"),
-        "servicedPeriod.end": period.get("end"),
-    }
-    for element, value in given.items():
-        if date := _full(value):
-            yield date, f"{at}.{element}"
+    if date := _full(item.get("servicedDate")):
+        yield date, f"{at}.servicedDate"
+    yield from period_dates(item, "servicedPeriod", at)
+
+
+def period_dates(holder: Resource, name: str, at: str) -> Iterator[tuple[str, str]]:
+    """The complete dates of a period, each with the element below `at` that gives it."""
+    period = holder.get(name) or {}
+    for end in ("start", "end"):
+        if date := _full(period.get(end)):
+            yield date, f"{at}.{name}.{end}"
 
 
 def _full(value: Any) -> str | None:
@@ -714,6 +730,12 @@ def code_of(concept: Any) -> str:
         if coding.get("code"):
             return str(coding["code"])
     return ""
+
+
+def icd10cm_codes(concept: Any) -> set[str]:
+    """The codes of ICD-10-CM of a CodeableConcept, with their dots."""
+    codings = (concept or {}).get("coding") or ()
+    return {_dotted(str(c["code"])) for c in codings if c.get("code") and system_of(c) == "icd-10-cm"}
 
 
 def _clinical(condition: Resource) -> str:
@@ -783,6 +805,12 @@ def _same(one: str, other: str) -> bool:
     return bool(one and other) and _short(one) == _short(other)
 
 
+def is_of_another(patient: Any, entry: Entry) -> bool:
+    """Of another patient, as far as the references tell: an address by URN names nobody outside its Bundle."""
+    theirs, ours = patient_of(entry), _short(_reference(patient))
+    return theirs.startswith("Patient/") and ours.startswith("Patient/") and theirs != ours
+
+
 def patient_of(entry: Entry) -> str:
     return _short(_reference(entry.resource.get("subject")))
 
@@ -845,12 +873,27 @@ def _document_by_provider(document: Resource) -> bool:
     return not _NOT_PROVIDER.search(named) and not _PT_CREDENTIAL.search(named)
 
 
+def words_of(condition: Entry) -> list[str]:
+    """The words that name a diagnosis, without the titles of its ICD-10-CM codes."""
+    return [text for _, text in _concept_texts(condition.resource.get("code"), "", skip_icd=True)]
+
+
 def is_spinal(condition: Resource) -> bool:
     return any(_SPINAL_WORDS.search(text) or find_levels(text) for _, text in _concept_texts(condition.get("code"), ""))
 
 
+_FAMILY = re.compile(r"M99\.[2-7]|M48\.0")
+
+
 def _family_code(documentation: Documentation) -> bool:
-    return any(code.system == "icd-10-cm" and re.match(r"M99\.[2-7]|M48\.0", code.code) for code in documentation.codes)
+    return any(code.system == "icd-10-cm" and _FAMILY.match(code.code) for code in documentation.codes)
+
+
+def _may_document(codes: Set[str], condition: Entry) -> bool:
+    """Whether what a Condition says can stand behind a diagnosis of the claim with these codes."""
+    theirs, resource = icd10cm_codes(condition.resource.get("code")), condition.resource
+    is_so = code_of(resource.get("verificationStatus")) in ("", "confirmed") and not _clinical(resource)
+    return is_so and not condition.stands_in and (bool(codes & theirs) or not theirs)
 
 
 def _dotted(code: str) -> str:

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 Resource = Mapping[str, Any]
 _TYPED = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/[A-Za-z0-9.-]{1,64}(?:/_history/[A-Za-z0-9.-]{1,64})?\Z")
+_DEFINITION = "http://hl7.org/fhir/StructureDefinition/"  # before the name of a type, it stands for the type
 _UCUM = "http://unitsofmeasure.org"
+# Of R4's SimpleQuantity, which the model takes for a Quantity.
+_SIMPLE_QUANTITY = re.compile(r"\AClaim\.item\[.*\.quantity\Z|\.(?:low|high)\Z")
 # XHTML that a narrative may hold (R4 "Narrative", txt-1): chapters 7-11 and 15 of HTML 4.0, links and images.
 _ELEMENTS = frozenset(
     (
@@ -44,23 +47,25 @@ def broken_invariants(resource: Resource) -> Iterator[Issue]:
     model = resource_model(kind)
     assert model is not None  # noqa: S101 - of sound shape
     parts = list(_parts(resource, model, kind))
+    held = {str(one.get("id")): str(one.get("resourceType")) for one in resource.get("contained") or ()}
     yield from _contained(resource, kind, {str(part.value.get("reference")) for part in parts})
     for part in parts:
         yield from _broken(part)
         if part.element.type_name == "Reference":
-            yield from _reference(part, resource)
+            yield from _reference(part, held)
 
 
 def _parts(value: Resource, model: Model, path: str) -> Iterator[_Part]:
-    """Every object of a resource with its place; contained resources are judged for themselves by nobody here."""
+    """Every object of a resource with its place, and those of what it contains."""
     elements = definition_of(model).elements
     for name, held in value.items():
         element = elements.get(name)
-        if element is None or element.model is None or name == "contained":
+        if element is None or element.model is None:
             continue
         for place, one in _each(held, f"{path}.{name}"):
+            of = resource_model(one.get("resourceType")) if name == "contained" else element.model
             yield _Part(one, place, element)
-            yield from _parts(one, element.model, place)
+            yield from _parts(one, of, place) if of else ()
 
 
 def _each(held: Any, path: str) -> Iterator[tuple[str, Resource]]:
@@ -75,6 +80,8 @@ def _broken(part: _Part) -> Iterator[Issue]:
     if part.path.rpartition(".")[2].startswith("modifierExtension"):
         text = "The modifier extension is not understood here and may change the meaning; send the resource without it."
         yield Issue("error", "extension", text, part.path)
+    if "comparator" in part.value and _SIMPLE_QUANTITY.search(part.path):
+        yield Issue("error", "invariant", "This quantity takes no comparator (sqty-1); leave it out.", part.path)
     place = f"{part.path}.div" if part.element.type_name == "Narrative" else part.path
     for key, holds, text in _RULES.get(part.element.type_name, ()):
         if not holds(part.value):
@@ -102,8 +109,11 @@ def _is_age(age: Resource) -> bool:
 
 
 def _is_count(count: Resource) -> bool:
-    value = count.get("value", 0)
-    return _is_in_ucum(count) and count.get("code", "1") == "1" and value == int(value)
+    return _is_in_ucum(count) and count.get("code", "1") == "1" and "." not in str(count.get("value", ""))
+
+
+def _is_duration(duration: Resource) -> bool:
+    return "code" not in duration or (duration.get("system") == _UCUM and "value" in duration)
 
 
 def _is_ordered(value: Resource) -> bool:
@@ -151,10 +161,13 @@ _RULES: Mapping[str, tuple[_Rule, ...]] = {
     ),
     "Duration": (
         _QUANTITY,
-        ("drt-1", _is_in_ucum, f"The duration has no code of UCUM *; give its code and {_UCUM}."),
+        ("drt-1", _is_duration, f"The duration has a code without a value, or of another system than {_UCUM} *."),
     ),
     "Extension": (
         ("ext-1", _has_either, "An extension has a value or extensions of its own, and one of them *; keep one."),
+    ),
+    "Expression": (
+        ("exp-1", lambda one: "expression" in one or "reference" in one, "It has neither expression nor reference *."),
     ),
     "Narrative": (
         (
@@ -208,26 +221,34 @@ def _read(narrative: Resource) -> _Narrative:
 # --- references and what is contained -----------------------------------------------------------------------------
 
 
-def _reference(part: _Part, resource: Resource) -> Iterator[Issue]:
-    named = part.value.get("reference")
+def _reference(part: _Part, held: Mapping[str, str]) -> Iterator[Issue]:
+    """What is wrong with a reference; `held` are the types of what is contained, by id."""
+    named, at = part.value.get("reference"), f"{part.path}.reference"
     if not isinstance(named, str):
         return
-    held = {str(one.get("id")): str(one.get("resourceType")) for one in resource.get("contained") or ()}
+    if re.search(r"\s", named):
+        yield Issue("error", "value", "The reference is no address, for it holds a blank; correct it.", at)
     if named.startswith("#") and len(named) > 1 and named[1:] not in held:
-        text = (
-            "The reference names a contained resource that is not there (ref-1); contain it, or correct the reference."
-        )
-        yield Issue("error", "invariant", text, f"{part.path}.reference")
-    kind = held.get(named[1:], "") if named.startswith("#") else _type_of(named, part.value)
-    wanted = sorted({*part.element.targets} - {"Resource"})
-    if kind and wanted and kind not in part.element.targets and "Resource" not in part.element.targets:
-        text = f"The reference names a resource of another type; {part.path} takes {' or '.join(wanted)}."
+        text = "The reference names a contained resource that is not there (ref-1); contain it, or correct it."
+        yield Issue("error", "invariant", text, at)
+    yield from _of_another_type(part, held.get(named[1:], "") if named.startswith("#") else _type_of(named))
+
+
+def _of_another_type(part: _Part, kind: str) -> Iterator[Issue]:
+    """A reference to a type that its element `type` does not say, or that the element here does not take."""
+    said = str(part.value.get("type") or "").removeprefix(_DEFINITION)
+    if kind and said and said != kind:
+        text = "The reference names a resource of another type than its element type says; correct one of them."
+        yield Issue("error", "value", text, f"{part.path}.type")
+    wanted = part.element.targets
+    if (kind or said) and wanted and not {kind or said, "Resource"} & {*wanted}:
+        text = f"The reference names a resource of another type; {part.path} takes {' or '.join(sorted(wanted))}."
         yield Issue("error", "value", text, f"{part.path}.reference")
 
 
-def _type_of(named: str, value: Resource) -> str:
+def _type_of(named: str) -> str:
     found = _TYPED.search(named)
-    return found[1] if found else str(value.get("type") or "")
+    return found[1] if found else ""
 
 
 def _contained(resource: Resource, kind: str, named: set[str]) -> Iterator[Issue]:

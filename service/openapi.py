@@ -22,6 +22,7 @@ from werkzeug.routing import Rule
 from service import __version__
 from service.conformance_api import PUBLISHED_TYPES, RESULT_PARAMETERS, SEARCH_TYPES
 from service.json_body import MAX_BYTES, dump_json
+from service.resource_validation import VALIDATE
 from service.shipped import fhir_profiles_dir
 from service.terminology_api import OPERATION_PARAMETERS
 
@@ -179,7 +180,7 @@ def _path_parameters(rule: Rule) -> Iterator[Json]:
 def _query_parameters(rule: Rule) -> Iterator[Json]:
     operation = rule.rule.rpartition("$")[2] if "$" in rule.rule else ""
     if operation:
-        kinds = OPERATION_PARAMETERS[f"{rule.rule.split('/')[2]}-{operation}"]
+        kinds = OPERATION_PARAMETERS.get(f"{rule.rule.split('/')[2]}-{operation}", VALIDATE)
         named = {name: _TYPES.get(kind.rstrip("*"), {"type": "string"}) for name, kind in kinds.items()}
     elif rule.endpoint.endswith("-search"):
         counted = {name: {"type": "integer"} if name in ("_count", "_offset") else {} for name in RESULT_PARAMETERS}

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from service import __version__
 from service.assist import Assist
 from service.code_systems import refuse
 from service.concepts import system_of
@@ -19,8 +20,11 @@ from service.fhir_in import Entry, Request
 from service.fhir_out import CANONICAL, Json, outcome
 from service.invariants import broken_invariants
 from service.json_body import Issue, issues_to_operation_outcome
+from service.required_bindings import REQUIRED_CONCEPTS
 from service.validation import refuse_errors, status_of, validate_resource
 
+R4 = "4.0.1"
+VALIDATE = {"resource": "Resource", "mode": "code", "profile": "uri"}
 KINDS = ("Condition", "DiagnosticReport", "Claim")
 MODES = ("create", "update", "delete", "profile")
 OUR_PROFILE = f"{CANONICAL}/StructureDefinition/documented-stenosis-condition"
@@ -41,31 +45,47 @@ class Asked:
     identifier: str = ""
 
 
-def read_call(body: object, kind: str, identifier: str, query: Mapping[str, str]) -> Asked:
+def read_call(body: object, kind: str, identifier: str, query: Mapping[str, str], *, strict: bool = False) -> Asked:
     """The resource of a body that is it or of Parameters with resource, mode, profile; Refusal for a failed call.
+
+    `strict`: a parameter that $validate does not have is refused; else it is passed over, as R4 servers do.
 
     Where the body is the resource itself, mode and profile may stand in the `query` of the address.
     """
     if not isinstance(body, dict) or body.get("resourceType") != "Parameters":
         return _held_against(Asked(kind, body, query.get("mode", ""), query.get("profile", ""), identifier))
     refuse_errors(validate_resource(_without_resource(body), allowed=frozenset({"Parameters"})))
-    named = {one["name"]: one for one in body.get("parameter", ())}
+    named = _by_name(body.get("parameter", ()), strict=strict)
     mode, profile = _value(named, "mode", "valueCode"), _value(named, "profile", "valueUri", "valueCanonical")
     return _held_against(Asked(kind, named.get("resource", {}).get("resource"), mode, profile, identifier))
 
 
+def _by_name(parameters: Sequence[Json], *, strict: bool) -> Mapping[str, Json]:
+    named: dict[str, Json] = {}
+    for one in parameters:
+        name = one["name"]
+        if strict and name not in VALIDATE:
+            refuse(400, "not-supported", f"A parameter is not one of this operation; it takes {', '.join(VALIDATE)}.")
+        if name in VALIDATE and name in named:
+            refuse(400, "invalid", f"The parameter {name} is given more than once; give it once.", name)
+        named[name] = one
+    return named
+
+
 def _held_against(asked: Asked) -> Asked:
     """The call, where its mode and its profile are ones that are known; Refusal 400 else."""
-    mode, profile = asked.mode, asked.profile
+    mode, (profile, _, version) = asked.mode, asked.profile.partition("|")
     if mode not in ("", *MODES):
         refuse(400, "not-supported", f"The mode is none of {', '.join(MODES)}; give one of them.", "mode")
     known = _profiles_of(asked.kind)
     if profile and profile not in known:
         sentence = f"The profile is none that is known of {asked.kind}; give {' or '.join(known)}."
         refuse(400, "not-supported", sentence, "profile")
+    if version and version != (served := __version__ if profile in PROFILES else R4):
+        refuse(400, "not-supported", f"That version of the profile is not known; {served} is.", "profile")
     if mode == "profile" and not profile:
         refuse(400, "required", "The mode profile needs the parameter profile; give it.", "profile")
-    return asked
+    return replace(asked, profile=profile)
 
 
 def _without_resource(body: Json) -> Json:
@@ -97,7 +117,8 @@ def validated(asked: Asked, assist: Assist) -> Json:
     if not isinstance(asked.resource, dict) or _is_unreadable(found):
         return issues_to_operation_outcome(found)
     resource = asked.resource
-    found = [*found, *broken_invariants(resource), *_of_mode(resource, asked), *_of_profile(resource, asked)]
+    found = [*found, *broken_invariants(resource), *_without_system(resource, asked.kind)]
+    found += [*_of_mode(resource, asked), *_of_profile(resource, asked)]
     if asked.kind != "Condition":
         return issues_to_operation_outcome(found)
     return _with_documentation(found, resource, assist)
@@ -116,6 +137,15 @@ def _with_documentation(found: Sequence[Issue], condition: Json, assist: Assist)
 def _is_unreadable(issues: Sequence[Issue]) -> bool:
     """Is the shape wrong, so that nothing can be read from it?"""
     return any(issue.severity == "error" for issue in issues) and status_of(issues) == 400
+
+
+def _without_system(resource: Json, kind: str) -> Iterator[Issue]:
+    """A code that an element is bound to, of no system: who reads a record lets it pass, but R4 does not."""
+    for name in (path.partition(".")[2] for path in REQUIRED_CONCEPTS if path.startswith(f"{kind}.")):
+        codings = resource.get(name, {}).get("coding", ())
+        if codings and not any("system" in coding for coding in codings):
+            text = f"{kind}.{name} has a code without its system, so that it means nothing; give its system."
+            yield Issue("error", "code-invalid", text, f"{kind}.{name}.coding[0]")
 
 
 def _of_mode(resource: Json, asked: Asked) -> Iterator[Issue]:

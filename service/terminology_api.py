@@ -15,12 +15,12 @@ from flask import Blueprint, Response, request
 
 from service.code_systems import CodedConcept, Edition, ListedEdition, day_of, refuse
 from service.concept_maps import NO_MATCH, Match, Question, translate
-from service.concepts import system_of
+from service.concepts import LOINC, SNOMED, system_of
 from service.fhir_http import fhir_response, is_strict, published
 from service.fhir_out import ICD10CM, Json, part
 from service.json_body import parse_json
 from service.validation import refuse_errors, validate_resource
-from service.value_sets import Moment, Page, Selected, expansion, selects, value_set_of
+from service.value_sets import MAX_PAGE, Moment, Page, Selected, expansion, selects, value_set_of
 
 terminology_api = Blueprint("terminology", __name__, url_prefix="/fhir")
 Given = dict[str, list[Any]]
@@ -61,6 +61,7 @@ OPERATION_PARAMETERS = {
     "ConceptMap-translate": TRANSLATE,
 }
 MAX_FILTER = 100
+OFFICIAL = {"icd-10-cm": ICD10CM, "snomed": SNOMED, "loinc": LOINC}
 _RESOURCES = frozenset({"CodeSystem", "ValueSet", "ConceptMap"})
 # What a parameter of a type may come as: JSON has no canonical of R5 kind, and clients mix the kinds of text.
 _VALUE_NAMES = {
@@ -186,7 +187,7 @@ def _asked(given: Given, system: str, version: str) -> list[Asked]:
             "invalid" if ways else "required",
             f"Give exactly one of code, coding and codeableConcept, not {found}.",
         )
-    system = ICD10CM if system_of({"system": system}) == "icd-10-cm" else system  # an OID names it too
+    system, version = _system_and_version(system, version, "system")
     if ways == ["code"]:
         if not system and "codeSystem" in given:
             refuse(400, "required", "Beside codeSystem a code needs its coding, with the system; give it.", "coding")
@@ -202,11 +203,23 @@ def _asked(given: Given, system: str, version: str) -> list[Asked]:
 
 
 def _of_coding(coding: Json, system: str, version: str, at: str) -> Asked:
-    own = coding.get("system") or system
-    own = ICD10CM if own and system_of({"system": own}) == "icd-10-cm" else own
-    if not own or not coding.get("code"):
+    own, of_own = _system_and_version(coding.get("system", ""), coding.get("version", ""), at)
+    if not (own or system) or not coding.get("code"):
         refuse(400, "required", f"{at} lacks its system or its code; give both.", at)
-    return Asked(own, coding["code"], coding.get("version") or version, coding.get("display", ""), at)
+    return Asked(own or system, coding["code"], of_own or version, coding.get("display", ""), at)
+
+
+def _system_and_version(system: str, version: str, at: str) -> tuple[str, str]:
+    """`system|version` in its two parts; ICD-10-CM by its URL, whichever name it is given (an OID names it too)."""
+    url, _, of_url = system.partition("|")
+    if of_url and version not in ("", of_url):
+        refuse(400, "invalid", "The system names one version and the call another; give one of them.", at)
+    return _official(url), of_url or version
+
+
+def _official(system: str) -> str:
+    """The URL of a system that has other names too, an OID say."""
+    return OFFICIAL.get(system_of({"system": system}), system) if system else ""
 
 
 @dataclass(frozen=True)
@@ -319,7 +332,7 @@ def _in_edition(asked: Asked, url: str, given: Given) -> Verdict:
 
 
 def _is_same_system(one: str, other: str) -> bool:
-    return one == other or {system_of({"system": url}) for url in (one, other)} == {"icd-10-cm"}
+    return _official(one) == _official(other.partition("|")[0])
 
 
 def _instance(kind: str, identifier: str) -> Json:
@@ -340,7 +353,7 @@ def expand(identifier: str = "") -> Response:
         filter=_text(given, "filter"),
         words=_words(_text(given, "filter")),
         offset=_not_negative(given, "offset") or 0,
-        count=_not_negative(given, "count"),
+        count=_count(given),
         active_only=bool(_one(given, "activeOnly")),
         for_ui=bool(_one(given, "excludeNotForUI")),
         without_systems=frozenset(system.partition("|")[0] for system in given.get("exclude-system", ())),
@@ -363,14 +376,20 @@ def _value_set(given: Given, identifier: str) -> Json:
     if "context" in given:
         sentence = "A context is not supported; name the value set by url, valueSet or its id."
         refuse(400, "not-supported", sentence, "context")
-    if identifier:
-        return _instance("ValueSet", identifier)
-    if "valueSet" in given:
-        resource: Json = _one(given, "valueSet")
-        return resource
-    if "url" not in given:
-        refuse(400, "required", "The value set is missing; give its url, or the resource as valueSet.", "url")
-    return value_set_of(published(), _text(given, "url"), _text(given, "valueSetVersion"))
+    if not identifier and "valueSet" not in given:
+        if "url" not in given:
+            refuse(400, "required", "The value set is missing; give its url, or the resource as valueSet.", "url")
+        return value_set_of(published(), _text(given, "url"), _text(given, "valueSetVersion"))
+    resource: Json = _instance("ValueSet", identifier) if identifier else _one(given, "valueSet")
+    _refuse_other(given, "url", resource.get("url", ""))
+    _refuse_other(given, "valueSetVersion", resource.get("version", ""))
+    return resource
+
+
+def _refuse_other(given: Given, name: str, own: str) -> None:
+    """Who names a resource twice has to mean the same one."""
+    if _text(given, name).partition("|")[0] not in ("", own):
+        refuse(400, "invalid", f"The {name} is of another value set than the one that is given; leave it out.", name)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -384,6 +403,14 @@ def _not_negative(given: Given, name: str) -> int | None:
     if value is not None and value < 0:
         refuse(400, "value", f"The parameter {name} is 0 or more.", name)
     return value
+
+
+def _count(given: Given) -> int | None:
+    """A page as long as it is asked for, or none: who counts on by what was asked for would lose the rest."""
+    count = _not_negative(given, "count")
+    if count and count > MAX_PAGE:
+        refuse(422, "too-costly", f"A page has at most {MAX_PAGE} codes; ask for so many, and on by offset.", "count")
+    return count
 
 
 def _moment(given: Given) -> Moment:
@@ -426,23 +453,18 @@ def translate_code(identifier: str = "") -> Response:
     given = read_parameters(TRANSLATE)
     maps = _maps(given, identifier)
     dependencies = dict(_dependency(one) for one in given.get("dependency", ()))
-    target, reverse = _text(given, "targetsystem"), bool(_one(given, "reverse"))
+    target = _official(_text(given, "targetsystem").partition("|")[0])
+    reverse = bool(_one(given, "reverse"))
     matches = [
         match
         for asked in _asked(given, _text(given, "system"), _text(given, "version"))
-        for match in translate(
-            maps, Question(_official(asked.system), asked.code, _official(target), dependencies, reverse)
-        )
+        for match in translate(maps, Question(asked.system, asked.code, target, dependencies, reverse))
     ]
     is_found = any(match.equivalence not in NO_MATCH for match in matches)
     parts = [part("result", valueBoolean=is_found)]
     if not is_found:
         parts.append(part("message", valueString="No map that is served has a match for the code."))
     return _parameters([*parts, *map(_match, matches)])
-
-
-def _official(system: str) -> str:
-    return ICD10CM if system_of({"system": system}) == "icd-10-cm" else system
 
 
 def _maps(given: Given, identifier: str) -> list[Json]:
@@ -478,12 +500,18 @@ def _dependency(parts: Sequence[Json]) -> tuple[str, str]:
 
 
 def _match(match: Match) -> Json:
-    concept = {"system": match.system, "code": match.code, "display": match.display}
-    parts = [part("equivalence", valueCode=match.equivalence), part("concept", valueCoding=concept)]
+    concept = _coding(match.system, match.code, match.display) if match.code else {}
+    parts = [part("equivalence", valueCode=match.equivalence)]
+    parts += [part("concept", valueCoding=concept)] if concept else []
     for element, system, code in match.products:
-        told = [part("element", valueUri=element), part("concept", valueCoding={"system": system, "code": code})]
+        told = [part("element", valueUri=element), part("concept", valueCoding=_coding(system, code))]
         parts.append(part("product", part=told))
-    return part("match", part=[*parts, part("source", valueUri=match.source)])
+    return part("match", part=[*parts, *([part("source", valueUri=match.source)] if match.source else [])])
+
+
+def _coding(system: str, code: str, display: str = "") -> Json:
+    """FHIR has no empty strings: what a map does not say is left out."""
+    return {name: told for name, told in (("system", system), ("code", code), ("display", display)) if told}
 
 
 # --- the addresses ------------------------------------------------------------------------------------------------

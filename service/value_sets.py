@@ -83,10 +83,11 @@ def expansion(value_set: Json, moment: Moment, page: Page) -> Json:
     if page.count is None and len(selected) - page.offset > MAX_PAGE:
         sentence = f"The expansion has {len(selected)} codes; ask for pages of at most {MAX_PAGE} by count, or filter."
         refuse(422, "too-costly", sentence)
-    count = MAX_PAGE if page.count is None else min(page.count, MAX_PAGE)
-    parameters = list(_parameters(selected, moment, page))
+    count = MAX_PAGE if page.count is None else page.count
+    parameters = [*(made_with := list(_made_with(selected, moment, page))), *_place_of(page)]
     return {
-        "identifier": uuid5(NAMESPACE_URL, f"{value_set.get('url')}{parameters}").urn,
+        # The same on every page, so that a client knows that they belong together.
+        "identifier": uuid5(NAMESPACE_URL, f"{value_set.get('url')}{made_with}{len(selected)}").urn,
         "total": len(selected),
         "offset": page.offset,
         **({"parameter": parameters} if parameters else {}),
@@ -117,7 +118,7 @@ def _contains(one: Selected) -> Json:
     }
 
 
-def _parameters(selected: Sequence[Selected], moment: Moment, page: Page) -> Iterator[Json]:
+def _made_with(selected: Sequence[Selected], moment: Moment, page: Page) -> Iterator[Json]:
     """What the expansion was made with, so that it can be made again."""
     for edition in {id(one.edition): one.edition for one in selected if one.edition}.values():
         yield {"name": "used-codesystem", "valueUri": f"{edition.url}|{edition.version}"}
@@ -125,12 +126,19 @@ def _parameters(selected: Sequence[Selected], moment: Moment, page: Page) -> Ite
         yield {"name": "filter", "valueString": page.filter}
     if moment.date:
         yield {"name": "date", "valueDateTime": moment.date}
+    if page.active_only:
+        yield {"name": "activeOnly", "valueBoolean": True}
+    if page.for_ui:
+        yield {"name": "excludeNotForUI", "valueBoolean": True}
+    yield from ({"name": "exclude-system", "valueUri": system} for system in sorted(page.without_systems))
+
+
+def _place_of(page: Page) -> Iterator[Json]:
+    """Which page it is."""
     if page.offset or page.count is not None:
         yield {"name": "offset", "valueInteger": page.offset}
     if page.count is not None:
         yield {"name": "count", "valueInteger": page.count}
-    if page.active_only:
-        yield {"name": "activeOnly", "valueBoolean": True}
 
 
 # --- the codes of a compose ---------------------------------------------------------------------------------------
@@ -144,8 +152,11 @@ def _selected(value_set: Json, moment: Moment, words: Sequence[str], depth: int 
     for include in compose["include"]:
         found |= {key: one for key, one in _included(include, moment, words, depth).items() if key not in found}
     for exclude in compose.get("exclude", ()):
-        for key in _included(exclude, moment, words, depth):
-            found.pop(key, None)
+        if "filter" in exclude:  # to ask it of what was found costs less than all that it says of a whole release
+            found = {key: one for key, one in found.items() if not _find_in(exclude, moment, *key, depth)}
+        else:
+            for key in _included(exclude, moment, words, depth):
+                found.pop(key, None)
     return found
 
 
@@ -155,6 +166,8 @@ def _compose(value_set: Json, depth: int) -> Json:
         what = "is nested too deeply" if depth == 0 else "has no compose"
         refuse(422, "not-supported", f"A value set {what}, so its codes cannot be told; give one by compose.")
     parts = [*compose["include"], *compose.get("exclude", ())]
+    if not all("system" in one or "valueSet" in one for one in parts):
+        refuse(400, "invalid", "An include has neither system nor valueSet; give it one of them.")
     if len(parts) + sum(len(one.get("filter", ())) + len(one.get("valueSet", ())) for one in parts) > MAX_PARTS:
         refuse(422, "too-costly", f"A compose has more than {MAX_PARTS} parts and filters; give fewer at once.")
     return compose
@@ -167,8 +180,6 @@ def _included(include: Json, moment: Moment, words: Sequence[str], depth: int) -
     ]
     if "system" in include:
         sets.insert(0, {(one.system, one.code): one for one in _of_system(include, moment, words)})
-    if not sets:
-        refuse(400, "invalid", "An include has neither system nor valueSet; give it one of them.")
     first, *others = sets
     if not others:
         return first

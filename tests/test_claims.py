@@ -10,6 +10,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.app import create_app
+from service.assist import Assist
+from service.coding.claim import Billing, ClaimDiagnosis, PayerPolicy, assess_billing
+from service.coding.model import Setting
 from service.fhir_out import CITATION
 from service.settings import read_settings
 from service.shipped import terminology_dir
@@ -355,3 +358,196 @@ def test_a_payer_is_known_by_its_name_and_a_chiropractor_by_any_of_their_taxonom
 def test_a_missing_seventh_character_is_named(client: FlaskClient) -> None:
     [issue] = [i for i in issues(check(client, claim(coded(1, "S06.0X0")))) if i["severity"] == "error"]
     assert "lacks its 7th character, one of A, D, S" in issue["details"]["text"]
+
+
+@pytest.mark.parametrize("code", ["S33.5XX", "S33.5A", "S33.5XXZ", "W19A"])
+def test_a_code_without_its_seventh_character_is_told_the_ones_that_it_takes(client: FlaskClient, code: str) -> None:
+    [issue] = [
+        i
+        for i in issues(check(client, claim(coded(1, "I10"), coded(2, code))))
+        if i["details"]["coding"][0]["code"].startswith("code.")
+    ]
+    assert issue["details"]["coding"][0]["code"] == "code.seventh-character"
+    assert "one of A, D, S as in " in issue["details"]["text"]
+
+
+# --- the record behind what stands on the claim ------------------------------------------------------------------
+
+
+def not_coded(text: str, **more: Any) -> dict[str, Any]:
+    """A Condition in words alone, as a note comes."""
+    return condition("n", "I10") | {"code": {"text": text}} | more
+
+
+def test_the_words_of_a_condition_document_the_code_on_the_claim(client: FlaskClient) -> None:
+    with_both = condition("c", "M99.41", WORDS)
+    with_both["code"]["coding"].insert(0, {"system": "http://snomed.info/sct", "code": "203712005"})
+    for record in (condition("c", "M99.41", WORDS), with_both, not_coded(WORDS)):
+        answer = check(client, claim(coded(1, "M99.41")), record)
+        assert (raised(answer), result(answer)) == (set(), True)
+    assert result(check(client, claim(coded(1, "M99.41")))) is False
+
+
+def test_a_quote_from_the_record_names_where_it_stands(client: FlaskClient) -> None:
+    answer = check(client, claim(coded(1, "M99.41")), not_coded(WORDS))
+    [assessment] = [
+        p["part"]
+        for p in answer["parameter"]
+        if p["name"] == "assessment" and p["part"][0]["valueReference"]["reference"] == "Claim#diagnosis[0]"
+    ]
+    quoted = [
+        {one["name"]: one for one in e["part"]}
+        for element in assessment
+        if element["name"] == "element"
+        for e in element["part"]
+        if e["name"] == "evidence"
+    ]
+    assert quoted
+    for evidence in quoted:
+        assert evidence["source"]["valueReference"]["reference"] == "Condition/n"
+        assert evidence["expression"]["valueString"] == "Condition.code.text"
+        at = slice(evidence["start"]["valueInteger"], evidence["end"]["valueInteger"])
+        assert WORDS[at] == evidence["quote"]["valueString"]
+
+
+@pytest.mark.parametrize(
+    ("record", "flag"),
+    [
+        (not_coded(WORDS.replace("cervical", "lumbar")), "doc.code-text-mismatch"),
+        (condition("c", "M48.02", "Cervical spinal stenosis"), "doc.tissue-unsupported"),
+        (not_coded(WORDS, subject={"reference": "Patient/q"}), "doc.tissue-unsupported"),
+        (not_coded(WORDS, clinicalStatus=stated("c", "I10", clinicalStatus="resolved")["clinicalStatus"]),
+         "doc.tissue-unsupported"),
+        (not_coded(WORDS, verificationStatus=stated("c", "I10", verificationStatus="refuted")["verificationStatus"]),
+         "doc.tissue-unsupported"),
+    ],
+)  # fmt: skip
+def test_words_that_do_not_stand_behind_the_code_do_not_document_it(
+    client: FlaskClient, record: dict[str, Any], flag: str
+) -> None:
+    answer = check(client, claim(coded(1, "M99.41")), record)
+    assert (flag, "Claim.diagnosis[0].diagnosisCodeableConcept.coding[0]") in raised(answer)
+
+
+def test_words_of_our_families_are_not_read_into_other_codes(client: FlaskClient) -> None:
+    answer = check(client, claim(coded(1, "I10")), not_coded(WORDS))
+    [disposition] = [
+        part["valueCode"]
+        for p in answer["parameter"]
+        if p["name"] == "assessment" and p["part"][0]["valueReference"]["reference"] == "Claim#diagnosis[0]"
+        for part in p["part"]
+        if part["name"] == "disposition"
+    ]
+    assert disposition == "not-assessed"
+
+
+def test_a_condition_of_another_patient_fails_the_claim_that_bills_it(client: FlaskClient) -> None:
+    theirs = condition("c", "I10") | {"subject": {"reference": "Patient/q"}}
+    assert raised(check(client, claim(referred(1, "Condition/c")), theirs)) == {
+        ("claim.diagnosis-of-another", "Claim.diagnosis[0]")
+    }
+    by_urn = theirs | {"subject": {"reference": URN}}
+    assert result(check(client, claim(referred(1, "Condition/c")), by_urn)) is True
+
+
+def test_a_condition_of_the_same_id_on_another_server_is_another_one(client: FlaskClient) -> None:
+    sent = claim(referred(1, "https://a.example/fhir/Condition/c"))
+    assert result(check(client, sent, condition("c", "I10"), c="https://a.example/fhir/Condition/c")) is True
+    assert raised(check(client, sent, condition("c", "I10"), c="https://b.example/fhir/Condition/c")) == {
+        ("claim.diagnosis-not-sent", "Claim.diagnosis[0]")
+    }
+
+
+# --- the types of a diagnosis, and further dates -------------------------------------------------------------------
+
+
+def typed(diagnosis: dict[str, Any], kind: str) -> dict[str, Any]:
+    system = "http://terminology.hl7.org/CodeSystem/ex-diagnosistype"
+    return diagnosis | {"type": [{"coding": [{"system": system, "code": kind}]}]}
+
+
+@pytest.mark.parametrize("kind", ["admitting", "patientreasonforvisit"])
+def test_what_a_patient_was_admitted_with_is_no_duplicate_and_no_pair(client: FlaskClient, kind: str) -> None:
+    """UB-04 has places of its own for it, and there it may be what the discharge diagnosis excludes."""
+    for code in ("I27.0", "I10", "G99.2", "W19.XXXA"):
+        sent = claim(coded(1, "I10"), typed(coded(2, code), kind), **of_type("institutional"))
+        answer = check(client, sent)
+        assert (raised(answer), raised(answer, "warning")) == (set(), set())
+    assert raised(check(client, claim(coded(1, "I10"), typed(coded(2, "I27.0"), "discharge")))) == {
+        ("code.excludes1", "Claim.diagnosis[1]")
+    }
+
+
+def test_the_principal_diagnosis_is_first_whatever_its_sequence(client: FlaskClient) -> None:
+    sent = claim(coded(1, "M48.02"), typed(coded(2, "G99.2"), "principal"))
+    assert raised(check(client, sent)) == {("code.manifestation-first", "Claim.diagnosis[1]")}
+
+
+def test_a_facilitys_claim_without_encounter_and_period_is_judged_by_its_last_line(client: FlaskClient) -> None:
+    lines = [line(1, "2025-09-29"), line(1, "2025-10-02", 2)]
+    for item in (lines, lines[::-1]):
+        assert result(check(client, claim(coded(1, "G35"), item=item, **of_type("institutional")))) is False
+    assert result(check(client, claim(coded(1, "G35"), item=lines[:1], **of_type("institutional")))) is True
+
+
+def test_a_line_without_a_date_has_the_period_of_the_claim(client: FlaskClient) -> None:
+    undated = {"sequence": 1, "diagnosisSequence": [1], "productOrService": {"text": "Visit"}}
+    sent = claim(coded(1, "G35"), item=[undated], billablePeriod={"start": "2025-09-28", "end": "2025-10-03"})
+    assert raised(check(client, sent)) == {("code.not-billable", "Claim.billablePeriod.end")}
+    assert result(check(client, sent | {"item": [undated | {"servicedDate": "2025-09-29"}]})) is True
+
+
+def test_what_may_change_the_meaning_of_a_claim_is_told_where_it_stands(client: FlaskClient) -> None:
+    unknown = {"modifierExtension": [{"url": "http://example.com/voided", "valueBoolean": True}]}
+    answer = check(client, claim(coded(1, "I10"), item=[line(1, DAY) | unknown], **unknown))
+    assert raised(answer, "warning") == {
+        ("record.modifier-extension", "Claim.modifierExtension[0]"),
+        ("record.modifier-extension", "Claim.item[0].modifierExtension[0]"),
+    }
+
+
+# --- what is said of claims only, and of our codes only ------------------------------------------------------------
+
+
+def test_a_procedure_of_the_claim_is_looked_at_as_a_line_is(client: FlaskClient) -> None:
+    in_danger = condition("c", "M99.41", f"{WORDS}. Myelopathy with hyperreflexia.")
+    procedure = [{"sequence": 1, "procedureCodeableConcept": {"text": "Spinal manipulation"}}]
+    answer = check(client, claim(referred(1, "Condition/c"), procedure=procedure), in_danger)
+    assert ("safety.manipulation-contraindication", "Claim.procedure[0]") in raised(answer, "warning")
+    assert not [flag for flag, _ in raised(check(client, claim(referred(1, "Condition/c")), in_danger), "warning")
+                if flag.startswith("safety")]  # fmt: skip
+
+
+def test_a_policy_for_stenosis_codes_says_nothing_beside_other_codes(client: FlaskClient) -> None:
+    insurance = [{"sequence": 1, "focal": True, "coverage": {"reference": "Coverage/v", "display": "Medicare"}}]
+    sent = claim(coded(1, "M54.2"), careTeam=[CHIROPRACTOR], insurance=insurance)
+    assert (raised(check(client, sent)), raised(check(client, sent), "warning")) == (set(), set())
+
+
+def test_a_policy_is_about_claims(assist: Assist) -> None:
+    """Without a Claim there is no order of diagnoses that could break it."""
+    policy = PayerPolicy("p", "M99.0- is first.", first_diagnosis=("M99.0-",))
+    diagnosis = ClaimDiagnosis(1, "M99.41", "Condition.code.coding[0]")
+    for is_claim in (True, False):
+        billing = Billing("claim", DAY, (diagnosis,), is_claim=is_claim, policies=(policy,))
+        found = {issue.flag for issue in assess_billing(billing, (), assist.terminology)}
+        assert ("payer.policy-check" in found) is is_claim
+
+
+def test_while_charting_only_pairs_with_our_codes_are_looked_at(assist: Assist) -> None:
+    """What else is on the problem list, nobody asked about."""
+
+    def pairs(setting: Setting, *codes: str) -> int:
+        diagnoses = tuple(ClaimDiagnosis(n, code, f"Condition[{n}]") for n, code in enumerate(codes))
+        issues = assess_billing(Billing(setting, DAY, diagnoses), (), assist.terminology)
+        return sum(issue.flag in ("code.excludes1", "doc.classified-elsewhere") for issue in issues)
+
+    assert [pairs(setting, "I10", "I27.0") for setting in ("claim", "charting")] == [1, 0]
+    for order in (("M99.41", "I10", "M48.02"), ("M48.02", "I10", "M99.41"), ("I10", "M48.02", "M99.41")):
+        assert pairs("charting", *order) == 1
+
+
+def test_a_display_that_shares_no_word_with_the_title_of_our_code_is_another(client: FlaskClient) -> None:
+    for display, is_another in (("Low back pain syndrome", True), ("Neural canal stenosis, connective", False)):
+        answer = check(client, claim(coded(1, "M99.41", display=display)))
+        assert ("code.display-mismatch" in {flag for flag, _ in raised(answer)}) is is_another

@@ -514,6 +514,7 @@ SEVERITIES = {  # as the policy writes them: while charting / before a claim
     "claim.diagnosis-pointer": "-/E",
     "claim.diagnosis-not-sent": "-/E",
     "claim.diagnosis-not-coded": "-/E",
+    "claim.diagnosis-of-another": "-/E",
     "code.form": "I/W",
     "claim.external-cause-first": "-/E",
     "claim.diagnosis-sequence": "-/E",

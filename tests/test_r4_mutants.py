@@ -68,6 +68,7 @@ SET: dict[str, Any] = {
     "Attachment.contentType": "text/plain",
     "Extension": {"url": "http://example.org/x", "valueString": "said"},
     "Reference.identifier": None,
+    "Quantity.comparator": None,  # most of these resources are of the profile SimpleQuantity, which has none
     "Period.end": "2026-03-02T10:00:00Z",
 }
 PASSED_OVER = frozenset({"id", "extension", "modifierExtension", "contained", "implicitRules"})
@@ -244,6 +245,7 @@ BREAKERS: dict[str, Callable[[Json], None]] = {
     "ext-1": _dropped("valueString"),
     "per-1": _updated(start="2026-03-03", end="2026-03-02"),
     "qty-3": _dropped("system"),
+    "sqty-1": _updated(comparator="<"),
     "ref-1": _updated(reference="#nobody"),
     "rng-2": _updated(low={"value": 3}, high={"value": 2}),
     "txt-1": _updated(div=DIV.format("<script>said</script>")),
@@ -256,6 +258,7 @@ OF_TYPE = {
     "qty-3": "Quantity",
     "ref-1": "Reference",
     "rng-2": "Range",
+    "sqty-1": "Quantity",
     "txt-1": "Narrative",
     "txt-2": "Narrative",
 }
@@ -277,6 +280,7 @@ def rules_of(kind: str, path: str, at: Way, whole: Json, number: int) -> Iterato
         inner = (*here, 0) if row["max"] == "*" else here
         of_type = type_of(row, number)
         keys = {*row.get("rules", ()), *(key for key, one in OF_TYPE.items() if one == of_type)}
+        keys -= {"sqty-1"} if row["path"].endswith("[x]") else set()
         yield from ((key, inner, row["path"]) for key in sorted(keys) if key in BREAKERS)
         if of_type == "BackboneElement":
             yield from rules_of(kind, row["path"], inner, whole, number)

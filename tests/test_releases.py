@@ -7,6 +7,7 @@ import pytest
 
 from service.coding.errors import PackError
 from service.coding.releases import Icd10Cm, fiscal_year, load_icd10cm, normalise
+from service.coding.unspecified import better_code
 from service.coding.yaml_strict import load_yaml
 from service.releases import (
     MergedRows,
@@ -464,3 +465,28 @@ def test_the_same_content_is_written_with_the_same_bytes(small_site: Path) -> No
     before = (folder / "codes.csv.gz").read_bytes()
     _write_release(folder)
     assert (folder / "codes.csv.gz").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "better"),
+    [
+        ("M25.50", "Shoulder pain", "M25.51"),
+        ("N18.9", "CKD stage 4", "N18.4"),
+        ("E78.5", "Mixed hyperlipidemia", "E78.2"),
+        ("S93.409A", "Sprained left ankle", "S93.402"),
+        ("E78.5", "Possible mixed hyperlipidemia", ""),
+        ("E78.5", "Hyperlipidemia", ""),
+        ("E78.2", "Mixed hyperlipidemia", ""),
+        ("M17.10", "Osteoarthritis of the knee, patient walks to the right and to the left", ""),
+        ("J18.9", "Lobar pneumonia", ""),
+        ("Z99.99", "Anything", ""),
+    ],
+)
+def test_words_name_the_code_that_says_what_they_say(icd10cm: Icd10Cm, code: str, words: str, better: str) -> None:
+    assert better_code(code, words, icd10cm, "2026-05-04") == better
+
+
+def test_no_unspecified_code_has_a_better_one_for_the_words_of_its_own_title(icd10cm: Icd10Cm) -> None:
+    codes = [code for code in icd10cm.codes(["unspecified"]) if icd10cm.is_billable(code, "2026-05-04")][::7]
+    assert len(codes) > 2000
+    assert [c for c in codes if better_code(c, icd10cm.title(c) or "", icd10cm, "2026-05-04")] == []

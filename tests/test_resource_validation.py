@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from flask.testing import FlaskClient
 
+from service import __version__
+from service.assist import Assist
 from service.fhir_out import FLAG_SYSTEM, ICD10CM
-from service.resource_validation import OUR_PROFILE
+from service.resource_validation import OUR_PROFILE, Asked, validated
 from service.shipped import fhir_profiles_dir
 from service.validation import validate_resource
 from tests.test_statements import outpatient_condition
@@ -142,6 +145,7 @@ def test_the_profile_counts_only_where_it_is_asked_for_or_claimed(client: FlaskC
         validate(client, call(bare, profile="http://hl7.org/fhir/StructureDefinition/Condition"))
     )
     assert invariant in issues(validate(client, call(bare, profile=OUR_PROFILE)))
+    assert invariant in issues(validate(client, call(bare, profile=f"{OUR_PROFILE}|{__version__}")))
     assert invariant in issues(validate(client, {**bare, "meta": {"profile": [OUR_PROFILE + "|0.1.0"]}}))
     other = {"meta": {"profile": ["http://example.com/p"]}}
     assert ("information", "not-supported", "Condition.meta.profile[0]") in issues(validate(client, {**bare, **other}))
@@ -153,6 +157,12 @@ def test_the_profile_counts_only_where_it_is_asked_for_or_claimed(client: FlaskC
         (call(sound(), mode="guess"), "Condition/$validate", (400, "not-supported")),
         (call(sound(), mode="profile"), "Condition/$validate", (400, "required")),
         (call(sound(), profile="http://example.com/p"), "Condition/$validate", (400, "not-supported")),
+        (call(sound(), profile=OUR_PROFILE + "|99"), "Condition/$validate", (400, "not-supported")),
+        (
+            {"resourceType": "Parameters", "parameter": [{"name": "resource", "resource": sound()}] * 2},
+            "Condition/$validate",
+            (400, "invalid"),
+        ),
         (
             {"resourceType": "Parameters", "parameter": [{"name": "mode", "valueString": "create"}]},
             "Condition/$validate",
@@ -276,7 +286,8 @@ def test_every_condition_that_us_core_allows_is_accepted(client: FlaskClient, na
 
 NOTE = {"resourceType": "Observation", "id": "o", "status": "final", "code": {"text": "x"}}
 DIV = '<div xmlns="http://www.w3.org/1999/xhtml">{}</div>'
-AGE = {"value": 50, "unit": "years", "system": "http://unitsofmeasure.org", "code": "a"}
+UCUM = "http://unitsofmeasure.org"
+AGE = {"value": 50, "unit": "years", "system": UCUM, "code": "a"}
 
 
 @pytest.mark.proves("R4: ref-1, dom-3, ext-1, age-1, txt-1, txt-2, reference targets, modifier extensions")
@@ -303,6 +314,31 @@ AGE = {"value": 50, "unit": "years", "system": "http://unitsofmeasure.org", "cod
             {"modifierExtension": [{"url": "http://example.com/m", "valueBoolean": True}]},
             ("extension", "Condition.modifierExtension[0]"),
         ),
+        ({"subject": {"reference": "Patient/p 1?x"}}, ("value", "Condition.subject.reference")),
+        ({"subject": {"reference": "Patient/p", "type": "Group"}}, ("value", "Condition.subject.type")),
+        (
+            {"subject": {"display": "x", "reference": "urn:oid:1", "type": "Device"}},
+            ("value", "Condition.subject.reference"),
+        ),
+        (
+            {
+                "contained": [{**NOTE, "effectivePeriod": {"start": "2026-02", "end": "2026-01"}}],
+                "evidence": [{"detail": [{"reference": "#o"}]}],
+            },
+            ("invariant", "Condition.contained[0].effectivePeriod"),
+        ),
+        (
+            {
+                "contained": [{**NOTE, "subject": {"reference": "#nobody"}}],
+                "evidence": [{"detail": [{"reference": "#o"}]}],
+            },
+            ("invariant", "Condition.contained[0].subject.reference"),
+        ),
+        ({"clinicalStatus": {"coding": [{"code": "active"}]}}, ("code-invalid", "Condition.clinicalStatus.coding[0]")),
+        (
+            {"extension": [{"url": "http://example.com/x", "valueQuantity": {"value": 1, "comparator": "~"}}]},
+            ("code-invalid", "Condition.extension[0].valueQuantity.comparator"),
+        ),
         ({"onsetAge": {"value": 50, "unit": "years"}}, ("invariant", "Condition.onsetAge")),
         ({"onsetAge": {**AGE, "value": -1}}, ("invariant", "Condition.onsetAge")),
         (
@@ -324,6 +360,12 @@ def test_what_r4_forbids_beside_the_shape_is_an_error(
         {"subject": {"reference": "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0"}},
         {"asserter": {"reference": "PractitionerRole/r/_history/2"}},
         {"contained": [NOTE], "evidence": [{"detail": [{"reference": "#o"}]}]},
+        {
+            "contained": [{**NOTE, "subject": {"reference": "#q"}}, {"resourceType": "Patient", "id": "q"}],
+            "evidence": [{"detail": [{"reference": "#o"}]}],
+        },
+        {"contained": [{**NOTE, "focus": [{"reference": "#"}]}]},
+        {"subject": {"reference": "Patient/p", "type": "http://hl7.org/fhir/StructureDefinition/Patient"}},
         {"extension": [{"url": "http://example.com/x", "valueCode": "x"}]},
         {"onsetAge": AGE},
         {"text": {"status": "generated", "div": DIV.format("<b>Stenosis</b> <table><tr><td>C5</td></tr></table>")}},
@@ -331,6 +373,88 @@ def test_what_r4_forbids_beside_the_shape_is_an_error(
 )
 def test_what_r4_allows_is_no_error(client: FlaskClient, changes: Json) -> None:
     assert [one for one in issues(validate(client, sound(**changes))) if one[0] == "error"] == []
+
+
+TYPES = yaml.safe_load(
+    (Path(__file__).parent / "data" / "r4-types.yaml").read_text("utf-8").replace("ucum}", f"{UCUM}}}")
+)
+
+
+@pytest.mark.proves("R4: the rules of data types, each by what it forbids and what it allows")
+@pytest.mark.parametrize("rule", TYPES)
+def test_a_rule_of_a_type_of_data_holds_wherever_it_stands(assist: Assist, rule: str) -> None:
+    """Extension.value[x] takes a value of any type."""
+
+    def errors(value: Json) -> list[str]:
+        extension = [{"url": "http://example.com/x", f"value{TYPES[rule]['type']}": value}]
+        told = validated(Asked("Condition", sound(extension=extension)), assist)["issue"]
+        return [one["diagnostics"] for one in told if one["severity"] == "error"]
+
+    for value in TYPES[rule]["forbids"]:
+        assert any(f"({rule})" in one for one in errors(value)), value
+    for value in TYPES[rule]["allows"]:
+        assert errors(value) == [], value
+
+
+@pytest.mark.parametrize(
+    ("rule", "changes"),
+    [
+        ("con-2", {"evidence": [{"id": "e"}]}),
+        ("con-1", {"stage": [{"id": "e"}]}),
+        ("con-1", {"stage": [{"type": {"text": "x"}}]}),
+        ("dom-4", {"contained": [{**NOTE, "meta": {"lastUpdated": "2026-02-01T12:00:00Z"}}]}),
+        ("dom-4", {"contained": [{**NOTE, "meta": {"versionId": "1"}}]}),
+        ("txt-1", {"text": {"status": "generated", "div": DIV.format('<b onclick="x">x</b>')}}),
+        ("txt-1", {"text": {"status": "generated", "div": DIV.format('<a href="JavaScript:x">x</a>')}}),
+        ("txt-1", {"text": {"status": "generated", "div": DIV.format("<script>x</script><b>x</b>")}}),
+    ],
+)
+def test_a_part_that_says_nothing_or_too_much_is_an_error(assist: Assist, rule: str, changes: Json) -> None:
+    told = validated(Asked("Condition", sound(**changes)), assist)["issue"]
+    assert any(f"({rule})" in one["diagnostics"] for one in told if one["severity"] == "error")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"evidence": [{"code": [{"text": "x"}]}]},
+        {"stage": [{"summary": {"text": "x"}}, {"assessment": [{"reference": "Observation/o"}]}]},
+        {"text": {"status": "generated", "div": DIV.format('<img src="#x" alt="x"/>')}},
+        {"text": {"status": "generated", "div": DIV.format("<b>x</b> <i> </i>")}},
+        {"subject": {"display": "x"}},
+        {"asserter": {"identifier": {"value": "x"}, "type": "Practitioner"}},
+        {"subject": {"reference": "urn:oid:1.2.3", "type": "Patient"}},
+        {"meta": {"tag": [{"code": "x"}]}},
+        {"extension": [{"url": "http://example.com/x", "valueReference": {"reference": "Anything/x"}}]},
+    ],
+)
+def test_a_part_that_says_enough_is_no_error(assist: Assist, changes: Json) -> None:
+    told = validated(Asked("Condition", sound(**changes)), assist)["issue"]
+    assert [one for one in told if one["severity"] == "error"] == []
+
+
+@pytest.mark.parametrize(
+    ("address", "refusal"),
+    [
+        ("Condition/$validate", (400, "required")),
+        ("Condition/c1/$validate", (404, "not-found")),
+        ("Claim/c1/$validate?mode=delete", (404, "not-found")),
+        ("Condition/$validate?mode=guess", (400, "not-supported")),
+    ],
+)
+def test_without_a_resource_there_is_nothing_to_validate(
+    client: FlaskClient, address: str, refusal: tuple[int, str]
+) -> None:
+    answer = client.get(f"/fhir/{address}")
+    assert (answer.status_code, answer.get_json()["issue"][0]["code"]) == refusal
+
+
+def test_an_unknown_parameter_is_passed_over_unless_strict_handling_is_preferred(client: FlaskClient) -> None:
+    body = call(sound())
+    body["parameter"].append({"name": "colour", "valueString": "red"})
+    assert validate(client, body).status_code == 200
+    answer = client.post("/fhir/Condition/$validate", json=body, headers={"Prefer": "handling=strict"})
+    assert (answer.status_code, answer.get_json()["issue"][0]["code"]) == (400, "not-supported")
 
 
 def test_mode_and_profile_may_stand_in_the_address(client: FlaskClient) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from service.code_systems import ListedEdition
 from service.fhir_out import CANONICAL, ICD10CM, REGION_SYSTEM, SPACE_SYSTEM, TISSUE_SYSTEM
 from service.terminology_api import (
     CODE_SYSTEM_VALIDATE_CODE,
@@ -16,6 +17,7 @@ from service.terminology_api import (
     TRANSLATE,
     VALUE_SET_VALIDATE_CODE,
 )
+from service.validation import validate_resource
 
 Json = dict[str, Any]
 SNOMED = "http://snomed.info/sct"
@@ -103,6 +105,43 @@ def test_the_date_or_the_version_decides_on_the_release(client: FlaskClient, whe
     # It became a header on 2024-10-01.
     newest = get(client, "CodeSystem/$lookup", system=ICD10CM, code="M51.36")
     assert {"code": "notSelectable", "value": True} in told(newest, "property")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"system": f"{ICD10CM}|2017", "code": "M48.06"},
+        {"coding": {"system": f"{ICD10CM}|2017", "code": "M48.06"}},
+        {"coding": {"system": "urn:oid:2.16.840.1.113883.6.90", "version": "2017", "code": "M48.06"}},
+    ],
+)
+def test_the_version_may_stand_behind_the_system(client: FlaskClient, asked: Json) -> None:
+    """M48.06 was split in October 2017; before, it was reported."""
+    names = {"system": "valueUri", "code": "valueCode", "coding": "valueCoding"}
+    parameters = [{"name": name, names[name]: value} for name, value in asked.items()]
+    assert told(post(client, "CodeSystem/$lookup", *parameters), "version") == "2017"
+    for operation, url in (("CodeSystem", ICD10CM), ("ValueSet", ALL)):
+        found = [one for one in parameters if one["name"] != "system" or operation == "ValueSet"]
+        named = f"{url}|2017" if operation == "CodeSystem" and "system" in asked else url
+        answer = post(client, f"{operation}/$validate-code", {"name": "url", "valueUri": named}, *found)
+        assert told(answer, "result") is True
+
+
+def test_two_versions_of_one_system_are_one_too_many(client: FlaskClient) -> None:
+    query = {"system": f"{ICD10CM}|2017", "version": "2018", "code": "M48.06"}
+    assert refused(get(client, "CodeSystem/$lookup", **query)) == (400, "invalid")
+    query = {"url": ALL, "system": f"{ICD10CM}|1999", "code": "M99.41"}
+    assert refused(get(client, "ValueSet/$validate-code", **query)) == (404, "not-found")
+
+
+@pytest.mark.parametrize(("code", "version"), [("U07.1", "2020"), ("Z28.310", "2022"), ("U07.1", "2027")])
+def test_a_version_has_the_codes_that_came_within_its_year(client: FlaskClient, code: str, version: str) -> None:
+    assert told(get(client, "CodeSystem/$lookup", system=ICD10CM, code=code, version=version), "version") == version
+
+
+def test_a_version_has_not_the_codes_of_a_later_year(client: FlaskClient) -> None:
+    query = {"system": ICD10CM, "code": "U07.1", "version": "2019"}
+    assert refused(get(client, "CodeSystem/$lookup", **query)) == (404, "not-found")
 
 
 def test_our_own_systems_are_looked_up_with_what_they_define(client: FlaskClient) -> None:
@@ -272,6 +311,43 @@ def test_an_expansion_of_a_whole_release_is_had_by_pages_and_never_cut_short(cli
     # releases.yaml: 97,584 codes in the tabular list of April 2025
     assert len({code for page in pages for code in page}) == sum(map(len, pages)) == 97_584
     assert {len(page) for page in pages[:-1]} == {10_000}
+
+
+def test_all_pages_of_an_expansion_name_it_alike_and_other_expansions_otherwise(client: FlaskClient) -> None:
+    def identifier(**query: Any) -> str:
+        return str(get(client, "ValueSet/$expand", url=ALL, **query).get_json()["expansion"]["identifier"])
+
+    asked = {"filter": "stenosis", "date": "2026-05-01"}
+    assert identifier(**asked) == identifier(**asked, count=5) == identifier(**asked, count=5, offset=5)
+    others = [{"date": "2025-05-01"}, {"filter": "spinal"}, {"activeOnly": "true"}, {"excludeNotForUI": "true"}]
+    assert len({identifier(**{**asked, **other}) for other in ({}, *others)}) == 5
+
+
+def test_a_page_is_as_long_as_it_is_asked_for_or_refused(client: FlaskClient) -> None:
+    assert refused(get(client, "ValueSet/$expand", url=ALL, count=10_001)) == (422, "too-costly")
+    assert len(codes(get(client, "ValueSet/$expand", url=ALL, count=10_000))) == 10_000
+
+
+def test_beyond_the_last_code_is_an_empty_page(client: FlaskClient) -> None:
+    expansion = get(client, "ValueSet/$expand", url=M99_4, offset=10, count=5).get_json()["expansion"]
+    assert (expansion["total"], expansion["offset"], "contains" in expansion) == (10, 10, False)
+
+
+def test_who_names_a_value_set_twice_has_to_mean_the_same(client: FlaskClient) -> None:
+    for operation, more in (("$expand", {}), ("$validate-code", {"system": ICD10CM, "code": "M99.41"})):
+        at = f"ValueSet/m99-4-codes/{operation}"
+        assert get(client, at, url=M99_4, **more).status_code == 200
+        assert refused(get(client, at, url=ALL, **more)) == (400, "invalid")
+        assert refused(get(client, at, valueSetVersion="0", **more)) == (400, "invalid")
+
+
+def test_an_exclude_by_filter_takes_out_what_it_says(client: FlaskClient) -> None:
+    family = {"system": ICD10CM, "filter": [{"property": "concept", "op": "is-a", "value": "M48.0"}]}
+    headers = {"system": ICD10CM, "filter": [{"property": "notSelectable", "op": "=", "value": "true"}]}
+    found = codes(post(client, "ValueSet/$expand", value_set(family, exclude=headers)))
+    assert ("M48.0" in found, "M48.06" in found, "M48.061" in found) == (False, False, True)
+    of_2016 = {"system": ICD10CM, "version": "2016", "filter": headers["filter"]}
+    assert "M48.06" in codes(post(client, "ValueSet/$expand", value_set(family, exclude=of_2016)))
 
 
 def test_an_expansion_is_of_the_date(client: FlaskClient) -> None:
@@ -469,6 +545,40 @@ def test_what_has_no_translation_is_no_error(client: FlaskClient) -> None:
     assert refused(get(client, "ConceptMap/$translate", url=url, system=SNOMED, code="0")) == (404, "not-found")
 
 
+def concept_map(*elements: Json, **group: Any) -> Json:
+    made = {"source": "http://example.com/a", "target": "http://example.com/b", "element": list(elements), **group}
+    return {"name": "conceptMap", "resource": {"resourceType": "ConceptMap", "status": "draft", "group": [made]}}
+
+
+def coding_of(code: str) -> Json:
+    return {"name": "coding", "valueCoding": {"system": "http://example.com/a", "code": code}}
+
+
+def test_what_a_map_does_not_say_is_left_out_of_the_answer(client: FlaskClient) -> None:
+    """FHIR has no empty strings, and a code that is unmatched has no concept."""
+    named = {"code": "1", "target": [{"code": "2", "equivalence": "equivalent"}]}
+    nothing = {"code": "3", "target": [{"equivalence": "unmatched", "comment": "none"}]}
+    given = concept_map(named, nothing)
+    found = told(post(client, "ConceptMap/$translate", given, coding_of("1")), "match")
+    assert found == {"equivalence": "equivalent", "concept": {"system": "http://example.com/b", "code": "2"}}
+    unmatched = post(client, "ConceptMap/$translate", given, coding_of("3"))
+    assert (told(unmatched, "result"), told(unmatched, "match")) == (False, {"equivalence": "unmatched"})
+    assert validate_resource(unmatched.get_json(), allowed=frozenset({"Parameters"})) == []
+
+
+def test_where_a_map_sends_the_codes_that_it_does_not_list_is_refused(client: FlaskClient) -> None:
+    given = concept_map(
+        {"code": "1", "target": [{"code": "2", "equivalence": "equal"}]}, unmapped={"mode": "fixed", "code": "x"}
+    )
+    assert told(post(client, "ConceptMap/$translate", given, coding_of("1")), "result") is True
+    assert refused(post(client, "ConceptMap/$translate", given, coding_of("9"))) == (422, "not-supported")
+
+
+def test_a_system_of_others_is_known_by_its_oid(client: FlaskClient) -> None:
+    oid = {"system": "urn:oid:2.16.840.1.113883.6.96", "code": "203712005"}
+    assert list(matches(get(client, "ConceptMap/$translate", **oid))) == [("equivalent", "M99.4")]
+
+
 # --- parameters ---------------------------------------------------------------------------------------------------
 
 
@@ -558,3 +668,141 @@ def test_a_token_may_name_its_system(client: FlaskClient) -> None:
         return int(client.get("/fhir/ValueSet", query_string={"status": status}).get_json()["total"])
 
     assert total("http://hl7.org/fhir/publication-status|active") == total("active") > 0
+
+
+# --- each refusal of its own ---------------------------------------------------------------------------------------
+
+A_CODE = {"name": "code", "valueCode": "M99.41"}
+LISTED = {
+    "name": "codeSystem",
+    "resource": {"resourceType": "CodeSystem", "url": "http://example.com/a", "status": "draft", "content": "complete"},
+}
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters", "refusal"),
+    [
+        ("CodeSystem/$validate-code", [LISTED, A_CODE], (400, "required", "coding")),
+        ("CodeSystem/$validate-code", [A_CODE], (400, "required", "url")),
+        (
+            "CodeSystem/$validate-code",
+            [{"name": "codeableConcept", "valueCodeableConcept": {"text": "x"}}],
+            (400, "required", "codeableConcept"),
+        ),
+        ("CodeSystem/$lookup", [{"name": "coding", "valueCoding": {"code": "M99.41"}}], (400, "required", "coding")),
+        ("CodeSystem/$lookup", [{"name": "coding", "valueCoding": {"system": ICD10CM}}], (400, "required", "coding")),
+        (
+            "ConceptMap/$translate",
+            [{"name": "coding", "valueCoding": {"system": SNOMED, "code": "1"}}, {"name": "dependency", "part": [
+                {"name": "element", "valueUri": TISSUE_SYSTEM}]}],
+            (400, "required", "dependency"),
+        ),
+        (
+            "CodeSystem/$lookup",
+            [{"name": "system", "valueUri": REGION_SYSTEM}, {"name": "version", "valueString": "0"},
+             {"name": "code", "valueCode": "cervical"}],
+            (404, "not-found", ""),
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_missing_is_named(
+    client: FlaskClient, operation: str, parameters: list[Json], refusal: tuple[int, str, str]
+) -> None:
+    answer = post(client, operation, *parameters)
+    where = answer.get_json()["issue"][0].get("expression", [""])[0]
+    assert (*refused(answer), where) == refusal
+
+
+def test_an_empty_parameter_is_refused_and_an_unknown_one_passed_over(client: FlaskClient) -> None:
+    assert refused(get(client, "CodeSystem/$lookup", system=ICD10CM, code="")) == (400, "value")
+    query = {"system": ICD10CM, "code": "M99.41", "colour": "red", "_format": "json"}
+    assert get(client, "CodeSystem/$lookup", **query).status_code == 200
+    strict = client.get("/fhir/CodeSystem/$lookup", query_string=query, headers={"Prefer": "handling=strict"})
+    assert refused(strict) == (400, "not-supported")
+
+
+def test_a_coding_of_another_system_is_not_in_the_one_that_is_asked(client: FlaskClient) -> None:
+    coding = {"name": "coding", "valueCoding": {"system": REGION_SYSTEM, "code": "cervical"}}
+    answer = post(client, "CodeSystem/$validate-code", {"name": "url", "valueUri": ICD10CM}, coding)
+    assert (told(answer, "result"), told(answer, "message")) == (
+        False,
+        "The coding is of another code system than the one that is asked.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("compose", "refusal"),
+    [
+        ({}, (422, "not-supported")),
+        ({"include": [{"concept": [{"code": "M99.41"}]}]}, (400, "invalid")),
+        ({"include": [{"valueSet": [ALL]}], "exclude": [{"concept": [{"code": "M99.41"}]}]}, (400, "invalid")),
+    ],
+)
+def test_a_value_set_whose_codes_cannot_be_told_is_refused_by_both_operations(
+    client: FlaskClient, compose: Json, refusal: tuple[int, str]
+) -> None:
+    resource = {"resourceType": "ValueSet", "status": "active", "date": "2026-05-04"} | (
+        {"compose": compose} if compose else {}
+    )
+    given = {"name": "valueSet", "resource": resource}
+    coding = {"name": "coding", "valueCoding": {"system": ICD10CM, "code": "M99.41"}}
+    assert refused(post(client, "ValueSet/$expand", given)) == refusal
+    assert refused(post(client, "ValueSet/$validate-code", given, coding)) == refusal
+
+
+def is_in(client: FlaskClient, code: str, *includes: Json, exclude: Json | None = None, system: str = ICD10CM) -> bool:
+    """What $validate-code says; $expand says the same, or this fails."""
+    given, date = value_set(*includes, exclude=exclude), {"name": "date", "valueDateTime": "2026-11-01"}
+    coding = {"name": "coding", "valueCoding": {"system": system, "code": code}}
+    abstract = {"name": "abstract", "valueBoolean": True}
+    result = bool(told(post(client, "ValueSet/$validate-code", given, coding, date, abstract), "result"))
+    active = {"name": "activeOnly", "valueBoolean": True}
+    assert (code in codes(post(client, "ValueSet/$expand", given, date, active))) is result
+    return result
+
+
+def test_both_operations_follow_a_compose_alike(client: FlaskClient) -> None:
+    family: Json = {"system": ICD10CM, "filter": [{"property": "concept", "op": "is-a", "value": "M99.4"}]}
+    beneath: Json = {"system": ICD10CM, "filter": [{"property": "parent", "op": "=", "value": "M99.4"}]}
+    below: Json = {"system": ICD10CM, "filter": [{"property": "concept", "op": "descendent-of", "value": "M99.4"}]}
+    headers: Json = {"system": ICD10CM, "filter": [{"property": "notSelectable", "op": "=", "value": "true"}]}
+    enumerated: Json = {"system": ICD10CM, "concept": [{"code": "S23.420A"}, {"code": "M99.41"}]}
+    assert [is_in(client, code, family) for code in ("M99.4", "M99.41", "M99.51")] == [True, True, False]
+    assert [is_in(client, code, beneath) for code in ("M99.4", "M99.41")] == [False, True]
+    assert [is_in(client, code, below) for code in ("M99.4", "M99.41")] == [False, True]
+    assert [is_in(client, code, family, exclude=headers) for code in ("M99.4", "M99.41")] == [False, True]
+    assert [is_in(client, code, family, exclude=enumerated) for code in ("M99.40", "M99.41")] == [True, False]
+    assert [is_in(client, code, enumerated) for code in ("S23.420A", "M99.41", "M99.40")] == [False, True, False]
+    both = {**enumerated, "valueSet": [M99_4]}
+    assert [is_in(client, code, both) for code in ("M99.41", "M99.40")] == [True, False]
+    assert [is_in(client, code, {"valueSet": [M99_4]}) for code in ("M99.41", "M99.31")] == [True, False]
+    listed: Json = {"system": REGION_SYSTEM, "concept": [{"code": "cervical"}, {"code": "nowhere"}]}
+    assert [is_in(client, code, listed, system=REGION_SYSTEM) for code in ("cervical", "nowhere", "head")] == [
+        True,
+        False,
+        False,
+    ]
+    assert is_in(client, "cervical", family, system=REGION_SYSTEM) is False
+
+
+def test_the_hierarchy_of_a_listed_code_system_is_followed(client: FlaskClient) -> None:
+    published = client.application.extensions["published"]
+    nested = {
+        "resourceType": "CodeSystem",
+        "url": "http://example.com/a",
+        "concept": [{"code": "1", "concept": [{"code": "2", "concept": [{"code": "3"}]}]}, {"code": "4"}],
+    }
+    edition = ListedEdition(nested)
+    assert edition.codes(beneath="1") == ("2", "3")
+    assert (edition.parent("3"), edition.parent("1"), edition.children("1")) == ("2", None, ("2",))
+    assert published.code_systems.serves("http://example.com/a") is False
+
+
+def test_a_map_is_named_by_its_url_or_by_its_value_sets(client: FlaskClient) -> None:
+    asked = {"system": SNOMED, "code": "203712005"}
+    finding = f"{CANONICAL}/ConceptMap/snomed-ct-finding-to-icd-10-cm"
+    assert list(matches(get(client, "ConceptMap/$translate", url=finding, **asked))) == [("equivalent", "M99.4")]
+    site = f"{CANONICAL}/ConceptMap/snomed-ct-body-site-to-region"
+    assert list(matches(get(client, "ConceptMap/$translate", url=site, **asked))) == []
+    assert list(matches(get(client, "ConceptMap/$translate", target=ALL, **asked))) == [("equivalent", "M99.4")]
+    assert list(matches(get(client, "ConceptMap/$translate", source=ALL, **asked))) == []

@@ -9,19 +9,26 @@ from itertools import combinations
 
 from service.coding.model import Assessment, Evidence, Issue, Rule, RuleHit, Setting
 from service.coding.packs import Terminology
+from service.coding.unspecified import better_code
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimDiagnosis:
     """One diagnosis in the order of the claim (or of the request where there is none).
 
-    `assessment` is None where the claim refers to a Condition that was not sent.
+    `assessment` is None where the claim refers to a Condition that was not sent. What is not `listed` is told of the
+    visit and not billed: why the patient came, with what they were admitted. `of_another`: of another patient.
+    `words` are those that name the diagnosis.
     """
 
     sequence: int
     code: str
     expression: str
     assessment: Assessment | None = None
+    listed: bool = True
+    principal: bool = False
+    of_another: bool = False
+    words: str = field(default="", repr=False)
 
     @property
     def judged_on(self) -> str | None:
@@ -56,7 +63,10 @@ class PayerPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Billing:
-    """What stands on a claim or an order beside the conditions."""
+    """What stands on a claim or an order beside the conditions.
+
+    `modifiers` are where something stands that may change its meaning and is not understood.
+    """
 
     setting: Setting
     on: str
@@ -65,8 +75,19 @@ class Billing:
     coverage: tuple[str, ...] = ()
     qualifications: tuple[str, ...] = ()
     is_claim: bool = False
+    modifiers: tuple[str, ...] = ()
     policies: tuple[PayerPolicy, ...] = ()
     manipulation_codes: frozenset[str] = frozenset()
+
+    @property
+    def listed(self) -> tuple[ClaimDiagnosis, ...]:
+        """The diagnoses that are billed, in the order in which they stand."""
+        return tuple(diagnosis for diagnosis in self.diagnoses if diagnosis.listed)
+
+    @property
+    def ordered(self) -> tuple[ClaimDiagnosis, ...]:
+        """The diagnoses that are billed, the principal one first and then by their sequence."""
+        return tuple(sorted(self.listed, key=lambda diagnosis: (not diagnosis.principal, diagnosis.sequence)))
 
 
 def assess_billing(billing: Billing, assessments: Sequence[Assessment], terminology: Terminology) -> tuple[Issue, ...]:
@@ -75,6 +96,8 @@ def assess_billing(billing: Billing, assessments: Sequence[Assessment], terminol
         *_sequence(billing, terminology),
         *_pointers(billing, terminology),
         *_line_dates(billing, terminology),
+        *_modifiers(billing, terminology),
+        *_left_open(billing, terminology),
         *_pairs(billing, terminology),
         *safety_hits(billing, assessments, terminology),
         *_policies(billing, terminology),
@@ -92,7 +115,7 @@ _EXTERNAL_CAUSES = frozenset("VWXY")  # chapter 20
 def _sequence(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
     if not billing.is_claim:
         return
-    ordered = sorted(billing.diagnoses, key=lambda diagnosis: diagnosis.sequence)
+    ordered = billing.ordered
     first = {
         "manifestation-first": bool(ordered) and terminology.icd10cm.is_manifestation(ordered[0].code),
         "external-cause-first": bool(ordered) and ordered[0].code[:1] in _EXTERNAL_CAUSES,
@@ -105,14 +128,15 @@ def _sequence(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
         wrong = {
             "diagnosis-sent": diagnosis.assessment is None,
             "diagnosis-coded": diagnosis.assessment is not None and not diagnosis.code,
+            "patient": diagnosis.of_another,
             "sequence-once": diagnosis.sequence in seen,
-            "stated-once": any(diagnosis.assessment is other for other in judged),
+            "stated-once": diagnosis.listed and any(diagnosis.assessment is other for other in judged),
         }
         for check in (check for check, is_wrong in wrong.items() if is_wrong):
             for rule in _rules(terminology, "sequences", check, billing.on):
                 yield RuleHit(rule, "conflict", (), diagnosis.expression)
         seen.add(diagnosis.sequence)
-        judged += [diagnosis.assessment] if diagnosis.assessment else []
+        judged += [diagnosis.assessment] if diagnosis.assessment and diagnosis.listed else []
 
 
 def _pointers(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
@@ -130,7 +154,7 @@ def _pointers(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
 def _line_dates(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
     """Codes that hold on the date by which they are judged and not on that of a further line that points to them."""
     release = terminology.icd10cm
-    known = {diagnosis.sequence: diagnosis for diagnosis in billing.diagnoses if diagnosis.code}
+    known = {diagnosis.sequence: diagnosis for diagnosis in billing.diagnoses}
     for line in billing.lines:
         for diagnosis in (known[pointer] for pointer in line.pointers or () if pointer in known):
             if not release.is_billable(diagnosis.code, diagnosis.judged_on or billing.on):
@@ -138,10 +162,25 @@ def _line_dates(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]
             for on, expression in line.dates:
                 status = release.status(diagnosis.code, on)
                 for rule in _rules(terminology, "validates", status.validity, on):
-                    says = (
-                        f"{diagnosis.code} {_NOT_THEN[status.validity]} {on}, the date of this line: {status.reason}."
-                    )
+                    says = f"{diagnosis.code} {_NOT_THEN[status.validity]} {on}, a date of this line: {status.reason}."
                     yield RuleHit(rule, "conflict", (), expression, says=says)
+
+
+def _modifiers(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
+    for rule in _rules(terminology, "records", "modifier-extension", billing.on):
+        yield from (RuleHit(rule, "conflict", (), expression) for expression in billing.modifiers)
+
+
+def _left_open(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
+    """Unspecified codes beside words that a sibling names; those of our families have a rule of their own."""
+    for diagnosis in billing.listed if billing.is_claim else ():
+        if not diagnosis.words or _is_ours(diagnosis, terminology):
+            continue
+        on = diagnosis.judged_on or billing.on
+        if better := better_code(diagnosis.code, diagnosis.words, terminology.icd10cm, on):
+            says = f"{diagnosis.code} leaves open what {better} ({terminology.icd10cm.title(better, on)}) names."
+            for rule in _rules(terminology, "sequences", "left-open", billing.on):
+                yield RuleHit(rule, "conflict", (), diagnosis.expression, says=says)
 
 
 _NOT_THEN = {
@@ -156,14 +195,14 @@ def _paired(billing: Billing, terminology: Terminology) -> Iterator[tuple[ClaimD
     """The pairs whose codes may not stand together; of many diagnoses with few codes nearly all are told by these."""
     parted = _parted(billing, terminology)
     codes = {code for pair in parted for code in pair}
-    for one, other in combinations([d for d in billing.diagnoses if d.code in codes], 2):
+    for one, other in combinations([d for d in _compared(billing) if d.code in codes], 2):
         if (one.code, other.code) in parted:
             yield one, other
 
 
 def _parted(billing: Billing, terminology: Terminology) -> set[tuple[str, str]]:
     """By their codes; while a note is written, what else is on the problem list is no matter of ours."""
-    by_code = {d.code: d for d in billing.diagnoses if d.code}
+    by_code = {d.code: d for d in _compared(billing) if d.code}
     ours = [d for d in by_code.values() if billing.setting != "charting" or _is_ours(d, terminology)]
     beside = [str(r.settings["with"]) for r in _rules(terminology, "excludes", "category-note", billing.on)]
     pairs = ((one, other) for one in ours for other in by_code.values())
@@ -174,6 +213,10 @@ def _parted(billing: Billing, terminology: Terminology) -> set[tuple[str, str]]:
         or any(_beside(one, other, neighbour, terminology) for neighbour in beside)
     ]
     return {*found, *((other, one) for one, other in found)}
+
+
+def _compared(billing: Billing) -> Sequence[ClaimDiagnosis]:
+    return billing.diagnoses if billing.setting == "charting" else billing.listed
 
 
 def _pairs(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
@@ -283,7 +326,7 @@ def _policies(billing: Billing, terminology: Terminology) -> Iterator[RuleHit]:
     """A payer's order of diagnoses, from the operator's configuration; never shown to a clinician."""
     if not billing.is_claim:
         return
-    ordered = sorted(billing.diagnoses, key=lambda diagnosis: diagnosis.sequence)
+    ordered = billing.ordered
     ours = [d for d in ordered if terminology.pack_of(d.code)]
     for policy in billing.policies:
         concerned = ours or (ordered if policy.procedures else [])

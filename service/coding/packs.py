@@ -110,6 +110,8 @@ VALUES: dict[str, frozenset[str]] = {
             "diagnosis-coded",
             "external-cause-first",
             "form",
+            "left-open",
+            "patient",
             "stated-once",
             "sequence-once",
             "code-missing",

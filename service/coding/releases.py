@@ -90,13 +90,14 @@ class Excludes1:
     def __init__(self, rows: Iterable[list[str]]) -> None:
         """`rows` are those of excludes1.csv; few are ever asked for, so a note is made when it is."""
         self._at_code: dict[str, list[list[str]]] = {}
-        self._at_range: list[list[str]] = []
+        self._at_range: dict[str, list[list[str]]] = {}  # by the first letter of the codes within
         combinations = set[str]()
         for row in rows:
             at, _, releases, _ = row
             combinations.add(releases)
             if "-" in at:
-                self._at_range.append(row)
+                for letter in range(ord(at[0]), ord(at.partition("-")[2][0]) + 1):
+                    self._at_range.setdefault(chr(letter), []).append(row)
             else:
                 self._at_code.setdefault(at, []).append(row)
         self._releases = {release for combination in combinations for release in combination.split()}
@@ -115,7 +116,7 @@ class Excludes1:
         for length in range(len(code), 2, -1):
             for row in self._at_code.get(code[:length], ()):
                 yield _note(row)
-        for row in self._at_range:
+        for row in self._at_range.get(code[:1], ()):
             if _within(code, row[0]):
                 yield _note(row)
 
@@ -227,6 +228,13 @@ class Icd10Cm:
         extended = normalise(code)
         parent = None if self._is_code(extended) else self._parent(extended)
         return None if parent is None or self.children(parent) else parent
+
+    def seventh_characters(self, code: str) -> tuple[str, ...]:
+        """The codes that a header, or the part of an unknown code that is one, makes with its 7th character."""
+        asked = normalise(code)
+        header = asked if self._is_code(asked) else self._parent(asked)
+        below = self.children(header) if header else ()
+        return below if all(len(child) == len("S06.0X0A") for child in below) else ()
 
     def status(self, code: str, on: str) -> CodeStatus:
         """Valid, a header, not valid, unknown, or not to be known, judged by the date alone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from service.coding.model import Documentation, RecordedCode, Rule, RuleHit
@@ -52,28 +52,38 @@ def _judged(
 
 
 def _extended(code: str, terminology: Terminology) -> bool:
-    """M99.40XA: a code that takes no more characters, with some; M99.4A is simply unknown."""
-    parent = terminology.icd10cm.is_extension_of(code)
-    return parent is not None
+    """M99.40XA has characters too many, S33.5XX and S33.5A lack their seventh; M99.4A is simply unknown."""
+    return bool(terminology.icd10cm.is_extension_of(code) or terminology.icd10cm.seventh_characters(code))
 
 
 def _says(check: str, code: str, terminology: Terminology, on: str, reason: str) -> str:
+    if check == "seventh-character":
+        return _seventh(code, terminology)
     title = terminology.icd10cm.title(code, on)
     named = f"{code} ({title})" if title else "The code"
     return {
         "unknown": "The code is in no release of ICD-10-CM.",
         "not-billable": f"{named} {_lacks(code, terminology)}.",
-        "seventh-character": f"{terminology.icd10cm.is_extension_of(code) or named} takes no further character.",
         "not-valid": f"{named} is not valid on {on}: {reason}.",
         "not-known": f"No loaded release of ICD-10-CM covers {code} on {on}: {reason}.",
     }[check]
 
 
 def _lacks(code: str, terminology: Terminology) -> str:
-    below = terminology.icd10cm.children(code)
-    if below and all(len(child) == len("S06.0X0A") for child in below):
-        return f"lacks its 7th character, one of {', '.join(dict.fromkeys(child[-1] for child in below))}"
-    return "is a header and not billable"
+    complete = terminology.icd10cm.seventh_characters(code)
+    return f"lacks its 7th character, {_one_of(complete)}" if complete else "is a header and not billable"
+
+
+def _seventh(code: str, terminology: Terminology) -> str:
+    extended = terminology.icd10cm.is_extension_of(code)
+    if extended:
+        return f"{extended} takes no further character."
+    return f"The code lacks the 7th character that it takes, {_one_of(terminology.icd10cm.seventh_characters(code))}."
+
+
+def _one_of(codes: Sequence[str]) -> str:
+    characters = dict.fromkeys(code[-1] for code in codes)
+    return f"one of {', '.join(characters)} as in {codes[0]}"
 
 
 _NEITHER_LETTER_NOR_DIGIT = re.compile(r"[\W_]+")
