@@ -199,10 +199,14 @@ def _count() -> None:
     limit: RateLimit | None = current_app.extensions.get("rate_limit")
     if limit is None or request.endpoint in HEALTH:
         return
-    forwarded_for = request.headers.get("X-Forwarded-For", "")
-    address = caller_address(request.remote_addr or "", forwarded_for, current_app.config["TRUSTED_PROXIES"])
-    if seconds := limit.wait(g.client if "client" in g else address):
+    if seconds := limit.wait(g.client if "client" in g else _address()):
         raise TooManyRequests(retry_after=seconds)
+
+
+def _address() -> str:
+    """Where the call comes from, behind the proxies that the operator trusts."""
+    forwarded_for = request.headers.get("X-Forwarded-For", "")
+    return caller_address(request.remote_addr or "", forwarded_for, current_app.config["TRUSTED_PROXIES"])
 
 
 def _admit() -> None:
@@ -295,7 +299,7 @@ def _access(visit: Visit, status: int) -> Access:
         status=status,
         request_id=g.request_id,
         client=str(g.get("client", "")),
-        address=request.remote_addr or "unknown",
+        address=_address() or "unknown",
         user=visit.user,
         patient="",
         decision="",

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -99,6 +100,23 @@ def test_no_word_of_the_patient_is_in_an_audit_event_or_a_decision(
 def test_each_patient_of_a_bundle_has_an_audit_event(client: FlaskClient, store: Store) -> None:
     client.post(ASSIST, json=bundle(condition(), condition(patient="p2", condition_id="c2")))
     assert [entity(event, "1")["what"]["reference"] for event in events(store)] == ["Patient/p1", "Patient/p2"]
+
+
+@pytest.mark.proves("issue 6: X-Forwarded headers are believed only from configured proxies")
+@pytest.mark.parametrize(("peer", "recorded"), [("10.0.0.1", "198.51.100.1"), ("192.0.2.1", "192.0.2.1")])
+def test_an_audit_event_names_the_address_behind_a_trusted_proxy_alone(
+    assist: Assist, store: Store, peer: str, recorded: str
+) -> None:
+    app = create_app(
+        replace(read_settings({"CODING_ASSIST_TRUSTED_PROXIES": "10.0.0.0/8"}), audit="sync"), assist, store
+    )
+    forwarded: Json = {"headers": {"X-Forwarded-For": f"{CANARY}, 198.51.100.1"}, "environ_base": {"REMOTE_ADDR": peer}}
+    assert app.test_client().post(ASSIST, json=condition(), **forwarded).status_code == 200
+    app.extensions["journal"].close()
+    (event,) = events(store)
+    [client] = [agent for agent in event["agent"] if agent["type"]["coding"][0]["code"] == "110153"]
+    assert client["network"]["address"] == recorded
+    assert CANARY not in json.dumps(event)
 
 
 def test_a_subject_that_is_no_plain_reference_is_recorded_as_a_hash(client: FlaskClient, store: Store) -> None:
