@@ -38,6 +38,7 @@ from service.logs import LOG
 from service.metrics import FORMAT, Metrics
 from service.open_forms import Forms
 from service.openapi import openapi
+from service.readiness import Readiness
 from service.recording import entry_of, log_fields
 from service.rules_pages import rules_pages
 from service.settings import Settings
@@ -96,6 +97,7 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None, s
     app.extensions["assist"] = assist
     app.extensions["published"] = publish(assist.terminology, assist.reader.concepts, fhir_profiles_dir())
     app.extensions["store"] = store = store or open_store(settings.database_url)
+    app.extensions["readiness"] = Readiness(store)
     app.extensions["metrics"] = Metrics()
     app.extensions["journal"] = Journal(store, waits=settings.audit == "sync")
     app.register_blueprint(cds_hooks)
@@ -332,7 +334,7 @@ def _readyz() -> Response | Json:
     services = current_app.extensions
     try:
         services["journal"].refuse_failing()
-        services["store"].probe(datetime.now(UTC))
+        services["readiness"].check()
     except StoreUnavailable as error:
         return _unavailable(error)
     codes = services["assist"].terminology.icd10cm
