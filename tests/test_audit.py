@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +26,7 @@ from service.journal import Journal
 from service.settings import SettingError, Settings, read_settings
 from service.store import Chain, Entry, Store, StoreUnavailable, open_store
 from tests.records import ASSIST, BARE, CANARY, CHECK, COMPLETE, HOOK, bundle, call, condition
+from tests.running import REPO
 
 Json = dict[str, Any]
 NOW = datetime(2026, 11, 16, 8, 0, tzinfo=UTC)
@@ -446,6 +449,42 @@ def test_while_a_write_does_not_end_nothing_more_is_taken(store: Store, monkeypa
     journal.write(entry(2))
     journal.close()
     assert [event["number"] for event in events(store)] == [0, 2]
+
+
+def test_after_its_stop_a_journal_takes_nothing_more(store: Store) -> None:
+    journal = Journal(store, waits=False)
+    journal.write(entry(0))
+    journal.close()
+    with pytest.raises(StoreUnavailable):
+        journal.write(entry(1))
+    assert [event["number"] for event in events(store)] == [0]
+
+
+def test_a_process_that_ends_in_order_writes_what_is_waiting(database_url: str, store: Store) -> None:
+    script = (
+        "import json, sys; from service.journal import Journal; from service.store import Entry, open_store\n"
+        "journal = Journal(open_store(sys.argv[1]), waits=False)\n"
+        "for number in range(200): journal.write(Entry('x', (json.dumps({'number': number, 'recorded': 'x'}),)))\n"
+    )
+    subprocess.run([sys.executable, "-c", script, database_url], cwd=REPO, check=True, timeout=60)
+    assert [event["number"] for event in events(store)] == list(range(200))
+
+
+def test_a_fault_that_was_not_foreseen_does_not_end_the_writer(store: Store) -> None:
+    broken, faults = Failing(store), [ValueError(CANARY), ValueError(CANARY)]
+
+    def append(*given: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return store.append(*given)
+
+    broken.append = append  # type: ignore[method-assign]
+    journal = Journal(broken, waits=False)  # type: ignore[arg-type]
+    journal.write(entry(0))
+    assert until(lambda: len(events(store)) == 1)
+    journal.write(entry(1))
+    journal.close()
+    assert [event["number"] for event in events(store)] == [0, 1]
 
 
 def test_requests_at_once_share_flushes_and_lose_none(store: Store) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime, tzinfo
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
@@ -71,6 +72,16 @@ def test_readyz_refuses_as_the_other_addresses_do(client: FlaskClient, monkeypat
     assert (answer.status_code, answer.get_json()["resourceType"]) == (503, "OperationOutcome")
     assert answer.headers["Retry-After"]
     assert client.get("/healthz").status_code == 200  # restarting would not help
+
+
+def test_readyz_says_when_no_release_covers_today(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Later:
+            return cls(2100, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr("service.app.datetime", Later)
+    assert "add-release" in client.get("/readyz").get_json()["terminology"]
 
 
 @pytest.mark.proves("security: whoever asks whether the service is ready makes it write once a second")
