@@ -26,6 +26,8 @@ VALIDATE = "/fhir/Condition/$validate"
 FEEDBACK = f"{HOOK}/feedback"
 LOOKUP, CODE_KNOWN = "/fhir/CodeSystem/$lookup", "/fhir/CodeSystem/$validate-code"
 EXPAND, IN_SET, TRANSLATE = "/fhir/ValueSet/$expand", "/fhir/ValueSet/$validate-code", "/fhir/ConceptMap/$translate"
+POPULATE, NEXT = "/fhir/Questionnaire/$populate", "/fhir/Questionnaire/$next-question"
+EXTRACT = "/fhir/QuestionnaireResponse/$extract"
 ICD = "http://hl7.org/fhir/sid/icd-10-cm"
 
 
@@ -75,6 +77,10 @@ DOORS: dict[str, Json] = {
     EXPAND: parameters(url="http://hl7.org/fhir/ValueSet/icd-10-cm", filter="stenosis", count="5"),
     IN_SET: parameters(url="http://hl7.org/fhir/ValueSet/icd-10-cm", system=ICD, code="M99.41"),
     TRANSLATE: parameters(system="http://snomed.info/sct", code="122494005"),
+    CODE_KNOWN: parameters(url=ICD, code="M99.41"),
+    POPULATE: example("Parameters-populate.json"),
+    NEXT: example("Parameters-next-question.json"),
+    EXTRACT: example("Parameters-extract.json"),
 }
 READING = (ASSIST, CHECK, HOOK)  # the doors that read narrative
 
@@ -515,6 +521,37 @@ def questions() -> Iterator[Case]:
         yield post(f"{name}: {value[:20]}", ASSIST, condition(), (name, value), *Case.headers)
 
 
+def pages() -> Iterator[Case]:
+    """What people paste into the page, and forms that are none."""
+    as_form = ("Content-Type", "application/x-www-form-urlencoded")
+    for index, text in enumerate((*MARKUP, *UNICODE, "x" * 900_000, json.dumps(condition()))):
+        yield post(f"pasted {index}", "/", urlencode({"text": text}, errors="surrogatepass").encode(), as_form)
+        yield Case(f"asked for {index}", "GET", f"/?{urlencode({'example': text[:200]}, errors='surrogatepass')}")
+    for body in (
+        b"",
+        b"text",
+        b"=",
+        b"text=%",
+        b"text=%ff",
+        b"text=a&record=b",
+        b"&" * 100_000,
+        b"text=" + b"+" * 900_000,
+    ):
+        yield post(f"form {body[:20]!r}", "/", body, as_form)
+    for address in (
+        "/forms/x",
+        f"/forms/{'a' * 32}",
+        f"/forms/{'a' * 32}/decline",
+        "/launch",
+        "/callback",
+        "/keys",
+        "/oauth/token",
+    ):
+        for body in (b"", b"{}", b"[]", json.dumps(ANSWER).encode(), b"a=b"):
+            yield post(f"no form {body[:10]!r}", address, body)
+            yield post(f"no form {body[:10]!r}", address, body, as_form)
+
+
 BLOCKS: dict[str, Callable[[], Iterator[Case]]] = {
     "another type at every place": types,
     "each member left out": missing,
@@ -528,6 +565,7 @@ BLOCKS: dict[str, Callable[[], Iterator[Case]]] = {
     "crowds": crowds,
     "addresses and methods": addresses,
     "questions and headers": questions,
+    "pages and forms": pages,
 }
 
 

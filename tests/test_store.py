@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -103,6 +104,39 @@ def test_each_commit_on_sqlite_is_flushed_to_the_disk(tmp_path: Path) -> None:
     assert traced.returncode == 0, traced.stderr[-2000:]
     after_opening = traced.stderr.partition('"opened')[2]
     assert after_opening.count("fdatasync(") + after_opening.count("fsync(") >= 20
+
+
+@pytest.mark.proves("store: SQLite with WAL, synchronous FULL; what is removed is overwritten")
+def test_each_connection_to_sqlite_is_made_as_promised_whatever_the_machine_holds_for_usual(tmp_path: Path) -> None:
+    address = f"sqlite:///{tmp_path}/store.db"
+    open_store(address).close()
+    engine = sa.create_engine(address)
+    with engine.connect() as connection:
+        raw = connection.connection.dbapi_connection
+        assert raw
+        for usual in ("synchronous=OFF", "secure_delete=OFF", "journal_mode=DELETE"):
+            raw.cursor().execute(f"PRAGMA {usual}")
+        tables_of._prepare_sqlite(raw, None)
+        told = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "secure_delete")
+        }
+    engine.dispose()
+    assert told == {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1}
+
+
+def test_writers_that_read_first_do_not_fail_for_one_another(database_url: str, store: Store) -> None:
+    def write(name: str) -> None:
+        one = open_store(database_url)
+        chain = one.open_chain(name, NOW)
+        for number in range(40):
+            chain = one.append(chain, [Entry("x", (f'{{"recorded":"x","number":{number}}}',))])
+        one.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(write, ["a", "b", "c", "d"]))
+    assert list(store.chain_faults({})) == []
+    assert len(list(store.export_audit())) == 4 * 40
 
 
 def test_postgresql_flushes_at_each_commit_even_where_the_server_would_not(postgres: str) -> None:
