@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -31,6 +32,7 @@ from service.store import (
     StoreUnavailable,
     open_store,
 )
+from tests.postgres import new_database
 
 NOW = datetime(2026, 11, 16, 8, 0, tzinfo=UTC)
 
@@ -140,8 +142,6 @@ def test_writers_that_read_first_do_not_fail_for_one_another(database_url: str, 
 
 
 def test_postgresql_flushes_at_each_commit_even_where_the_server_would_not(postgres: str) -> None:
-    from tests.postgres import new_database
-
     url = new_database(postgres, "lazy")
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
@@ -150,6 +150,19 @@ def test_postgresql_flushes_at_each_commit_even_where_the_server_would_not(postg
     store = open_store(url)
     with store._transaction() as connection:
         assert connection.exec_driver_sql("SHOW synchronous_commit").scalar_one() == "on"
+    store.close()
+
+
+@pytest.mark.proves("operation: a database that comes back is noticed by itself")
+def test_a_connection_that_the_server_has_ended_is_replaced_and_no_call_fails(postgres: str) -> None:
+    address = new_database(postgres, uuid4().hex)
+    store, operator = open_store(address), sa.create_engine(address)
+    store.probe(NOW)
+    with operator.connect() as connection:
+        ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database()"
+        assert connection.exec_driver_sql(f"{ended} AND pid <> pg_backend_pid()").scalar() == 1
+    operator.dispose()
+    store.probe(NOW)
     store.close()
 
 
