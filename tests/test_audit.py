@@ -144,6 +144,16 @@ def test_an_access_that_ends_in_a_crash_is_recorded_as_failed(
     assert "meta" not in event  # the profile is one of successful accesses
 
 
+def test_of_an_answer_that_did_not_go_out_no_decision_is_kept(
+    client: FlaskClient, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.fhir_api.answer_parameters", lambda *_: 1 / 0)
+    assert client.post(ASSIST, json=condition(BARE)).status_code == 500
+    (event,) = events(store)
+    assert "decision" not in {one["type"]["code"] for one in event["entity"]}
+    assert list(store.export_queries()) == []
+
+
 def test_the_setting_takes_group_and_sync_alone() -> None:
     assert read_settings({}).audit == "group"
     with pytest.raises(SettingError, match="group, sync"):
