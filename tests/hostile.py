@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from service.fhir_out import CANONICAL
 from tests.records import ASSIST, CHECK, HOOK, bundle, call, condition
 
 Json = dict[str, Any]
@@ -29,6 +30,7 @@ EXPAND, IN_SET, TRANSLATE = "/fhir/ValueSet/$expand", "/fhir/ValueSet/$validate-
 POPULATE, NEXT = "/fhir/Questionnaire/$populate", "/fhir/Questionnaire/$next-question"
 EXTRACT = "/fhir/QuestionnaireResponse/$extract"
 ICD = "http://hl7.org/fhir/sid/icd-10-cm"
+CODES = f"{CANONICAL}/ValueSet/icd-10-cm"
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def example(name: str) -> Json:
     return json.loads((EXAMPLES / name).read_text("utf-8"))  # type: ignore[no-any-return]
 
 
-def parameters(**given: str) -> Json:
+def parameters(**given: str | int) -> Json:
     kinds = {
         "url": "valueUri",
         "system": "valueUri",
@@ -74,8 +76,8 @@ DOORS: dict[str, Json] = {
     HOOK: call(example("Condition-documented-m99-41.json") | {"subject": {"reference": "Patient/p1"}}),
     FEEDBACK: {"feedback": [ACCEPTED, OVERRIDDEN, EPIC]},
     LOOKUP: parameters(system=ICD, code="M99.41"),
-    EXPAND: parameters(url="http://hl7.org/fhir/ValueSet/icd-10-cm", filter="stenosis", count="5"),
-    IN_SET: parameters(url="http://hl7.org/fhir/ValueSet/icd-10-cm", system=ICD, code="M99.41"),
+    EXPAND: parameters(url=CODES, filter="stenosis", count=5),
+    IN_SET: parameters(url=CODES, system=ICD, code="M99.41"),
     TRANSLATE: parameters(system="http://snomed.info/sct", code="122494005"),
     CODE_KNOWN: parameters(url=ICD, code="M99.41"),
     POPULATE: example("Parameters-populate.json"),
@@ -498,7 +500,7 @@ ASKED = {
     "/fhir/Questionnaire": ("url", "_count", "_offset", "_id", "name:exact", "_sort", "_format", "_elements"),
     "/fhir/metadata": ("mode", "_format", "_pretty", "_summary"),
 }
-GIVEN = {"system": ICD, "url": ICD, "code": "M99.41"}
+GIVEN = {"system": ICD, "code": "M99.41"}
 
 
 def questions() -> Iterator[Case]:
@@ -506,7 +508,8 @@ def questions() -> Iterator[Case]:
     for path, names in ASKED.items():
         for name in names:
             for value in VALUES:
-                given = {key: known for key, known in GIVEN.items() if key in names} | {name: value}
+                url = CODES if "/ValueSet/" in path else ICD
+                given = {key: known for key, known in (GIVEN | {"url": url}).items() if key in names} | {name: value}
                 yield Case(f"{name}={value[:20]}", "GET", f"{path}?{urlencode(given)}", headers=())
 
     for name, value in (

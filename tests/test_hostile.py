@@ -23,7 +23,7 @@ from werkzeug.test import TestResponse
 from service.app import create_app
 from service.assist import Assist
 from service.settings import Settings
-from tests.hostile import BLOCKS, CASTLE, DOORS, FHIR_JSON, JUNK, MARKUP, Case, paths_of, raw, replaced
+from tests.hostile import BLOCKS, CASTLE, DOORS, FHIR_JSON, JUNK, MARKUP, Case, paths_of, post, raw, replaced
 from tests.lforms_export import exported
 from tests.records import ASSIST, HOOK, call, condition
 from tests.running import Running
@@ -128,6 +128,11 @@ def test_nothing_of_a_block_breaks_or_holds_up_the_service(client: FlaskClient, 
         found += [f"{case.method} {case.path[:60]}, {case.name}: {fault}" for fault in faults(case, answer, took)]
     assert found[:20] == []
     expect_the_right_answer(client)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_the_attacks_start_from_a_body_that_its_door_answers(client: FlaskClient, door: str) -> None:
+    assert send(client, post("as it should be", door, DOORS[door])).status_code == 200
 
 
 def newly_opened(client: FlaskClient) -> str:
