@@ -38,6 +38,7 @@ from service.logs import LOG
 from service.metrics import FORMAT, Metrics
 from service.open_forms import Forms
 from service.openapi import openapi
+from service.readiness import Readiness
 from service.recording import entry_of, log_fields
 from service.rules_pages import rules_pages
 from service.settings import Settings
@@ -97,6 +98,7 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None, s
     app.extensions["assist"] = assist
     app.extensions["published"] = publish(assist.terminology, assist.reader.concepts, fhir_profiles_dir())
     app.extensions["store"] = store = store or open_store(settings.database_url)
+    app.extensions["readiness"] = Readiness(store)
     app.extensions["metrics"] = Metrics()
     app.extensions["journal"] = Journal(store, waits=settings.audit == "sync")
     app.register_blueprint(cds_hooks)
@@ -200,10 +202,14 @@ def _count() -> None:
     limit: RateLimit | None = current_app.extensions.get("rate_limit")
     if limit is None or request.endpoint in HEALTH:
         return
-    forwarded_for = request.headers.get("X-Forwarded-For", "")
-    address = caller_address(request.remote_addr or "", forwarded_for, current_app.config["TRUSTED_PROXIES"])
-    if seconds := limit.wait(g.client if "client" in g else address):
+    if seconds := limit.wait(g.client if "client" in g else _address()):
         raise TooManyRequests(retry_after=seconds)
+
+
+def _address() -> str:
+    """Where the call comes from, behind the proxies that the operator trusts."""
+    forwarded_for = request.headers.get("X-Forwarded-For", "")
+    return caller_address(request.remote_addr or "", forwarded_for, current_app.config["TRUSTED_PROXIES"])
 
 
 def _admit() -> None:
@@ -295,7 +301,7 @@ def _access(visit: Visit, status: int) -> Access:
         status=status,
         request_id=g.request_id,
         client=str(g.get("client", "")),
-        address=request.remote_addr or "unknown",
+        address=_address() or "unknown",
         user=visit.user,
         patient="",
         decision="",
@@ -328,13 +334,14 @@ def _readyz() -> Response | Json:
     services = current_app.extensions
     try:
         services["journal"].refuse_failing()
-        services["store"].probe(datetime.now(UTC))
+        services["readiness"].check()
     except StoreUnavailable as error:
         return _unavailable(error)
-    codes = services["assist"].terminology.icd10cm
+    assist: Assist = services["assist"]
+    codes = assist.terminology.icd10cm
     is_covered = codes.covers(datetime.now(UTC).date().isoformat())
-    told = "ok" if is_covered else f"no release covers today; the newest is {codes.newest.version}, see add-release"
-    return {"status": "ready", "store": "ok", "terminology": told}
+    ended = f"no release covers today; the newest is of fiscal year {codes.newest.fiscal_year}, see add-release"
+    return {"status": "ready", "store": "ok", "terminology": "ok" if is_covered else ended}
 
 
 def _metrics() -> Response:

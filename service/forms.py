@@ -430,12 +430,12 @@ def decline_form(form_id: str) -> Response:
     """Declining closes the form; a reason is kept."""
     form, body = _answerable(form_id)[0], parse_json(request.get_data())
     reason = body.get("reason") if isinstance(body, dict) else None
-    if reason not in DECLINES:
+    if not isinstance(reason, str) or reason not in DECLINES:
         sentence = f"The reason is missing or unknown; send one of {', '.join(DECLINES)}."
         raise Refusal(422, [Issue("error", "value", sentence, "reason")])
-    if not held_forms(form.client).close(replace(form, status="declined", reason=str(reason))):
+    if not held_forms(form.client).close(replace(form, status="declined", reason=reason)):
         raise Refusal(409, [Issue("error", "conflict", "The form is open no more; nothing was changed.")])
-    return page("declined.html", reason=DECLINES[str(reason)])
+    return page("declined.html", reason=DECLINES[reason])
 
 
 def _told(form: Form, result: Result) -> Json:

@@ -6,7 +6,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 from service.logs import LOG
-from service.store import Store, StoreUnavailable
+from service.store import Store
 
 EVERY_SECONDS = 3600.0
 
@@ -29,6 +29,6 @@ def _keep_on(store: Store, retention_days: int | None) -> None:
         try:
             removed = keep_house(store, retention_days, datetime.now(UTC))
             LOG.info("kept house", removed={name: count for name, count in removed.items() if count})
-        except StoreUnavailable:
-            LOG.warning("could not keep house, will try again", error=StoreUnavailable.__name__)
+        except Exception as error:  # noqa: BLE001  # were the thread to end, nothing would be let go any more
+            LOG.warning("could not keep house, will try again", error=type(error).__name__)
         pause.wait(EVERY_SECONDS)

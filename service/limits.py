@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import re
 import time
 from collections.abc import Callable, Sequence
 from threading import Lock
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_WITH_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
 
 
 class RateLimit:
@@ -42,9 +44,18 @@ def caller_address(peer: str, forwarded_for: str, proxies: Sequence[Network]) ->
     """The address that calls: what X-Forwarded-For says is believed only as far as trusted proxies wrote it."""
     hops = [hop.strip() for hop in forwarded_for.split(",") if hop.strip()]
     address = peer
-    while hops and _is_trusted(address, proxies):
-        address = hops.pop()
+    while hops and _is_trusted(address, proxies) and (before := _address_in(hops.pop())):
+        address = before
     return address
+
+
+def _address_in(hop: str) -> str:
+    """Without the port that some proxies write behind it; empty where it is no address, such as `unknown`."""
+    ported = _WITH_PORT.fullmatch(hop)
+    try:
+        return str(ipaddress.ip_address((ported[1] or ported[2]) if ported else hop))
+    except ValueError:
+        return ""
 
 
 def _is_trusted(written: str, proxies: Sequence[Network]) -> bool:

@@ -68,9 +68,9 @@ def _answer(item: Mapping[str, Any], given: Mapping[str, Any], at: str, response
         option = _option(item, given.get("valueCoding"))
         if option is None:
             _refuse("code-invalid", f"The answer is no option of this question; give {_WANTED[kind]}.", at)
-        return Answer(
-            item["linkId"], _passage(str(option["display"]), f"{at}.valueCoding.display", response), str(option["code"])
-        )
+        code = _named(option)[1]
+        shown = str(option.get("display") or code)
+        return Answer(item["linkId"], _passage(shown, f"{at}.valueCoding.display", response), code)
     key = "valueDate" if kind == "date" else "valueString"
     words = given.get(key)
     if not isinstance(words, str) or not words.strip() or len(words) > LONGEST_ANSWER:
@@ -80,10 +80,14 @@ def _answer(item: Mapping[str, Any], given: Mapping[str, Any], at: str, response
 
 def _option(item: Mapping[str, Any], coding: Any) -> Json | None:
     """The option of the form: what the response calls it does not count."""
-    given = coding if isinstance(coding, Mapping) else {}
-    options = (option["valueCoding"] for option in item.get("answerOption") or ())
-    wanted = given.get("system") or OPTION_SYSTEM, given.get("code")
-    return next((option for option in options if (option["system"], option["code"]) == wanted), None)
+    wanted = _named(coding) if isinstance(coding, Mapping) else ("", "")
+    options = (option["valueCoding"] for option in item.get("answerOption") or () if "valueCoding" in option)
+    return next((option for option in options if wanted[1] and _named(option) == wanted), None)
+
+
+def _named(coding: Mapping[str, Any]) -> tuple[str, str]:
+    """System and code: both are optional in a Coding, and a form that is sent need not be one of ours."""
+    return str(coding.get("system") or OPTION_SYSTEM), str(coding.get("code") or "")
 
 
 def _passage(words: str, expression: str, response: Mapping[str, Any]) -> Passage:

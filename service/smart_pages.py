@@ -155,7 +155,7 @@ def _form(client: TrustedClient, grant: Grant) -> Form:
 
 def _opened(form: Form, grant: Grant, begun: Begun) -> Redirect:
     """Off to the form, with the cookie that opens it for as long as the token lives."""
-    life = min(timedelta(seconds=max(grant.seconds, 0)), LONGEST)
+    life = timedelta(seconds=min(max(grant.seconds, 0), LONGEST.total_seconds()))
     expires = min(instant(_now() + life), form.expires)
     launched = _launches().open(form, grant, begun.iss.rstrip("/"), expires)
     there = redirect(f"{current_app.config['BASE_URL']}/forms/{form.id}", 303)

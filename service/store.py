@@ -15,8 +15,10 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -39,7 +41,9 @@ Json = dict[str, Any]
 FormState = Literal["open", "answered", "declined", "expired"]
 BUSY_SECONDS = 1.0
 _BEGIN = "BEGIN IMMEDIATE"  # of a transaction in SQLite; PostgreSQL's driver begins by itself
+PATIENT_SECONDS = 60.0  # of an operator, who would rather wait than ask again
 PAGE = 500
+BREATH_SECONDS = 0.02
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOWEST = -(2**31)
 NOTHING = ""  # the hash before the first record of a chain, and before the first chain
@@ -290,8 +294,11 @@ def _sha256(*parts: str) -> str:
 # --- opening ------------------------------------------------------------------------------------------------------
 
 
-def open_store(url: str) -> Store:
-    """The store behind a DATABASE_URL with its tables as this release has them; StoreError says what is wrong."""
+def open_store(url: str, *, patient: bool = False) -> Store:
+    """The store behind a DATABASE_URL with its tables as this release has them; StoreError says what is wrong.
+
+    A `patient` one waits a minute for a lock or an answer, where one that serves calls waits a second.
+    """
     transient = tempfile.mkdtemp(prefix="coding-assist-") if url == TRANSIENT else None
     if transient:
         url = f"sqlite:///{transient}/store.db"
@@ -300,7 +307,7 @@ def open_store(url: str) -> Store:
         if address.get_backend_name() == "sqlite":
             _make_private(Path(str(address.database)))
         _make_current(address)
-        return Store(_engine(address), transient)
+        return Store(_engine(address, patient=patient), transient)
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError):
         raise StoreError(
             "DATABASE_URL is not one that can be used; give sqlite:///... or postgresql+psycopg://..."
@@ -330,8 +337,8 @@ def _make_private(path: Path) -> None:
 
 
 def _engine(address: sa.URL, *, patient: bool = False) -> sa.Engine:
-    """Connections that flush at each commit and wait a second at most for a lock; migrations are more patient."""
-    seconds = 60.0 if patient else BUSY_SECONDS
+    """Connections that flush at each commit; those that serve calls wait a second at most for a lock."""
+    seconds = PATIENT_SECONDS if patient else BUSY_SECONDS
     if address.get_backend_name() == "sqlite":
         pool: Json = {"pool_timeout": seconds, "pool_use_lifo": True}  # the one used last has most in its memory
         engine = sa.create_engine(address, connect_args={"timeout": seconds}, **pool)
@@ -784,35 +791,43 @@ class Store:
             counts = _delete_decisions(connection, mine)
             counts["form"] = connection.execute(form.delete().where(form.c.patient == patient)).rowcount
             counts["record"] = connection.execute(_DONE_WITH).rowcount
-        if self._engine.dialect.name == "sqlite":  # else the log of changes would still hold it
-            self._empty_log()
         return counts
 
-    def _empty_log(self) -> None:
+    def empty_log(self) -> None:
+        """Let go of what SQLite's log of changes still holds of removed rows; StoreUnavailable where it is in use."""
+        if self._engine.dialect.name != "sqlite":
+            return
         try:
             with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+                is_busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
         except DBAPIError as error:
             raise _unavailable(error) from None
+        if is_busy:
+            told = "The rows are removed, but others use the log of changes, which still holds them; say it again."
+            raise StoreUnavailable(told)
 
     def retire(self, before: datetime, now: datetime) -> dict[str, int]:
         """Remove what is older than the operator keeps, and forms and tokens that have expired by then."""
-        oldest = instant(before)
-        old = sa.select(decision.c.id).where(decision.c.recorded < oldest)
-        with self._transaction() as connection:
-            counts = _delete_decisions(connection, old)
-            counts["feedback"] += connection.execute(feedback.delete().where(feedback.c.received < oldest)).rowcount
-            # One whose query was lost (AUDIT=group, a kill) hangs on no decision.
-            counts["answer"] += connection.execute(answer.delete().where(answer.c.answered < oldest)).rowcount
-            counts |= _forget_expired(connection, now)
-            counts["form"] += connection.execute(form.delete().where(form.c.expires < oldest)).rowcount
-            counts["audit_record"] = _cut_chains(connection, oldest)
-        return counts
+        return self._let_go([*_old(instant(before)), *_expired(instant(now))])
 
     def forget_expired(self, now: datetime) -> dict[str, int]:
         """Remove tokens that have expired, which are refused by their time alone, and forms that nobody answered."""
-        with self._transaction() as connection:
-            return _forget_expired(connection, now)
+        return self._let_go(_expired(instant(now)))
+
+    def _let_go(self, steps: Iterable[_Step]) -> dict[str, int]:
+        """Take each step until there is nothing left for it, every time in a transaction of its own: whoever writes
+        meanwhile waits for one page, not for all that has become old.
+        """
+        counts: Counter[str] = Counter()
+        for step in steps:
+            removed = 1
+            while removed:
+                with self._transaction() as connection:
+                    page = step(connection)
+                counts.update(page)
+                if removed := sum(page.values()):
+                    time.sleep(BREATH_SECONDS)  # SQLite lets in who asks at the right moment
+        return dict(counts)
 
 
 def _close(engine: sa.Engine, transient: str | None) -> None:
@@ -844,44 +859,72 @@ def _chained_rows(chain: Chain, events: Iterable[tuple[str, str]]) -> tuple[list
     return rows, Chain(chain.writer, number, before)
 
 
-def _delete_decisions(connection: sa.Connection, ids: sa.Select[tuple[str]]) -> dict[str, int]:
-    """Decisions with all that hangs on them; the decisions last, since `ids` may be read from them."""
-    cards = sa.select(card.c.uuid).where(card.c.decision.in_(ids))
-    queries = sa.select(query.c.id).where(query.c.decision.in_(ids))
-    counts = {
-        "feedback": connection.execute(feedback.delete().where(feedback.c.card.in_(cards))).rowcount,
-        "answer": connection.execute(answer.delete().where(answer.c.query.in_(queries))).rowcount,
-        "query": connection.execute(query.delete().where(query.c.decision.in_(ids))).rowcount,
-        "override": connection.execute(override.delete().where(override.c.card.in_(cards))).rowcount,
-        "card": connection.execute(card.delete().where(card.c.decision.in_(ids))).rowcount,
-    }
-    doomed = connection.execute(ids).scalars().all()
+def _delete_decisions(connection: sa.Connection, chosen: sa.Select[tuple[str]]) -> dict[str, int]:
+    """Decisions with all that hangs on them."""
+    counts: Counter[str] = Counter()
+    doomed = connection.execute(chosen).scalars().all()
     for start in range(0, len(doomed), PAGE):
-        page = doomed[start : start + PAGE]
-        connection.execute(subject.delete().where(subject.c.decision.in_(page)))
-        connection.execute(decision.delete().where(decision.c.id.in_(page)))
-    return counts | {"decision": len(doomed)}
+        ids = doomed[start : start + PAGE]
+        cards = sa.select(card.c.uuid).where(card.c.decision.in_(ids))
+        queries = sa.select(query.c.id).where(query.c.decision.in_(ids))
+        for table, hanging in {
+            feedback: feedback.c.card.in_(cards),
+            answer: answer.c.query.in_(queries),
+            query: query.c.decision.in_(ids),
+            override: override.c.card.in_(cards),
+            card: card.c.decision.in_(ids),
+            decision: decision.c.id.in_(ids),
+        }.items():
+            counts[str(table.name)] += connection.execute(table.delete().where(hanging)).rowcount
+        connection.execute(subject.delete().where(subject.c.decision.in_(ids)))
+    return dict(counts)
+
+
+_Step = Callable[[sa.Connection], dict[str, int]]  # lets go of one page; how many rows of each table
+
+
+def _old(oldest: str) -> Iterator[_Step]:
+    """What is older than the operator keeps."""
+    decisions = sa.select(decision.c.id).where(decision.c.recorded < oldest).limit(PAGE)
+    yield lambda connection: _delete_decisions(connection, decisions)
+    # One whose query or card was lost (AUDIT=group, a kill) hangs on no decision.
+    yield _deleting(feedback, feedback.c.number, feedback.c.received < oldest)
+    yield _deleting(answer, answer.c.number, answer.c.answered < oldest)
+    yield _deleting(form, form.c.id, form.c.expires < oldest)
+    yield lambda connection: {"audit_record": _cut_chains(connection, oldest)}
+
+
+def _expired(now: str) -> Iterator[_Step]:
+    yield _deleting(seen_token, seen_token.c.key, seen_token.c.expires < now)
+    yield _deleting(launch, launch.c.key, launch.c.expires < now)
+    yield _deleting(form, form.c.id, (form.c.state == "open") & (form.c.expires < now))
+    yield lambda connection: {"record": connection.execute(_DONE_WITH).rowcount}
+
+
+def _deleting(table: sa.Table, key: sa.Column[Any], old: sa.ColumnElement[bool]) -> _Step:
+    page = table.delete().where(key.in_(sa.select(key).where(old).limit(PAGE)))
+    return lambda connection: {str(table.name): connection.execute(page).rowcount}
 
 
 def _cut_chains(connection: sa.Connection, oldest: str) -> int:
-    """Take the old records off the front of each chain, and note where it now begins."""
-    old = audit_record.c.recorded < oldest
-    newest = sa.select(audit_record.c.writer, sa.func.max(audit_record.c.number).label("number"))
-    removed = 0
-    for last in connection.execute(newest.where(old).group_by(audit_record.c.writer)).all():
-        mine = audit_record.c.writer == last.writer
-        end = sa.select(audit_record.c.hash).where(mine, audit_record.c.number == last.number)
-        begins = {"kept_after": last.number, "kept_hash": connection.execute(end).scalar_one()}
-        connection.execute(audit_chain.update().where(audit_chain.c.writer == last.writer).values(begins))
-        removed += connection.execute(audit_record.delete().where(mine, audit_record.c.number <= last.number)).rowcount
-    return removed
+    """Take a page of old records off the front of the chains, and note where each now begins."""
+    of, number = audit_record.c.writer, audit_record.c.number
+    oldest_first = sa.select(of, number).where(audit_record.c.recorded < oldest).order_by(audit_record.c.recorded)
+    last: dict[str, int] = {}
+    for row in connection.execute(oldest_first.limit(PAGE)):
+        last[row.writer] = max(row.number, last.get(row.writer, 0))
+    return sum(_cut_chain(connection, writer, last[writer]) for writer in sorted(last))
 
 
-def _forget_expired(connection: sa.Connection, now: datetime) -> dict[str, int]:
-    unanswered = (form.c.state == "open") & (form.c.expires < instant(now))
-    return {
-        "seen_token": connection.execute(seen_token.delete().where(seen_token.c.expires < instant(now))).rowcount,
-        "launch": connection.execute(launch.delete().where(launch.c.expires < instant(now))).rowcount,
-        "form": connection.execute(form.delete().where(unanswered)).rowcount,
-        "record": connection.execute(_DONE_WITH).rowcount,
-    }
+def _cut_chain(connection: sa.Connection, writer: str, last: int) -> int:
+    """Another worker may be at it: then the chain begins where the one that came further says."""
+    mine = (audit_record.c.writer == writer) & (audit_record.c.number <= last)
+    end = sa.select(audit_record.c.hash).where(mine, audit_record.c.number == last)
+    begins = {"kept_after": last, "kept_hash": connection.execute(end).scalar()}
+    is_further = (audit_chain.c.writer == writer) & (audit_chain.c.kept_after < last)
+    if (
+        begins["kept_hash"] is None
+        or not connection.execute(audit_chain.update().where(is_further).values(begins)).rowcount
+    ):
+        return 0
+    return connection.execute(audit_record.delete().where(mine)).rowcount

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from service.fhir_out import CANONICAL
 from tests.records import ASSIST, CHECK, HOOK, bundle, call, condition
 
 Json = dict[str, Any]
@@ -26,7 +27,10 @@ VALIDATE = "/fhir/Condition/$validate"
 FEEDBACK = f"{HOOK}/feedback"
 LOOKUP, CODE_KNOWN = "/fhir/CodeSystem/$lookup", "/fhir/CodeSystem/$validate-code"
 EXPAND, IN_SET, TRANSLATE = "/fhir/ValueSet/$expand", "/fhir/ValueSet/$validate-code", "/fhir/ConceptMap/$translate"
+POPULATE, NEXT = "/fhir/Questionnaire/$populate", "/fhir/Questionnaire/$next-question"
+EXTRACT = "/fhir/QuestionnaireResponse/$extract"
 ICD = "http://hl7.org/fhir/sid/icd-10-cm"
+CODES = f"{CANONICAL}/ValueSet/icd-10-cm"
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ def example(name: str) -> Json:
     return json.loads((EXAMPLES / name).read_text("utf-8"))  # type: ignore[no-any-return]
 
 
-def parameters(**given: str) -> Json:
+def parameters(**given: str | int) -> Json:
     kinds = {
         "url": "valueUri",
         "system": "valueUri",
@@ -72,9 +76,13 @@ DOORS: dict[str, Json] = {
     HOOK: call(example("Condition-documented-m99-41.json") | {"subject": {"reference": "Patient/p1"}}),
     FEEDBACK: {"feedback": [ACCEPTED, OVERRIDDEN, EPIC]},
     LOOKUP: parameters(system=ICD, code="M99.41"),
-    EXPAND: parameters(url="http://hl7.org/fhir/ValueSet/icd-10-cm", filter="stenosis", count="5"),
-    IN_SET: parameters(url="http://hl7.org/fhir/ValueSet/icd-10-cm", system=ICD, code="M99.41"),
+    EXPAND: parameters(url=CODES, filter="stenosis", count=5),
+    IN_SET: parameters(url=CODES, system=ICD, code="M99.41"),
     TRANSLATE: parameters(system="http://snomed.info/sct", code="122494005"),
+    CODE_KNOWN: parameters(url=ICD, code="M99.41"),
+    POPULATE: example("Parameters-populate.json"),
+    NEXT: example("Parameters-next-question.json"),
+    EXTRACT: example("Parameters-extract.json"),
 }
 READING = (ASSIST, CHECK, HOOK)  # the doors that read narrative
 
@@ -492,7 +500,7 @@ ASKED = {
     "/fhir/Questionnaire": ("url", "_count", "_offset", "_id", "name:exact", "_sort", "_format", "_elements"),
     "/fhir/metadata": ("mode", "_format", "_pretty", "_summary"),
 }
-GIVEN = {"system": ICD, "url": ICD, "code": "M99.41"}
+GIVEN = {"system": ICD, "code": "M99.41"}
 
 
 def questions() -> Iterator[Case]:
@@ -500,7 +508,8 @@ def questions() -> Iterator[Case]:
     for path, names in ASKED.items():
         for name in names:
             for value in VALUES:
-                given = {key: known for key, known in GIVEN.items() if key in names} | {name: value}
+                url = CODES if "/ValueSet/" in path else ICD
+                given = {key: known for key, known in (GIVEN | {"url": url}).items() if key in names} | {name: value}
                 yield Case(f"{name}={value[:20]}", "GET", f"{path}?{urlencode(given)}", headers=())
 
     for name, value in (
@@ -513,6 +522,37 @@ def questions() -> Iterator[Case]:
         for path in ("/fhir/metadata", "/fhir/Questionnaire", "/cds-services", "/rules"):
             yield Case(f"{name}: {value[:20]}", "GET", path, headers=((name, value),))
         yield post(f"{name}: {value[:20]}", ASSIST, condition(), (name, value), *Case.headers)
+
+
+def pages() -> Iterator[Case]:
+    """What people paste into the page, and forms that are none."""
+    as_form = ("Content-Type", "application/x-www-form-urlencoded")
+    for index, text in enumerate((*MARKUP, *UNICODE, "x" * 900_000, json.dumps(condition()))):
+        yield post(f"pasted {index}", "/", urlencode({"text": text}, errors="surrogatepass").encode(), as_form)
+        yield Case(f"asked for {index}", "GET", f"/?{urlencode({'example': text[:200]}, errors='surrogatepass')}")
+    for body in (
+        b"",
+        b"text",
+        b"=",
+        b"text=%",
+        b"text=%ff",
+        b"text=a&record=b",
+        b"&" * 100_000,
+        b"text=" + b"+" * 900_000,
+    ):
+        yield post(f"form {body[:20]!r}", "/", body, as_form)
+    for address in (
+        "/forms/x",
+        f"/forms/{'a' * 32}",
+        f"/forms/{'a' * 32}/decline",
+        "/launch",
+        "/callback",
+        "/keys",
+        "/oauth/token",
+    ):
+        for body in (b"", b"{}", b"[]", json.dumps(ANSWER).encode(), b"a=b"):
+            yield post(f"no form {body[:10]!r}", address, body)
+            yield post(f"no form {body[:10]!r}", address, body, as_form)
 
 
 BLOCKS: dict[str, Callable[[], Iterator[Case]]] = {
@@ -528,6 +568,7 @@ BLOCKS: dict[str, Callable[[], Iterator[Case]]] = {
     "crowds": crowds,
     "addresses and methods": addresses,
     "questions and headers": questions,
+    "pages and forms": pages,
 }
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +26,7 @@ from service.journal import Journal
 from service.settings import SettingError, Settings, read_settings
 from service.store import Chain, Entry, Store, StoreUnavailable, open_store
 from tests.records import ASSIST, BARE, CANARY, CHECK, COMPLETE, HOOK, bundle, call, condition
+from tests.running import REPO
 
 Json = dict[str, Any]
 NOW = datetime(2026, 11, 16, 8, 0, tzinfo=UTC)
@@ -101,6 +105,23 @@ def test_each_patient_of_a_bundle_has_an_audit_event(client: FlaskClient, store:
     assert [entity(event, "1")["what"]["reference"] for event in events(store)] == ["Patient/p1", "Patient/p2"]
 
 
+@pytest.mark.proves("issue 6: X-Forwarded headers are believed only from configured proxies")
+@pytest.mark.parametrize(("peer", "recorded"), [("10.0.0.1", "198.51.100.1"), ("192.0.2.1", "192.0.2.1")])
+def test_an_audit_event_names_the_address_behind_a_trusted_proxy_alone(
+    assist: Assist, store: Store, peer: str, recorded: str
+) -> None:
+    app = create_app(
+        replace(read_settings({"CODING_ASSIST_TRUSTED_PROXIES": "10.0.0.0/8"}), audit="sync"), assist, store
+    )
+    forwarded: Json = {"headers": {"X-Forwarded-For": f"{CANARY}, 198.51.100.1"}, "environ_base": {"REMOTE_ADDR": peer}}
+    assert app.test_client().post(ASSIST, json=condition(), **forwarded).status_code == 200
+    app.extensions["journal"].close()
+    (event,) = events(store)
+    [client] = [agent for agent in event["agent"] if agent["type"]["coding"][0]["code"] == "110153"]
+    assert client["network"]["address"] == recorded
+    assert CANARY not in json.dumps(event)
+
+
 def test_a_subject_that_is_no_plain_reference_is_recorded_as_a_hash(client: FlaskClient, store: Store) -> None:
     client.post(ASSIST, json={**condition(), "subject": {"identifier": {"value": CANARY}}})
     (event,) = events(store)
@@ -121,6 +142,16 @@ def test_an_access_that_ends_in_a_crash_is_recorded_as_failed(
     (event,) = events(store)
     assert event["outcome"] == "8"
     assert "meta" not in event  # the profile is one of successful accesses
+
+
+def test_of_an_answer_that_did_not_go_out_no_decision_is_kept(
+    client: FlaskClient, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.fhir_api.answer_parameters", lambda *_: 1 / 0)
+    assert client.post(ASSIST, json=condition(BARE)).status_code == 500
+    (event,) = events(store)
+    assert "decision" not in {one["type"]["code"] for one in event["entity"]}
+    assert list(store.export_queries()) == []
 
 
 def test_the_setting_takes_group_and_sync_alone() -> None:
@@ -428,6 +459,42 @@ def test_while_a_write_does_not_end_nothing_more_is_taken(store: Store, monkeypa
     journal.write(entry(2))
     journal.close()
     assert [event["number"] for event in events(store)] == [0, 2]
+
+
+def test_after_its_stop_a_journal_takes_nothing_more(store: Store) -> None:
+    journal = Journal(store, waits=False)
+    journal.write(entry(0))
+    journal.close()
+    with pytest.raises(StoreUnavailable):
+        journal.write(entry(1))
+    assert [event["number"] for event in events(store)] == [0]
+
+
+def test_a_process_that_ends_in_order_writes_what_is_waiting(database_url: str, store: Store) -> None:
+    script = (
+        "import json, sys; from service.journal import Journal; from service.store import Entry, open_store\n"
+        "journal = Journal(open_store(sys.argv[1]), waits=False)\n"
+        "for number in range(200): journal.write(Entry('x', (json.dumps({'number': number, 'recorded': 'x'}),)))\n"
+    )
+    subprocess.run([sys.executable, "-c", script, database_url], cwd=REPO, check=True, timeout=60)
+    assert [event["number"] for event in events(store)] == list(range(200))
+
+
+def test_a_fault_that_was_not_foreseen_does_not_end_the_writer(store: Store) -> None:
+    broken, faults = Failing(store), [ValueError(CANARY), ValueError(CANARY)]
+
+    def append(*given: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return store.append(*given)
+
+    broken.append = append  # type: ignore[method-assign]
+    journal = Journal(broken, waits=False)  # type: ignore[arg-type]
+    journal.write(entry(0))
+    assert until(lambda: len(events(store)) == 1)
+    journal.write(entry(1))
+    journal.close()
+    assert [event["number"] for event in events(store)] == [0, 1]
 
 
 def test_requests_at_once_share_flushes_and_lose_none(store: Store) -> None:

@@ -226,6 +226,28 @@ def test_another_algorithm_with_the_right_key_is_refused(guarded: FlaskClient, a
     assert ask(guarded, signed(claims(), RSA_KEY, alg, kid="rsa")) == 401
 
 
+def test_the_library_is_told_one_algorithm_alone(guarded: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would refuse another by the key itself; should it ever not, this holds."""
+    told: list[object] = []
+    decode = jwt.decode
+
+    def seen(token: str, *given: Any, **named: Any) -> Any:
+        told.append(named.get("algorithms"))
+        return decode(token, *given, **named)
+
+    monkeypatch.setattr(jwt, "decode", seen)
+    assert ask(guarded, signed(claims())) == 200
+    assert told == [None, ["ES384"]]  # the first looks for the iss alone, and believes nothing
+
+
+def test_an_issuer_that_is_no_string_is_nobody(assist: Assist, settings: Callable[..., Settings]) -> None:
+    client = create_app(settings([{**CLIENTS[0], "iss": "7"}]), assist).test_client()
+    head = encoded({"alg": "ES384", "kid": "ec", "typ": "JWT"}) + b"." + encoded(claims(iss=7))
+    signature = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA384).sign(head, EC_KEY)
+    assert ask(client, (head + b"." + encoded(signature)).decode()) == 401
+    assert ask(client, signed(claims(iss="7"))) == 200
+
+
 @pytest.mark.proves("cds-hooks: none SHALL NOT be used")
 @pytest.mark.parametrize("alg", ["none", "None", "NONE", "nOnE", ""])
 @pytest.mark.parametrize("signature", [b"", b"AA"], ids=["unsigned", "two letters"])
@@ -559,6 +581,33 @@ def test_keys_are_fetched_again_when_their_answer_says_that_they_have_aged(
     assert key_server.asked == 2
 
 
+def test_keys_are_kept_no_longer_than_five_minutes_whatever_their_answer_says(
+    fetched: FetchedKeys, key_server: KeyServer, clock: Clock
+) -> None:
+    key_server.headers = {"Cache-Control": "max-age=31536000"}
+    assert fetched.find("ec")
+    clock.now += FetchedKeys.LIFE
+    assert fetched.find("ec")
+    assert key_server.asked == 2
+
+
+def test_calls_that_come_while_the_first_keys_are_fetched_wait_for_them(
+    fetched: FetchedKeys, key_server: KeyServer
+) -> None:
+    key_server.delay = 0.3
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(fetched.find, ["ec"] * 4))
+    assert key_server.asked == 1
+
+
+def test_a_token_that_names_no_key_has_no_address_asked(
+    key_server: KeyServer, assist: Assist, settings: Callable[..., Settings]
+) -> None:
+    client = create_app(settings([{"iss": ISS, "jwks_uri": key_server.address}]), assist).test_client()
+    assert ask(client, signed(claims(), kid=...)) == 401
+    assert key_server.asked == 0
+
+
 def test_a_known_key_does_not_wait_for_its_address(fetched: FetchedKeys, key_server: KeyServer, clock: Clock) -> None:
     assert fetched.find("ec")
     key_server.delay = 0.8
@@ -637,6 +686,10 @@ WRONG_FILES: dict[str, object] = {
     "FHIR with user": [{**GOOD, "fhir_servers": ["https://a:b@ehr.example.org/fhir"]}],
     "dialect": [{**GOOD, "dialect": "cerner"}],
     "twice": [GOOD, GOOD],
+    "smart without a server": [{**GOOD, "smart": {"client_id": "c"}}],
+    "two that one server launches": [
+        {**GOOD, "iss": iss, "smart": {"client_id": "c"}, "fhir_servers": [ISS + "/fhir"]} for iss in (ISS, ISS + "/2")
+    ],
 }
 
 

@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 
 from service.app import create_app
 from service.assist import Assist
+from service.readiness import EVERY_SECONDS
 from service.settings import Settings
 from service.store import Feedback, Store, open_store
 
@@ -171,6 +172,7 @@ def test_a_locked_database_is_said_and_then_works_again(client: FlaskClient, dat
         connection.rollback()
     other.dispose()
     assert sent(client, accepted()) == 200
+    time.sleep(EVERY_SECONDS)  # so long it says what it has found last
     assert client.get("/readyz").json["status"] == "ready"
 
 

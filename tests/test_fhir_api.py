@@ -263,6 +263,22 @@ def test_a_body_over_one_mebibyte_is_refused(client: FlaskClient) -> None:
     assert post(client, b" " * 1_048_577).status_code == 413
 
 
+def test_of_a_body_that_is_said_to_be_longer_nothing_is_read(client: FlaskClient) -> None:
+    class Unread:
+        def read(self, *_: object) -> bytes:
+            raise AssertionError("the body was read")
+
+    environ = {"wsgi.input": Unread(), "CONTENT_LENGTH": "1048577", "CONTENT_TYPE": "application/json"}
+    answer = client.open("/fhir/Condition/$coding-assist", method="POST", environ_overrides=environ)
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "gzip, identity", "x"])
+def test_a_body_that_is_said_to_be_compressed_is_415_whatever_it_is(client: FlaskClient, coding: str) -> None:
+    sent = client.post("/fhir/Condition/$coding-assist", json=condition(), headers={"Content-Encoding": coding})
+    assert sent.status_code == 415
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [("get", "/nowhere", 404), ("get", "/fhir/Condition/$coding-assist", 405), ("put", "/fhir/Claim/$check", 405)],
@@ -296,6 +312,8 @@ def test_every_answer_carries_a_request_id(client: FlaskClient) -> None:
     given = client.post("/fhir/Condition/$coding-assist", json=condition(), headers={"X-Request-ID": "abc-1"})
     assert given.headers["X-Request-ID"] == "abc-1"
     assert len(client.get("/nowhere").headers["X-Request-ID"]) == 32
+    for unsafe in ("<script>", "Jane Doe", "a" * 65, "é"):
+        assert len(client.get("/healthz", headers={"X-Request-ID": unsafe}).headers["X-Request-ID"]) == 32
 
 
 @pytest.mark.proves("ONC DSI: race, ethnicity, language, gender identity, sex and date of birth are not used")

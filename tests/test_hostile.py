@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from flask.testing import FlaskClient
@@ -22,12 +23,14 @@ from werkzeug.test import TestResponse
 from service.app import create_app
 from service.assist import Assist
 from service.settings import Settings
-from tests.hostile import BLOCKS, CASTLE, DOORS, FHIR_JSON, Case, raw
+from tests.hostile import BLOCKS, CASTLE, DOORS, FHIR_JSON, JUNK, MARKUP, Case, paths_of, post, raw, replaced
+from tests.lforms_export import exported
 from tests.records import ASSIST, HOOK, call, condition
 from tests.running import Running
 from tests.slow_clients import good_request
+from tests.test_forms import CONTEXT, form_of, opened
 
-SECONDS = 6.0  # of the processor; the dearest case takes one, and several where other processes share the core
+SECONDS = 2.0  # of the processor, in the best of three: other processes on the core make each dearer
 GROWTH_MB = 300
 CASES = 3000
 ALLOWED_TAGS = {"p", "strong", "em", "ul", "ol", "li", "blockquote", "br", "hr", "code"}
@@ -63,12 +66,26 @@ def send(client: FlaskClient, case: Case) -> TestResponse:
     return client.open(case.path, method=case.method, data=case.body, headers=list(case.headers))
 
 
+def timed(client: FlaskClient, case: Case) -> tuple[TestResponse, float]:
+    """The answer, and the seconds that it took."""
+    for _ in range(3):
+        began = time.process_time()
+        answer = send(client, case)
+        took = time.process_time() - began
+        if took < SECONDS:
+            break
+    return answer, took
+
+
 def faults(case: Case, answer: TestResponse, seconds: float) -> Iterator[str]:
     if answer.status_code >= 500:
         yield f"{answer.status_code} {answer.text[:200]}"
     if seconds > SECONDS:
         yield f"{seconds:.1f} s"
-    if answer.status_code >= 400 and case.method != "HEAD" and answer.get_json(silent=True) is None:
+    is_page = answer.mimetype == "text/html"
+    if is_page and [words for words in MARKUP if "<" in words and words in answer.text]:
+        yield "words that a browser takes for more"
+    if answer.status_code >= 400 and case.method != "HEAD" and not is_page and answer.get_json(silent=True) is None:
         yield f"{answer.status_code} without OperationOutcome"
     for name, value in answer.headers.items():
         if "\n" in value or name.lower() == "set-cookie":
@@ -107,11 +124,42 @@ def active_parts(shown: dict[str, Any]) -> Iterator[str]:
 def test_nothing_of_a_block_breaks_or_holds_up_the_service(client: FlaskClient, block: str) -> None:
     found = []
     for case in BLOCKS[block]():
-        began = time.process_time()
-        answer = send(client, case)
-        took = time.process_time() - began
+        answer, took = timed(client, case)
         found += [f"{case.method} {case.path[:60]}, {case.name}: {fault}" for fault in faults(case, answer, took)]
     assert found[:20] == []
+    expect_the_right_answer(client)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_the_attacks_start_from_a_body_that_its_door_answers(client: FlaskClient, door: str) -> None:
+    assert send(client, post("as it should be", door, DOORS[door])).status_code == 200
+
+
+def newly_opened(client: FlaskClient) -> str:
+    """A form of an encounter of its own: what was answered in one is not asked there again."""
+    return opened(client, hookInstance=str(uuid4()), context=CONTEXT | {"encounterId": str(uuid4())})
+
+
+def test_no_answer_to_a_form_breaks_it(client: FlaskClient) -> None:
+    """Another value at every place of a good answer. One that is taken closes its form, so a new one is opened."""
+    found, sent = [], 0
+    address = newly_opened(client)
+    good = exported(form_of(client, address), tissue="#connective", function="weak")
+    for at in paths_of(good):
+        for junk in JUNK:
+            body = json.dumps(replaced(good, at, junk)).encode()
+            case = Case(f"{at} is {str(junk)[:20]}", "POST", address, body)
+            answer, took = timed(client, case)
+            found += [f"{case.name}: {fault}" for fault in faults(case, answer, took)]
+            sent += 1
+            if answer.status_code < 400:
+                address = newly_opened(client)
+                good = exported(form_of(client, address), tissue="#connective", function="weak")
+    for junk in JUNK:
+        case = Case(f"declined for {junk}"[:40], "POST", f"{address}/decline", json.dumps({"reason": junk}).encode())
+        found += [f"{case.name}: {fault}" for fault in faults(case, *timed(client, case))]
+    assert found[:20] == []
+    assert sent > 200
     expect_the_right_answer(client)
 
 
@@ -179,4 +227,4 @@ def test_no_request_is_read_as_two(server: Running) -> None:
         answers = dict(threads.map(lambda one: (one[0], statuses(server.port, one[1])), raw()))
     assert {name: told for name, told in answers.items() if len(told) > 1 or any(one >= 500 for one in told)} == {}
     assert len(answers) > 80
-    assert good_request(server.port) < SECONDS
+    assert good_request(server.port) < 6

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from flask import Flask
@@ -112,6 +114,21 @@ def test_no_word_of_the_patient_is_logged_or_told_in_an_error(
     assert CANARY.lower() not in str(answered.headers).lower()
     if answered.status_code >= 400:
         assert not [word for word in WORDS if word in answered.text.lower()]
+
+
+@pytest.mark.proves("PHI: canary over URLs")
+@pytest.mark.parametrize(("door", "body"), SENT)
+def test_no_address_that_an_answer_gives_names_a_patient_or_quotes_a_record(
+    client: FlaskClient, door: str, body: Any
+) -> None:
+    told = client.post(door, json=body).text
+    addresses = [
+        *re.findall(r'https?://[^\s"\\<>)]+', told.lower()),
+        *re.findall(r'"reference":"(/[^"]*)"', told.lower()),
+    ]
+    ours = [address for address in addresses if address.startswith(("http://127.0.0.1:8080", "/"))]
+    assert not [(word, address) for word in WORDS for address in ours if word in unquote(address)]
+    assert ours or "cards" not in told
 
 
 def test_a_crash_on_a_record_is_logged_by_place_alone(

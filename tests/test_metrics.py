@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, tzinfo
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
@@ -13,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from service.app import create_app
 from service.assist import Assist
+from service.readiness import Readiness
 from service.settings import SettingError, Settings, read_settings
 from service.store import Store, StoreUnavailable
 from tests.records import ASSIST, BARE, CANARY, CHECK, HOOK, call, condition
@@ -64,10 +67,46 @@ def test_readyz_refuses_as_the_other_addresses_do(client: FlaskClient, monkeypat
 
     assert client.get("/readyz").get_json() == {"status": "ready", "store": "ok", "terminology": "ok"}
     monkeypatch.setattr(Store, "probe", fail)
+    monkeypatch.setattr("service.readiness.EVERY_SECONDS", 0.0)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.get_json()["resourceType"]) == (503, "OperationOutcome")
     assert answer.headers["Retry-After"]
     assert client.get("/healthz").status_code == 200  # restarting would not help
+
+
+def test_readyz_says_when_no_release_covers_today(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Later:
+            return cls(2100, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr("service.app.datetime", Later)
+    assert "add-release" in client.get("/readyz").get_json()["terminology"]
+
+
+@pytest.mark.proves("security: whoever asks whether the service is ready makes it write once a second")
+def test_a_flood_of_questions_writes_to_the_store_once_a_second(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, asked, full = [100.0], list[str](), [True]
+
+    def probe(*_: object) -> None:
+        asked.append("asked")
+        if full[0]:
+            raise StoreUnavailable("full")
+
+    def told() -> bool:
+        with suppress(StoreUnavailable):
+            readiness.check()
+            return True
+        return False
+
+    monkeypatch.setattr(Store, "probe", probe)
+    readiness = Readiness(store, lambda: now[0])
+    assert [told() for _ in range(50)] == [False] * 50
+    full[0], now[0] = False, 100.9
+    assert (told(), len(asked)) == (False, 1)
+    now[0] = 101.0
+    assert [told() for _ in range(50)] == [True] * 50
+    assert len(asked) == 2
 
 
 # --- traces

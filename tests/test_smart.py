@@ -489,6 +489,15 @@ def test_the_form_closes_with_the_token(desk: Callable[..., Desk]) -> None:
     assert is_refused(here.browser.get(address), 403, "has said it too long ago")
 
 
+@pytest.mark.parametrize("told", [10**19, -(10**19), 0, "600", None, True, 1e300, []])
+def test_whatever_the_ehr_says_of_the_life_of_its_token_is_no_failure_of_ours(
+    desk: Callable[..., Desk], ehr: FakeEhr, told: object
+) -> None:
+    ehr.granted = {"expires_in": told}
+    here = desk()
+    assert here.browser.get(here.authorized()).status_code in (303, 403)
+
+
 def test_a_launch_of_another_users_form_opens_only_its_own(desk: Callable[..., Desk], ehr: FakeEhr) -> None:
     here = desk()
     mine = here.open()

@@ -7,9 +7,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -30,6 +32,7 @@ from service.store import (
     StoreUnavailable,
     open_store,
 )
+from tests.postgres import new_database
 
 NOW = datetime(2026, 11, 16, 8, 0, tzinfo=UTC)
 
@@ -105,9 +108,40 @@ def test_each_commit_on_sqlite_is_flushed_to_the_disk(tmp_path: Path) -> None:
     assert after_opening.count("fdatasync(") + after_opening.count("fsync(") >= 20
 
 
-def test_postgresql_flushes_at_each_commit_even_where_the_server_would_not(postgres: str) -> None:
-    from tests.postgres import new_database
+@pytest.mark.proves("store: SQLite with WAL, synchronous FULL; what is removed is overwritten")
+def test_each_connection_to_sqlite_is_made_as_promised_whatever_the_machine_holds_for_usual(tmp_path: Path) -> None:
+    address = f"sqlite:///{tmp_path}/store.db"
+    open_store(address).close()
+    engine = sa.create_engine(address)
+    with engine.connect() as connection:
+        raw = connection.connection.dbapi_connection
+        assert raw
+        for usual in ("synchronous=OFF", "secure_delete=OFF", "journal_mode=DELETE"):
+            raw.cursor().execute(f"PRAGMA {usual}")
+        tables_of._prepare_sqlite(raw, None)
+        told = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "secure_delete")
+        }
+    engine.dispose()
+    assert told == {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1}
 
+
+def test_writers_that_read_first_do_not_fail_for_one_another(database_url: str, store: Store) -> None:
+    def write(name: str) -> None:
+        one = open_store(database_url)
+        chain = one.open_chain(name, NOW)
+        for number in range(40):
+            chain = one.append(chain, [Entry("x", (f'{{"recorded":"x","number":{number}}}',))])
+        one.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(write, ["a", "b", "c", "d"]))
+    assert list(store.chain_faults({})) == []
+    assert len(list(store.export_audit())) == 4 * 40
+
+
+def test_postgresql_flushes_at_each_commit_even_where_the_server_would_not(postgres: str) -> None:
     url = new_database(postgres, "lazy")
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
@@ -116,6 +150,19 @@ def test_postgresql_flushes_at_each_commit_even_where_the_server_would_not(postg
     store = open_store(url)
     with store._transaction() as connection:
         assert connection.exec_driver_sql("SHOW synchronous_commit").scalar_one() == "on"
+    store.close()
+
+
+@pytest.mark.proves("operation: a database that comes back is noticed by itself")
+def test_a_connection_that_the_server_has_ended_is_replaced_and_no_call_fails(postgres: str) -> None:
+    address = new_database(postgres, uuid4().hex)
+    store, operator = open_store(address), sa.create_engine(address)
+    store.probe(NOW)
+    with operator.connect() as connection:
+        ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database()"
+        assert connection.exec_driver_sql(f"{ended} AND pid <> pg_backend_pid()").scalar() == 1
+    operator.dispose()
+    store.probe(NOW)
     store.close()
 
 

@@ -25,7 +25,7 @@ from service.store import Store, instant, open_store
 
 @contextmanager
 def _store() -> Iterator[Store]:
-    store = open_store(read_settings(os.environ).database_url)
+    store = open_store(read_settings(os.environ).database_url, patient=True)
     try:
         yield store
     finally:
@@ -101,5 +101,6 @@ def remove_patient(options: argparse.Namespace) -> int:
         journal = Journal(store, waits=True)
         journal.write(removal_entry(instant(now), patient, settings.base_url, counts))
         journal.close()
+        store.empty_log()
     print(", ".join(f"{count} {name}" for name, count in sorted(counts.items())) + " removed.")
     return 0
