@@ -399,7 +399,8 @@ def _following(done: Form, record: Json, after: Judged) -> Form | None:
     """What the answers have opened up, as a further form: none of the questions that were shown, answered or left."""
     forms = [kept["questionnaire"] for kept in (*done.earlier, done.answered)]
     shown = {item["linkId"] for form in forms for item in form["item"] if not item.get("readOnly")}
-    fresh = tuple(q for q in (after.query.questions if after.query else ()) if q.element not in shown)
+    asked = after.query.questions if after.query else ()
+    fresh = tuple(q for q in asked if shown.isdisjoint((q.element, *(element for element, _ in q.shown_after))))
     if after.query is None or not fresh:
         return None
     query = replace(after.query, questions=fresh)

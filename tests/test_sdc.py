@@ -159,6 +159,22 @@ def test_unable_to_determine_ends_the_adaptive_form(client: FlaskClient) -> None
     assert client.post("/fhir/Questionnaire/$next-question", json=sent).get_json()["status"] == "completed"
 
 
+@pytest.mark.parametrize("words", ["#unable-to-determine", "#none-performed"])
+def test_without_an_imaging_neither_its_date_nor_what_it_showed_is_asked(client: FlaskClient, words: str) -> None:
+    sent = answered(first_question(client, TWO_TISSUES), "tissue", "#connective")
+    second = client.post("/fhir/Questionnaire/$next-question", json=sent).get_json()
+    third = client.post("/fhir/Questionnaire/$next-question", json=answered(second, "imaging.modality", words))
+    assert asked_so_far(third.get_json()) == ["tissue", "imaging.modality", "function"]
+
+
+def test_in_a_form_the_date_of_an_imaging_is_asked_of_whoever_names_one(client: FlaskClient) -> None:
+    asked = {item["linkId"]: item for item in form_for(client, condition(TWO_TISSUES))["item"]}
+    codes = [when["answerCoding"]["code"] for when in asked["imaging.date"]["enableWhen"]]
+    assert codes == ["MR", "CT", "XR", "other"]
+    assert asked["imaging.finding"]["enableWhen"] == asked["imaging.date"]["enableWhen"]
+    assert asked["imaging.date"]["enableBehavior"] == "any"
+
+
 def test_an_unanswered_question_is_waited_for(client: FlaskClient) -> None:
     response = first_question(client, TWO_TISSUES)
     again = client.post("/fhir/Questionnaire/$next-question", json=response).get_json()

@@ -356,13 +356,17 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question: open (no options) or a choice; Other and Unable to determine belong to each choice."""
+    """One question: open (no options) or a choice; Other and Unable to determine belong to each choice.
+
+    Where `shown_after` names options of another question of the form, it is shown once one of them is chosen.
+    """
 
     element: str
     text: str
     options: tuple[Option, ...] = ()
     kind: Literal["choice", "text", "date"] = "text"
     indicators: tuple[int, ...] = ()
+    shown_after: tuple[tuple[str, str], ...] = ()  # element and code of an option
 
 
 @dataclass(frozen=True, slots=True)
