@@ -399,11 +399,9 @@ def _following(done: Form, record: Json, after: Judged) -> Form | None:
     """What the answers have opened up, as a further form: none of the questions that were shown, answered or left."""
     forms = [kept["questionnaire"] for kept in (*done.earlier, done.answered)]
     shown = {item["linkId"] for form in forms for item in form["item"] if not item.get("readOnly")}
-    asked = after.query.questions if after.query else ()
-    fresh = tuple(q for q in asked if shown.isdisjoint((q.element, *(element for element, _ in q.shown_after))))
-    if after.query is None or not fresh:
+    query = after.query.without(shown) if after.query else None
+    if query is None:
         return None
-    query = replace(after.query, questions=fresh)
     assessment = replace(after.assessment, ask=query.ask)  # what was left stays open, and is not asked for again
     if form_faults(query, assessment, _assist().query_rules):
         return None

@@ -13,10 +13,10 @@ from typing import Any
 
 from service import __version__
 from service.assist import WITHHELD, Answer, Assist, Judged, load_assist
-from service.coding.model import ELEMENTS, Question
+from service.coding.model import ELEMENTS, Assessment, Query, Question
 from service.envelope import open_envelope
 from service.evaluate import Evaluation, evaluate, predict, read_labels, read_texts
-from service.interrupting import earns_query
+from service.interrupting import earns_query, offered_codes
 from service.shipped import terminology_dir
 from tests.expectations import disagreements
 from tests.test_statements import outpatient_condition, parameters
@@ -101,7 +101,7 @@ def _asking(judged: Sequence[Judged], assist: Assist) -> Iterator[str]:
     forms = [(one, one.query) for one in judged if one.query]
     withheld = sum(any(issue.flag == WITHHELD for issue in one.assessment.issues) for one in judged)
     made = len(forms) + withheld
-    earned = sum(earns_query(one.assessment, query, assist.terminology) for one, query in forms)
+    earned = sum(_earns(one.assessment, query, assist) for one, query in forms)
     yield "## Asking"
     yield ""
     yield f"The forms for these strings, each held against `{assist.query_rules.id}`: one with a fault is not sent."
@@ -113,6 +113,10 @@ def _asking(judged: Sequence[Judged], assist: Assist) -> Iterator[str]:
     yield f"| interrupt as a card of their own | {earned} | {earned / made:.3f} |"
     yield ""
     yield from _questions([question for _, query in forms for question in query.questions], len(forms))
+
+
+def _earns(assessment: Assessment, query: Query, assist: Assist) -> bool:
+    return earns_query(assessment, query, assist.terminology, offered_codes(assessment))
 
 
 def _questions(asked: Sequence[Question], forms: int) -> Iterator[str]:

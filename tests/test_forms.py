@@ -429,6 +429,25 @@ def test_unable_to_determine_is_not_asked_again(browser: FlaskClient) -> None:
     assert kinds(cards(browser)) == []
 
 
+def asked_by(browser: FlaskClient, shown: list[Json]) -> list[str]:
+    """The elements that the query cards ask for."""
+    addresses = [card["links"][0]["url"].removeprefix("http://127.0.0.1:8080") for card in shown if "links" in card]
+    items = [item for address in addresses for item in form_of(browser, address)["item"]]
+    return [
+        i["linkId"] for i in items if i["type"] != "display" and "readOnly" not in i and ".other" not in i["linkId"]
+    ]
+
+
+@pytest.mark.proves("ahima-acdis-2022: Q17, not repeated after an answer")
+def test_a_later_card_asks_only_what_is_new(browser: FlaskClient) -> None:
+    """The region was shown and left; the tissue that was answered opens up the process."""
+    unframed = condition("Neural canal stenosis")
+    assert asked_by(browser, cards(browser, unframed)) == ["region", "tissue"]
+    answer(browser, opened(browser, unframed), tissue="ligamentum flavum")
+    later = asked_by(browser, cards(browser, unframed, hookInstance=str(uuid4())))
+    assert "framing" in later and not {"region", "tissue"} & set(later)
+
+
 OVERRIDDEN = {"outcome": "overridden", "outcomeTimestamp": "2026-11-23T09:00:00Z"}
 
 
@@ -448,6 +467,22 @@ def test_a_card_that_was_overridden_is_not_shown_again_in_the_encounter(syncing:
     assert cards(syncing, condition(text), hookInstance=str(uuid4())) == []
     context = {"userId": "Practitioner/d1", "patientId": "p1", "encounterId": "e2"}
     assert cards(syncing, condition(text), hookInstance=str(uuid4()), context=context)
+
+
+def test_what_is_asked_beside_a_code_is_not_asked_once_the_code_was_overridden(syncing: FlaskClient) -> None:
+    stated = condition("Connective tissue stenosis of neural canal of cervical region")
+    code, query = cards(syncing, stated)
+    assert kinds([code, query]) == ["code-suggestion", "documentation-query"]
+    overridden(syncing, code)
+    assert cards(syncing, stated, hookInstance=str(uuid4())) == []
+
+
+def test_what_a_later_card_asks_is_kept_as_it_was_asked(syncing: FlaskClient) -> None:
+    unframed = condition("Neural canal stenosis")
+    answer(syncing, opened(syncing, unframed), tissue="ligamentum flavum")
+    cards(syncing, unframed, hookInstance=str(uuid4()))
+    *_, last = syncing.application.extensions["store"].export_queries()
+    assert last["ask"][0] == "framing" and "region" not in last["ask"]
 
 
 def test_an_overridden_code_does_not_silence_another_code(syncing: FlaskClient) -> None:

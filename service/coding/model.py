@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple
 
 Assertion = Literal["affirmed", "negated", "uncertain", "historical"]
@@ -379,6 +379,15 @@ class Query:
     @property
     def ask(self) -> tuple[str, ...]:
         return tuple(question.element for question in self.questions)
+
+    def without(self, put_away: Set[str]) -> Query | None:
+        """The questions that are left, less those shown only after one that falls away; None where none is."""
+        left = [
+            question
+            for question in self.questions
+            if put_away.isdisjoint((question.element, *(element for element, _ in question.shown_after)))
+        ]
+        return replace(self, questions=tuple(left)) if left else None
 
 
 @dataclass(frozen=True, slots=True)
