@@ -1,6 +1,6 @@
 """The form in a real browser: Chromium, by keyboard, nothing loaded from elsewhere.
 
-Needs Chromium and its driver, which .ci/run installs; where they are missing the tests are skipped, never in CI.
+Needs Chromium and its driver, which `make test` installs where it may; without them the tests are skipped, never in CI.
 """
 
 from __future__ import annotations
