@@ -212,7 +212,7 @@ def _not_fetched(given: Mapping[str, list[Json]]) -> list[Issue]:
 
 def _wanted_form(given: Mapping[str, list[Json]], form_id: str) -> tuple[Form | None, Json | None]:
     """The open form that is named, or the Questionnaire that is sent; neither where ours is asked for."""
-    if form_id:
+    if form_id and form_id != FORM.rpartition("/")[2]:
         return _open_form(form_id), None
     sent = _first(given, "questionnaire", "resource")
     if sent is not None:
