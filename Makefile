@@ -1,5 +1,5 @@
 # make run       set up what is missing and start the service; HOST=, PORT= and PYTHON= may be given
-# make test      set up what the tests need, then lint and run them all
+# make test      set up what the tests need (as root also Chromium and PostgreSQL), then lint and run them all
 # make test-long run what takes long: kills, reloads under load, races (under an hour)
 # make test-spark  the batch on Apache Spark against that on one machine (minutes; needs Java 17; pyspark is 450 MB)
 # make install   only set up; afterwards .venv/bin/coding-assist is the command
@@ -32,7 +32,7 @@ PIP_INSTALL_LOCKED = $(PIP_INSTALL) --require-hashes --only-binary=:all:
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --custom-compile-command "make lock" $(LOCK_FLAGS)
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-long test-spark install compile lint scorecard profiles bench wheel sbom lock clean
+.PHONY: help run test test-tools test-long test-spark install compile lint scorecard profiles bench wheel sbom lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -40,8 +40,12 @@ help:
 run: $(VENV)/.compiled
 	@exec $(VENV)/bin/coding-assist serve --host $(HOST) --port $(PORT)
 
-test: lint $(VENV)/.compiled
+test: test-tools lint $(VENV)/.compiled
 	$(VENV)/bin/python -m pytest
+
+# Chromium, PostgreSQL and the like: installed where that is allowed; without one, the tests that need it are skipped.
+test-tools:
+	@scripts/install_for_tests.sh
 
 test-long: $(VENV)/.installed-dev $(VENV)/.compiled
 	$(VENV)/bin/python -m pytest -m long

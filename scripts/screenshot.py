@@ -27,7 +27,7 @@ def main() -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     page = f"http://127.0.0.1:{server.port}/?example=two-tissues"
     subprocess.run(
-        [browser, *OPTIONS, "--window-size=1180,1400", f"--screenshot={TARGET}", page], check=True, timeout=120
+        [browser, *OPTIONS, "--window-size=1180,2010", f"--screenshot={TARGET}", page], check=True, timeout=120
     )
     server.shutdown()
 

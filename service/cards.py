@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from service.assist import Answer, Judged
-from service.coding.model import Assessment, CodingSuggestion, Evidence, Query, Question, Rule
+from service.coding.model import REQUIRED, Assessment, CodingSuggestion, Evidence, Query, Question, Rule
 from service.coding.model import Issue as Flagged
 from service.coding.packs import Terminology
 from service.decisions import Shown
@@ -132,7 +132,7 @@ def _cut(text: str) -> str:
 
 
 class _Earned(NamedTuple):
-    """What a Condition has earned: a code to take or a query to answer, and what it is about across calls."""
+    """What a Condition has earned: the codes to take or, beside them, a query; and what it is about across calls."""
 
     kind: str
     assessment: Assessment
@@ -162,26 +162,39 @@ class Cards:
         carried = Counter(code for one in answer.judged for code in codes_on(one.assessment)) if suggests else Counter()
         earned = [card for one in judged for card in self._earned(one, carried)]
         away = self.put_away(matter for card in earned for matter in card.matters) if earned else frozenset()
-        told = [self._told(card) for card in earned if not away >= set(card.matters)]
+        told = [self._told(left) for card in earned if (left := self._left(card, away))]
         return [*self._safety_cards(answer.issues, judged), *told]
 
     def _earned(self, one: Judged, carried: Mapping[str, int]) -> Iterator[_Earned]:
         """What a Condition earns: its codes, and its questions."""
         assessment = one.assessment
-        if assessment.suggestions and (offered := offered_codes(assessment, _codes_beside(assessment, carried))):
+        offered: tuple[CodingSuggestion, ...] = ()
+        if assessment.suggestions:
+            beside = _codes_beside(assessment, carried)
+            offered = offered_codes(assessment, beside, all_created=self.call.dialect == "epic")
+        if offered:
+            yield _Earned("code", assessment, _code_matters(self._identity(assessment), offered), offered)
+        if one.query and earns_query(assessment, one.query, self.terminology, offered):
             about = self._identity(assessment)
-            yield _Earned("code", assessment, tuple(f"code {about} {s.code}" for s in offered), offered)
-        if one.query and earns_query(assessment, one.query, self.terminology):
-            about = self._identity(assessment)
-            yield _Earned("query", assessment, tuple(f"query {about} {name}" for name in one.query.ask), (), one.query)
+            yield _Earned("query", assessment, _query_matters(about, one.query), offered, one.query)
+
+    def _left(self, earned: _Earned, away: Set[str]) -> _Earned | None:
+        """What is left to say once what was put away falls away; None where that earns no card any more."""
+        if not earned.query:
+            return None if away >= set(earned.matters) else earned
+        about = self._identity(earned.assessment)
+        query = earned.query.without({name for name in earned.query.ask if f"query {about} {name}" in away})
+        if query is None:
+            return None
+        if set(query.ask).isdisjoint(REQUIRED) and away >= set(_code_matters(about, earned.offered)):
+            return None  # supporting elements are asked for beside a code that is offered, and else not
+        return earned._replace(query=query, matters=_query_matters(about, query))
 
     def _told(self, earned: _Earned) -> tuple[Json, Shown]:
         assessment, query = earned.assessment, earned.query
         card = self._query_card(assessment, query) if query else self._code_card(assessment, earned.offered)
-        return card, self._shown(card, earned.kind, assessment, earned.matters)
-
-    def _shown(self, card: Json, kind: str, assessment: Assessment, matters: tuple[str, ...] = ()) -> Shown:
-        return Shown(card["uuid"], TOPICS[kind]["code"], assessment.documentation.condition, matters)
+        kind, condition = TOPICS[earned.kind]["code"], assessment.documentation.condition
+        return card, Shown(card["uuid"], kind, condition, earned.matters, query.ask if query else ())
 
     def _identity(self, assessment: Assessment) -> str:
         return identity(self._entry(assessment))
@@ -351,8 +364,16 @@ class Cards:
                 detail = "\n\n".join([*_section("From the record", _quotes(signs)), markdown(rule.says)])
                 summary = _cut(issue.says)
                 card = self._card("safety", assessment, rule.id, summary=summary, detail=detail, indicator="warning")
-                yield card, self._shown(card, "safety", assessment)
+                yield card, Shown(card["uuid"], TOPICS["safety"]["code"], assessment.documentation.condition)
                 return
+
+
+def _code_matters(about: str, offered: Sequence[CodingSuggestion]) -> tuple[str, ...]:
+    return tuple(f"code {about} {suggestion.code}" for suggestion in offered)
+
+
+def _query_matters(about: str, query: Query) -> tuple[str, ...]:
+    return tuple(f"query {about} {name}" for name in query.ask)
 
 
 def _codes_beside(assessment: Assessment, carried: Mapping[str, int]) -> frozenset[str]:

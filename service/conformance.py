@@ -31,6 +31,7 @@ from service.fhir_out import (
     Json,
 )
 from service.json_body import dump_json
+from service.sdc import ADAPTIVE, FORM
 
 PUBLISHER = "FHIR Coding Assist"
 ELEMENT_SYSTEM = f"{CANONICAL}/CodeSystem/documentation-element"
@@ -97,6 +98,7 @@ def publish(terminology: Terminology, concepts: Concepts, folder: Path) -> Publi
         *_value_sets(terminology, concepts),
         *_concept_maps(terminology, concepts),
         *_rule_packs(terminology),
+        _adaptive_form(),
     ]
     resources = [*listed, *map(completed, built), *_files(folder)]
     return Published(
@@ -491,6 +493,20 @@ def _rule_packs(terminology: Terminology) -> Iterator[Json]:
                 for title, url, read in sorted({(cite.title, cite.url, cite.read) for cite in cites.values()})
             ],
         }
+
+
+def _adaptive_form() -> Json:
+    """The form without its questions, which depend on the record: $next-question gives them (SDC adaptive forms)."""
+    return {
+        "resourceType": "Questionnaire",
+        "id": FORM.rpartition("/")[2],
+        "extension": [{"url": ADAPTIVE, "valueBoolean": True}],
+        "title": "Documentation query",
+        "description": "What a record leaves open on a narrowed neural canal or foramen, one question at a time. Send "
+        "a QuestionnaireResponse that contains a Questionnaire derived from this one, and the record, to "
+        "$next-question.",
+        "subjectType": ["Patient"],
+    }
 
 
 _LIBRARY_TYPE = "http://terminology.hl7.org/CodeSystem/library-type"

@@ -27,12 +27,13 @@ _HISTORY = re.compile(r"/_history/.*\Z", re.S)
 
 @dataclass(frozen=True)
 class Shown:
-    """A card that went out, its kind, the Condition that it is about, and what it says or asks of it."""
+    """A card that went out, its kind, the Condition that it is about, what it says of it, and what it asks."""
 
     uuid: str
     kind: str
     condition: str
     matters: tuple[str, ...] = ()
+    ask: tuple[str, ...] = ()
 
 
 class Visit(NamedTuple):
@@ -130,16 +131,16 @@ def _asked(visit: Visit, judged: Sequence[Judged], decision_id: str) -> Iterator
     """A query card is known by its uuid; the form in an answer of an operation by the decision and its position."""
     asking = {one.assessment.documentation.condition: (n, one) for n, one in enumerate(judged) if one.query}
     if visit.cards is None:
-        yield from (Asked(f"{decision_id}.{number}", _query(one)) for number, one in asking.values())
+        for number, one in asking.values():
+            yield Asked(f"{decision_id}.{number}", _query(one, one.query.ask if one.query else ()))
         return
     queries = [card for card in visit.cards if card.kind == QUERY_CARD]
-    yield from (Asked(card.uuid, _query(asking[card.condition][1])) for card in queries)
+    yield from (Asked(card.uuid, _query(asking[card.condition][1], card.ask)) for card in queries)
 
 
-def _query(one: Judged) -> Json:
+def _query(one: Judged, ask: Sequence[str]) -> Json:
     open_rules = {hit.rule.id for hit in one.assessment.hits if hit.outcome != "met"}
-    asked = list(one.query.ask) if one.query else []
-    return {"condition": _safe(one.assessment.documentation.condition), "ask": asked, "rules": sorted(open_rules)}
+    return {"condition": _safe(one.assessment.documentation.condition), "ask": list(ask), "rules": sorted(open_rules)}
 
 
 def _assessment(one: Judged) -> Json:

@@ -292,6 +292,8 @@ def source_label(evidence: Evidence) -> str:
 
 def _question_items(question: Question) -> list[Json]:
     item: Json = {"linkId": question.element, "text": question.text, "required": False}
+    if question.shown_after:
+        item |= {"enableWhen": [_enabled(*option) for option in question.shown_after], "enableBehavior": "any"}
     if question.kind != "choice":
         return [{**item, "type": "date" if question.kind == "date" else "text"}]
     options = [_option(o.code, o.text, o.indicators) for o in question.options]
@@ -301,11 +303,13 @@ def _question_items(question: Question) -> list[Json]:
         "text": "Other (please specify)",
         "type": "text",
         "required": False,
-        "enableWhen": [
-            {"question": question.element, "operator": "=", "answerCoding": {"system": OPTION_SYSTEM, "code": "other"}}
-        ],
+        "enableWhen": [_enabled(question.element, "other")],
     }
     return [{**item, "type": "choice", "answerOption": options}, other]
+
+
+def _enabled(element: str, code: str) -> Json:
+    return {"question": element, "operator": "=", "answerCoding": {"system": OPTION_SYSTEM, "code": code}}
 
 
 def _option(code: str, text: str, indicators: Sequence[int] = ()) -> Json:

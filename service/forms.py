@@ -25,10 +25,10 @@ from service.decisions import Visit, patients_of
 from service.envelope import ROLES
 from service.fhir_in import Request
 from service.fhir_out import CANONICAL
-from service.json_body import Issue, Refusal, dump_json, issues_to_operation_outcome, parse_json, readable_json
+from service.form_pages import page_form, told_of
+from service.json_body import Issue, Refusal, dump_json, issues_to_operation_outcome, parse_json
 from service.launches import LONGEST, Launched, Launches
 from service.open_forms import Form, Forms, Opener
-from service.responses import is_manual
 from service.sdc import (
     FORM,
     Result,
@@ -44,7 +44,6 @@ from service.sdc import (
     still_open,
 )
 from service.validation import refuse_errors, validate_resource
-from service.write_back import action, in_dialect
 
 Json = dict[str, Any]
 FHIR_JSON = "application/fhir+json; charset=utf-8"
@@ -57,11 +56,6 @@ DECLINES = {
     "other-provider": "A question for another provider",
     "not-now": "Not now",
     "declined": "Declined",
-}
-_CONTROLS = "http://hl7.org/fhir/questionnaire-item-control"
-_RADIO = {
-    "url": "http://hl7.org/fhir/StructureDefinition/questionnaire-itemControl",
-    "valueCodeableConcept": {"coding": [{"system": _CONTROLS, "code": "radio-button"}]},
 }
 GONE = {
     "answered": "This form has been answered.",
@@ -218,7 +212,7 @@ def _not_fetched(given: Mapping[str, list[Json]]) -> list[Issue]:
 
 def _wanted_form(given: Mapping[str, list[Json]], form_id: str) -> tuple[Form | None, Json | None]:
     """The open form that is named, or the Questionnaire that is sent; neither where ours is asked for."""
-    if form_id:
+    if form_id and form_id != FORM.rpartition("/")[2]:
         return _open_form(form_id), None
     sent = _first(given, "questionnaire", "resource")
     if sent is not None:
@@ -386,7 +380,7 @@ def answer_form(form_id: str) -> Response:
     form, launched = _answerable(form_id)
     response = _response(_parameters(parse_json(request.get_data())))
     authored = current_app.extensions["clock"]().isoformat(timespec="seconds")
-    result = _result(form, response, authored=authored)
+    result = _result(form, {**response, "authored": authored})
     done = replace(form, status="answered", response=result.response)
     if not held_forms(form.client).close(done):
         sentence = "The form was answered or declined in another window; nothing was changed."
@@ -395,7 +389,7 @@ def answer_form(form_id: str) -> Response:
     following = _following(done, form.record, result.after)
     asked = page_form(following.questionnaire) if following else None
     shown: Json = {"following": following, "following_asked": asked, "declines": DECLINES, "written": written}
-    told = page("result.html", 200, _frames(form), form=form, **shown, **_told(form, result))
+    told = page("result.html", 200, _frames(form), form=form, **shown, **told_of(form, result, _assist().terminology))
     if launched and following:
         _go_on(told, launched, following)
     return told
@@ -405,9 +399,11 @@ def _following(done: Form, record: Json, after: Judged) -> Form | None:
     """What the answers have opened up, as a further form: none of the questions that were shown, answered or left."""
     forms = [kept["questionnaire"] for kept in (*done.earlier, done.answered)]
     shown = {item["linkId"] for form in forms for item in form["item"] if not item.get("readOnly")}
-    fresh = tuple(q for q in (after.query.questions if after.query else ()) if q.element not in shown)
-    query = replace(after.query, questions=fresh) if after.query and fresh else None
-    if query is None or form_faults(query, after.assessment, _assist().query_rules):
+    query = after.query.without(shown) if after.query else None
+    if query is None:
+        return None
+    assessment = replace(after.assessment, ask=query.ask)  # what was left stays open, and is not asked for again
+    if form_faults(query, assessment, _assist().query_rules):
         return None
     opener = Opener(
         held_forms(done.client),
@@ -420,7 +416,7 @@ def _following(done: Form, record: Json, after: Judged) -> Form | None:
         record=record,
         earlier=(*done.earlier, done.answered),
     )
-    form = opener.prepare(after.assessment, query, f"after {done.id}")
+    form = opener.prepare(assessment, query, f"after {done.id}")
     opener.open()
     return form
 
@@ -436,60 +432,6 @@ def decline_form(form_id: str) -> Response:
     if not held_forms(form.client).close(replace(form, status="declined", reason=reason)):
         raise Refusal(409, [Issue("error", "conflict", "The form is open no more; nothing was changed.")])
     return page("declined.html", reason=DECLINES[reason])
-
-
-def _told(form: Form, result: Result) -> Json:
-    """The result for people: what changed, the code with its words, what goes back, the note line."""
-    before = {(e.name, e.status, e.values) for e in result.before.assessment.elements}
-    changed = [e for e in result.after.assessment.elements if (e.name, e.status, e.values) not in before]
-    dialect: Any = form.dialect
-    payload: Json = (
-        {"actions": [action(in_dialect(proposal, dialect)) for proposal in result.proposals if proposal.code]}
-        if form.dialect == "epic"
-        else result.bundle
-    )
-    terminology = _assist().terminology
-    labels = {name: wording["label"] for name, wording in terminology.main.elements.items()}
-    return {
-        "assessment": result.after.assessment,
-        "changed": changed,
-        "labels": labels,
-        "title_of": terminology.icd10cm.title,
-        "payload": readable_json(payload),
-        "note": note_line(result.response),
-    }
-
-
-def note_line(response: Mapping[str, Any]) -> str:
-    """What the clinician chose and wrote, in their order and in no other words; what cannot be told is left out."""
-    said = []
-    for item in response.get("item") or ():
-        answer = item["answer"][0]
-        if is_manual(item):
-            coding = answer.get("valueCoding") or {}
-            words = coding.get("display") or answer.get("valueString") or answer.get("valueDate")
-            said += [] if coding.get("code") in ("other", "unable-to-determine") else [" ".join(str(words).split())]
-    return "; ".join(word.rstrip(" .;") for word in said) + "." if said else ""
-
-
-def page_form(asked: Json) -> Json:
-    """The form as the page shows it: above each question the indicators that its options rest on."""
-    indicators = {item["linkId"]: item for item in asked["item"] if item["type"] == "display"}
-    items: list[Json] = []
-    shown: set[str] = set()
-    for item in asked["item"]:
-        if item["linkId"] in indicators:
-            continue
-        for number in _rests_on(item) or ([] if shown else indicators):
-            shown.add(number)
-            items.append({**indicators[number], "linkId": f"{item['linkId']}.{number}"})
-        items.append({**item, "extension": [*item.get("extension", ()), _RADIO]} if item["type"] == "choice" else item)
-    return {**asked, "item": items}
-
-
-def _rests_on(item: Json) -> list[str]:
-    options = item.get("answerOption") or ()
-    return list(dict.fromkeys(e["valueString"] for o in options for e in o.get("extension") or ()))
 
 
 def page(template: str, status: int = 200, frames: Iterable[str] = (), **shown: Any) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 
 from service.coding.model import REQUIRED, Assessment, CodingSuggestion, Evidence, Query, Rule
 from service.coding.packs import Terminology
@@ -19,24 +19,29 @@ def codes_on(assessment: Assessment) -> frozenset[str]:
     return frozenset(code.code for code in assessment.documentation.codes if code.system == "icd-10-cm")
 
 
-def offered_codes(assessment: Assessment, on_other_conditions: Set[str] = frozenset()) -> tuple[CodingSuggestion, ...]:
+def offered_codes(
+    assessment: Assessment, on_other_conditions: Set[str] = frozenset(), *, all_created: bool = False
+) -> tuple[CodingSuggestion, ...]:
     """The suggested codes that the Condition does not carry yet.
 
-    A code that would need a Condition of its own is not offered where another Condition of the call carries it.
+    A code that would need a Condition of its own is not offered where another Condition of the call carries it; an EHR
+    that takes no update gets a Condition for each, which else would be offered again as soon as it is there.
     """
     own = codes_on(assessment)
     fresh = [suggestion for suggestion in assessment.suggestions if suggestion.code not in own]
-    for_this = fresh[:1] if len(fresh) == len(assessment.suggestions) else []
+    for_this = fresh[:1] if len(fresh) == len(assessment.suggestions) and not all_created else []
     return tuple(s for s in fresh if s in for_this or s.code not in on_other_conditions)
 
 
-def earns_query(assessment: Assessment, query: Query | None, terminology: Terminology) -> bool:
-    """Whether the query may interrupt: it comes with a code to offer, or has a reason of its own."""
+def earns_query(
+    assessment: Assessment, query: Query | None, terminology: Terminology, offered: Sequence[CodingSuggestion]
+) -> bool:
+    """Whether the query may interrupt: it comes with a code that is offered, or has a reason of its own."""
     if query is None:
         return False
     if not set(query.ask) & set(REQUIRED):
         # Supporting elements never make a code invalid (Guidelines I.A.19): asked for beside a new code, else not.
-        return bool(offered_codes(assessment))
+        return bool(offered)
     return (
         has_family_code(assessment.documentation, terminology)
         or names_neural_canal(assessment)

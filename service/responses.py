@@ -92,7 +92,8 @@ def _named(coding: Mapping[str, Any]) -> tuple[str, str]:
 
 def _passage(words: str, expression: str, response: Mapping[str, Any]) -> Passage:
     source = f"QuestionnaireResponse/{response['id']}" if response.get("id") else "QuestionnaireResponse"
-    return Passage(words, source, expression, "provider", str(response.get("authored") or "")[:10] or None)
+    date, status = str(response.get("authored") or "")[:10], response.get("status")
+    return Passage(words, source, expression, "provider", date or None, str(status) if status else None)
 
 
 def _check_others(answers: Mapping[str, Answer]) -> None:

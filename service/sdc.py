@@ -140,12 +140,21 @@ def next_question(response: Mapping[str, Any], record: Iterable[Mapping[str, Any
         sentence = "The response contains no Questionnaire, or more than one; contain one, as SDC adaptive forms do."
         raise Refusal(422, [Issue("error", "required", sentence, "QuestionnaireResponse.contained")])
     form = forms[0]
-    kept = [one for one in contained if one is not form] + [dict(one) for one in record]
+    kept = _each_once([one for one in contained if one is not form], record)
     request = record_of(kept)
     answers = read_response({key: value for key, value in response.items() if key != "contained"}, form)
     condition = asking(assist.answer(request)).assessment.documentation.condition
     one = about(with_answers(request, condition, answers), condition, assist)
     return _answered_form(response, _grown(form, one, {answer.element for answer in answers}), kept, one)
+
+
+def _each_once(contained: Iterable[Json], sent: Iterable[Mapping[str, Any]]) -> list[Json]:
+    """The record as it was sent last: a client may send with each call what the response contains already."""
+    kept = {(one.get("resourceType"), one.get("id")): dict(one) for one in contained}
+    same = [{key: value for key, value in one.items() if key != "id"} for one in kept.values()]
+    fresh = [dict(one) for one in sent if "id" in one or one not in same]
+    kept |= {(one.get("resourceType"), one["id"]): one for one in fresh if "id" in one}
+    return [*kept.values(), *(one for one in fresh if "id" not in one)]
 
 
 def _grown(form: Json, one: Judged, answered: set[str]) -> Json:

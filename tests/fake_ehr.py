@@ -1,4 +1,7 @@
-"""A small EHR on this machine: a FHIR R4 server with versions, and the authorization server that opens it to apps."""
+"""A small EHR on this machine: a FHIR R4 server with versions, and the authorization server that opens it to apps.
+
+It takes valid R4 alone, and lets an app read and write what its scopes name.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+from service.validation import validate_resource
 
 Json = dict[str, Any]
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -190,15 +195,27 @@ class FakeEhr:
         kind = path.partition("/")[0]
         if status := self.statuses.get((asked.method, kind)):
             return status, {"resourceType": "OperationOutcome"}, {}
+        if not self.may(kind, {"GET": "r", "POST": "c", "PUT": "u"}[asked.method]):
+            return 403, {"resourceType": "OperationOutcome"}, {}
         if asked.method == "GET":
             found = self.resources.get(path)
             return (200, found, {}) if found else (404, None, {})
         resource = json.loads(asked.body)
+        if resource["resourceType"] != kind or validate_resource(resource, allowed=frozenset({kind})):
+            return 422, {"resourceType": "OperationOutcome"}, {}
         if asked.method == "PUT":
             held = f'W/"{self.resources[path]["meta"]["versionId"]}"'
             return (200, self.put(resource), {}) if asked.headers.get("if-match") == held else (412, None, {})
         kept = self.put({**resource, "id": f"new-{len(self.resources)}"})
         return 201, None, {"Location": f"{self.base}/{kind}/{kept['id']}/_history/1"}
+
+    def may(self, kind: str, letter: str) -> bool:
+        """Whether the scopes granted allow it, in the letters of SMART 2 or the words of SMART 1."""
+        for scope in str(self.granted.get("scope", self.scope)).split():
+            what, _, allowed = scope.rpartition("/")[2].partition(".")
+            if what in (kind, "*") and letter in {"read": "rs", "write": "cud", "*": "cruds"}.get(allowed, allowed):
+                return True
+        return False
 
 
 def jwk(key: Any) -> Json:

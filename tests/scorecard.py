@@ -6,14 +6,17 @@ make scorecard
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from service import __version__
-from service.assist import Assist, Judged, form_faults, load_assist
+from service.assist import WITHHELD, Answer, Assist, Judged, load_assist
+from service.coding.model import ELEMENTS, Assessment, Query, Question
 from service.envelope import open_envelope
 from service.evaluate import Evaluation, evaluate, predict, read_labels, read_texts
+from service.interrupting import earns_query, offered_codes
 from service.shipped import terminology_dir
 from tests.expectations import disagreements
 from tests.test_statements import outpatient_condition, parameters
@@ -25,8 +28,15 @@ SCORECARD = Path(__file__).parent.parent / "docs" / "SCORECARD.md"
 def scorecard(assist: Assist) -> str:
     """The whole page."""
     learned, unlearned = _evaluated(assist, "reports"), _evaluated(assist, "unlearned")
-    pages = [_head(assist), _reading("Reading", learned), _reading("Reading what nothing was learned from", unlearned)]
-    return "\n".join([line for page in (*pages, _deciding(assist)) for line in page]) + "\n"
+    decided = _decided(assist)
+    pages = [
+        _head(assist),
+        _reading("Reading", learned),
+        _reading("Reading what nothing was learned from", unlearned),
+        _deciding(decided),
+        _asking([one for _, answer in decided for one in answer.judged], assist),
+    ]
+    return "\n".join([line for page in pages for line in page]) + "\n"
 
 
 def _head(assist: Assist) -> Iterator[str]:
@@ -63,39 +73,66 @@ def _reading(title: str, evaluation: Evaluation) -> Iterator[str]:
     yield ""
 
 
-def _deciding(assist: Assist) -> Iterator[str]:
+def _decided(assist: Assist) -> list[tuple[Any, Answer]]:
+    """Each problem-list string with what the coder expects, and the answer to it."""
     lines = [json.loads(line) for line in (DATA / "statements.jsonl").read_text("utf-8").splitlines()]
-    answers = [(line, assist.answer(_envelope(line["text"]))) for line in lines]
-    judged = [one for _, answer in answers for one in answer.judged]
-    right = sum(not disagreements(answer, line["expected"]) for line, answer in answers)
+    return [(line["expected"], assist.answer(_envelope(line["text"]))) for line in lines]
+
+
+def _deciding(decided: Sequence[tuple[Any, Answer]]) -> Iterator[str]:
+    judged = [one for _, answer in decided for one in answer.judged]
+    right = sum(not disagreements(answer, expected) for expected, answer in decided)
     in_scope = [one for one in judged if one.assessment.disposition in ("code-supported", "query")]
     declined = sum(not one.assessment.suggestions for one in in_scope)
-    forms = [one for one in judged if one.query]
-    asked = sum(len(one.query.ask) for one in forms if one.query)
-    faults = sum(len(_faults(one, assist)) for one in forms)
-    questions = [question for one in forms if one.query for question in one.query.questions]
-    open_ended = sum(not question.options for question in questions)
     yield "## Deciding"
     yield ""
-    yield f"{len(lines)} problem-list strings, each as the only words of a Condition."
+    yield f"{len(decided)} problem-list strings, each as the only words of a Condition."
     yield ""
     yield "| what | count | of | share |"
     yield "|---|---:|---:|---:|"
-    yield f"| decided as the coder expects | {right} | {len(lines)} | {right / len(lines):.3f} |"
+    yield f"| decided as the coder expects | {right} | {len(decided)} | {right / len(decided):.3f} |"
     scope = len(in_scope)
     yield f"| declined: in scope, and no code selected | {declined} | {scope} | {declined / scope:.3f} |"
-    yield f"| questions asked, per record in scope | {asked} | {scope} | {asked / scope:.2f} |"
-    share = open_ended / len(questions)
-    yield f"| questions of these forms that are open-ended | {open_ended} | {len(questions)} | {share:.3f} |"
-    yield f"| query forms made, and faults found in them | {faults} | {len(forms)} | {faults / len(forms):.3f} |"
+    yield ""
+
+
+def _asking(judged: Sequence[Judged], assist: Assist) -> Iterator[str]:
+    """The compliance report of this release: forms, those in which a fault was found, how much is asked open-ended."""
+    forms = [(one, one.query) for one in judged if one.query]
+    withheld = sum(any(issue.flag == WITHHELD for issue in one.assessment.issues) for one in judged)
+    made = len(forms) + withheld
+    earned = sum(_earns(one.assessment, query, assist) for one, query in forms)
+    yield "## Asking"
+    yield ""
+    yield f"The forms for these strings, each held against `{assist.query_rules.id}`: one with a fault is not sent."
+    yield ""
+    yield "| forms | count | share |"
+    yield "|---|---:|---:|"
+    yield f"| made | {made} | |"
+    yield f"| withheld, as a fault was found | {withheld} | {withheld / made:.3f} |"
+    yield f"| interrupt as a card of their own | {earned} | {earned / made:.3f} |"
+    yield ""
+    yield from _questions([question for _, query in forms for question in query.questions], len(forms))
+
+
+def _earns(assessment: Assessment, query: Query, assist: Assist) -> bool:
+    return earns_query(assessment, query, assist.terminology, offered_codes(assessment))
+
+
+def _questions(asked: Sequence[Question], forms: int) -> Iterator[str]:
+    """How each element is asked for: what a cause is, is offered only where the record holds an indicator (Q9c)."""
+    kinds = Counter((question.element, question.kind) for question in asked)
+    yield "| asked for | questions | per form | a choice | a date | open-ended | share open-ended |"
+    yield "|---|---:|---:|---:|---:|---:|---:|"
+    names = [name for name in ELEMENTS if any(name == question.element for question in asked)]
+    for label, elements in [*((f"`{name}`", (name,)) for name in names), ("all", names)]:
+        choice, date, text = (sum(kinds[name, kind] for name in elements) for kind in ("choice", "date", "text"))
+        every = choice + date + text
+        yield f"| {label} | {every} | {every / forms:.2f} | {choice} | {date} | {text} | {text / every:.3f} |"
 
 
 def _envelope(text: str) -> Any:
     return open_envelope(parameters(outpatient_condition(text)), "charting")
-
-
-def _faults(judged: Judged, assist: Assist) -> list[Any]:
-    return form_faults(judged.query, judged.assessment, assist.query_rules) if judged.query else []
 
 
 if __name__ == "__main__":

@@ -163,6 +163,11 @@ def test_supporting_answers_document_imaging_and_function(assist: Assist) -> Non
     assert stated["imaging.finding"][0] == stated["function"][0] == "documented"
 
 
+def test_who_cannot_say_which_imaging_there_was_is_not_asked_when_it_was(assist: Assist) -> None:
+    asked = judged(assist, request(TWO_TISSUES), {"imaging.modality": "#unable-to-determine"}).assessment.ask
+    assert "tissue" in asked and not [name for name in asked if name.startswith("imaging")]
+
+
 def test_no_imaging_is_an_answer(assist: Assist) -> None:
     text = "Biomechanical lesion: neural canal narrowed by thick ligamentum flavum at C5-C6"
     after = judged(assist, request(text), {"imaging.modality": "#none-performed"}).assessment

@@ -1,6 +1,6 @@
 """The form in a real browser: Chromium, by keyboard, nothing loaded from elsewhere.
 
-Needs Chromium and its driver, which .ci/run installs; where they are missing the tests are skipped, never in CI.
+Needs Chromium and its driver, which `make test` installs where it may; without them the tests are skipped, never in CI.
 """
 
 from __future__ import annotations
@@ -184,6 +184,24 @@ def test_other_asks_for_words_and_they_count(browser: Browser) -> None:
     assert "M99.41" in browser.wait("[data-told]").text
 
 
+def test_an_imaging_is_asked_about_once_it_is_named(browser: Browser) -> None:
+    browser.open_form()
+    browser.wait("[role=radiogroup][aria-labelledby]")
+    date = "On which date was the imaging performed, if there was any?"
+    shown = [element.accessible_name for element in browser.all(".questions input:not([type=radio])")]
+    assert date not in shown
+    browser.tab_to("Magnetic resonance imaging")
+    browser.press(Keys.SPACE)
+    browser.tab_to(date)
+    browser.press("10/01/2026")
+    browser.tab_to("What did the imaging show, if there was any?")
+    browser.press("narrow canal at C5-C6")
+    browser.tab_to("Send the answers")
+    browser.press(Keys.ENTER)
+    told = browser.wait("[data-told]").text
+    assert "Magnetic resonance imaging; 2026-10-01; narrow canal at C5-C6." in told
+
+
 def test_declining_needs_no_mouse(browser: Browser) -> None:
     browser.open_form()
     browser.wait("[role=radiogroup][aria-labelledby]")
@@ -219,16 +237,40 @@ def test_nothing_is_chosen_beforehand(browser: Browser) -> None:
     assert browser.all(".questions input:checked") == []
 
 
-@pytest.mark.parametrize("page", ["form", "try it"])
-def test_a_page_fits_a_card_of_300_pixels(browser: Browser, page: str) -> None:
-    metrics = {"width": 300, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+def sized(browser: Browser, width: int, height: int) -> None:
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    if page == "form":
-        browser.open_form()
-    else:
-        browser.go(f"{browser.host}/?example=two-tissues")
+
+
+@pytest.mark.parametrize("page", ["form", "answered", "gone", "try it"])
+def test_a_page_fits_a_card_of_300_pixels(browser: Browser, page: str) -> None:
+    sized(browser, 300, 900)
+    PAGES[page](browser)
+    if page in ("form", "try it"):
+        browser.wait("[role=radiogroup][aria-labelledby]")
+    wider = """document.querySelectorAll("details").forEach(one => { one.open = true; });
+        const width = document.documentElement.clientWidth;
+        return [...document.querySelectorAll("main, main *")]
+            .filter(one => one.getBoundingClientRect().right > width + 1).map(one => one.outerHTML.slice(0, 80));"""
+    assert browser.driver.execute_script(wider) == []
+
+
+def test_the_usual_form_fits_on_one_screen(browser: Browser) -> None:
+    sized(browser, 1180, 800)
+    browser.open_form()
     browser.wait("[role=radiogroup][aria-labelledby]")
-    assert browser.driver.execute_script("return document.documentElement.scrollWidth") <= 300
+    below = "return document.querySelector('[data-form]').getBoundingClientRect().bottom"
+    assert browser.driver.execute_script(below) <= 800
+
+
+def test_what_cannot_be_copied_for_the_user_is_selected(browser: Browser) -> None:
+    """A frame of an EHR may keep the clipboard out of reach."""
+    browser.open_form()
+    answer_by_keyboard(browser)
+    refused = "navigator.clipboard.writeText = () => Promise.reject(); document.execCommand = () => false;"
+    browser.driver.execute_script(f"{refused} document.querySelector('[data-copy]').click()")
+    browser.patiently().until(lambda d: "Selected" in d.find_element(By.CSS_SELECTOR, "[data-copy]").text)
+    assert browser.driver.execute_script("return String(getSelection())") == "Ligament or other connective tissue."
 
 
 def test_two_tabs_give_one_answer(browser: Browser) -> None:

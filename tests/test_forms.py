@@ -19,7 +19,7 @@ from flask.testing import FlaskClient
 from service.app import create_app
 from service.assist import Assist
 from service.fhir_out import CANONICAL
-from service.forms import note_line, page_form
+from service.form_pages import note_line, page_form
 from service.open_forms import Form, Forms
 from service.settings import SettingError, Settings, read_settings
 from service.validation import validate_resource
@@ -186,6 +186,13 @@ def test_an_answer_is_assessed_and_what_changed_is_shown(browser: FlaskClient) -
     assert "M99.41" in told.text and "Connective tissue stenosis of neural canal of cervical region" in told.text
     assert "“flavum hypertrophy”" not in told.text  # the evidence is the answer, not one of two tissues
     assert "“Ligament or other connective tissue”" in told.text
+    assert "conflicting" in told.text  # what the element was before
+
+
+def test_each_quote_that_a_code_rests_on_says_what_it_documents(browser: FlaskClient) -> None:
+    told = answer(browser, opened(browser), tissue="#connective")
+    assert "<dt>Tissue</dt><dd>“Ligament or other connective tissue”</dd>" in told.text
+    assert "<dt>Region</dt><dd>“C5-C6”</dd>" in told.text
 
 
 def test_what_goes_back_is_shown_as_a_transaction(browser: FlaskClient) -> None:
@@ -246,6 +253,28 @@ def test_what_an_answer_opens_up_is_asked_in_a_further_form(browser: FlaskClient
     third = following(answer(browser, following(told), tissue="#connective"))
     last = answer(browser, third, framing="biomechanical lesion")
     assert "The documentation now supports" in last.text and "M99.41" in last.text
+
+
+def test_a_question_that_was_left_does_not_keep_back_what_another_answer_opens_up(browser: FlaskClient) -> None:
+    told = answer(browser, opened(browser, condition("Neural canal stenosis")), tissue="ligamentum flavum")
+    asked = [item["linkId"] for item in form_of(browser, following(told))["item"] if not item.get("readOnly")]
+    assert "framing" in asked and "region" not in asked
+
+
+@pytest.mark.proves("ahima-acdis-2022: Q11, no code beside a question")
+def test_where_a_further_question_is_asked_no_candidate_is_named(browser: FlaskClient) -> None:
+    told = answer(browser, opened(browser, condition("Neural canal stenosis at C5-C6")), tissue="ligamentum flavum")
+    assert following(told) and "No code is selected" in told.text
+    assert "M99.41" not in told.text and "M48.02" not in told.text
+
+
+def test_an_answer_that_is_quoted_shows_the_day_on_which_it_was_taken(clock: Clock, browser: FlaskClient) -> None:
+    """LHC-Forms writes the browser's clock into its export, which may be wrong."""
+    clock.now += timedelta(days=1)
+    address = opened(browser, condition("Neural canal stenosis at C5-C6"))
+    told = answer(browser, address, tissue="ligamentum flavum hypertrophy")
+    quotes = [item["text"] for item in form_of(browser, following(told))["item"] if item["type"] == "display"]
+    assert "“ligamentum flavum hypertrophy” — Provider, answer to a query, dated 2026-11-24, status completed" in quotes
 
 
 # --- once ---------------------------------------------------------------------------------------------------------
@@ -400,6 +429,25 @@ def test_unable_to_determine_is_not_asked_again(browser: FlaskClient) -> None:
     assert kinds(cards(browser)) == []
 
 
+def asked_by(browser: FlaskClient, shown: list[Json]) -> list[str]:
+    """The elements that the query cards ask for."""
+    addresses = [card["links"][0]["url"].removeprefix("http://127.0.0.1:8080") for card in shown if "links" in card]
+    items = [item for address in addresses for item in form_of(browser, address)["item"]]
+    return [
+        i["linkId"] for i in items if i["type"] != "display" and "readOnly" not in i and ".other" not in i["linkId"]
+    ]
+
+
+@pytest.mark.proves("ahima-acdis-2022: Q17, not repeated after an answer")
+def test_a_later_card_asks_only_what_is_new(browser: FlaskClient) -> None:
+    """The region was shown and left; the tissue that was answered opens up the process."""
+    unframed = condition("Neural canal stenosis")
+    assert asked_by(browser, cards(browser, unframed)) == ["region", "tissue"]
+    answer(browser, opened(browser, unframed), tissue="ligamentum flavum")
+    later = asked_by(browser, cards(browser, unframed, hookInstance=str(uuid4())))
+    assert "framing" in later and not {"region", "tissue"} & set(later)
+
+
 OVERRIDDEN = {"outcome": "overridden", "outcomeTimestamp": "2026-11-23T09:00:00Z"}
 
 
@@ -419,6 +467,22 @@ def test_a_card_that_was_overridden_is_not_shown_again_in_the_encounter(syncing:
     assert cards(syncing, condition(text), hookInstance=str(uuid4())) == []
     context = {"userId": "Practitioner/d1", "patientId": "p1", "encounterId": "e2"}
     assert cards(syncing, condition(text), hookInstance=str(uuid4()), context=context)
+
+
+def test_what_is_asked_beside_a_code_is_not_asked_once_the_code_was_overridden(syncing: FlaskClient) -> None:
+    stated = condition("Connective tissue stenosis of neural canal of cervical region")
+    code, query = cards(syncing, stated)
+    assert kinds([code, query]) == ["code-suggestion", "documentation-query"]
+    overridden(syncing, code)
+    assert cards(syncing, stated, hookInstance=str(uuid4())) == []
+
+
+def test_what_a_later_card_asks_is_kept_as_it_was_asked(syncing: FlaskClient) -> None:
+    unframed = condition("Neural canal stenosis")
+    answer(syncing, opened(syncing, unframed), tissue="ligamentum flavum")
+    cards(syncing, unframed, hookInstance=str(uuid4()))
+    *_, last = syncing.application.extensions["store"].export_queries()
+    assert last["ask"][0] == "framing" and "region" not in last["ask"]
 
 
 def test_an_overridden_code_does_not_silence_another_code(syncing: FlaskClient) -> None:

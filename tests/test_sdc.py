@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from service.fhir_out import CANONICAL
 from service.responses import ORIGIN
 from service.sdc import FORM, RECORD
 from service.validation import validate_resource
@@ -153,10 +154,48 @@ def test_the_next_question_comes_one_at_a_time_and_ends(client: FlaskClient) -> 
     assert order == ["tissue", "imaging.modality", "imaging.date", "imaging.finding", "function"]
 
 
+@pytest.mark.parametrize("left_out", [(), ("id",)], ids=["with id", "without id"])
+def test_a_record_that_is_sent_with_each_call_is_contained_once(client: FlaskClient, left_out: tuple[str, ...]) -> None:
+    record = {key: value for key, value in condition(TWO_TISSUES).items() if key not in left_out}
+    empty = {"resourceType": "QuestionnaireResponse", "status": "in-progress", "questionnaire": "#form"}
+    response: Json = {**empty, "contained": [{"resourceType": "Questionnaire", "id": "form", "status": "active"}]}
+    for name, words in (("", ""), ("tissue", "#connective"), ("imaging.modality", "#none-performed")):
+        sent = answered(response, name, words) if name else response
+        body = parameters(questionnaire_response=sent, condition=record)
+        response = client.post("/fhir/Questionnaire/$next-question", json=body).get_json()
+        assert [one["resourceType"] for one in response["contained"]] == ["Questionnaire", "Condition"]
+    assert asked_so_far(response) == ["tissue", "imaging.modality", "function"]
+
+
+def test_the_form_from_which_the_adaptive_one_is_derived_is_served(client: FlaskClient) -> None:
+    form, _ = first_question(client, TWO_TISSUES)["contained"]
+    address = form["derivedFrom"][0].removeprefix(f"{CANONICAL}/")
+    served = client.get(f"/fhir/{address}").get_json()
+    assert (served["url"], served["extension"]) == (form["derivedFrom"][0], form["extension"])
+    populated = client.post(f"/fhir/{address}/$populate", json=parameters(condition=condition(TWO_TISSUES)))
+    assert out(populated.get_json(), "response")["contained"][0]["resourceType"] == "Questionnaire"
+
+
 @pytest.mark.proves("ahima-acdis-2022: unable to determine is honoured")
 def test_unable_to_determine_ends_the_adaptive_form(client: FlaskClient) -> None:
     sent = answered(first_question(client, TWO_TISSUES), "tissue", "#unable-to-determine")
     assert client.post("/fhir/Questionnaire/$next-question", json=sent).get_json()["status"] == "completed"
+
+
+@pytest.mark.parametrize("words", ["#unable-to-determine", "#none-performed"])
+def test_without_an_imaging_neither_its_date_nor_what_it_showed_is_asked(client: FlaskClient, words: str) -> None:
+    sent = answered(first_question(client, TWO_TISSUES), "tissue", "#connective")
+    second = client.post("/fhir/Questionnaire/$next-question", json=sent).get_json()
+    third = client.post("/fhir/Questionnaire/$next-question", json=answered(second, "imaging.modality", words))
+    assert asked_so_far(third.get_json()) == ["tissue", "imaging.modality", "function"]
+
+
+def test_in_a_form_the_date_of_an_imaging_is_asked_of_whoever_names_one(client: FlaskClient) -> None:
+    asked = {item["linkId"]: item for item in form_for(client, condition(TWO_TISSUES))["item"]}
+    codes = [when["answerCoding"]["code"] for when in asked["imaging.date"]["enableWhen"]]
+    assert codes == ["MR", "CT", "XR", "other"]
+    assert asked["imaging.finding"]["enableWhen"] == asked["imaging.date"]["enableWhen"]
+    assert asked["imaging.date"]["enableBehavior"] == "any"
 
 
 def test_an_unanswered_question_is_waited_for(client: FlaskClient) -> None:

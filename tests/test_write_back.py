@@ -90,6 +90,16 @@ def test_both_triggers_of_epic_get_the_same_cards(client: FlaskClient, trigger: 
 
 
 @pytest.mark.proves("ehr dialects: Epic")
+def test_a_code_that_epic_has_created_a_problem_for_is_not_offered_again(client: FlaskClient) -> None:
+    """Epic leaves the problem that was read as it is, so that its words would call for the code for ever."""
+    uncoded = condition(code={"text": condition()["code"]["text"]})
+    [suggestion] = epic(client, uncoded)["suggestions"]
+    created = {**suggestion["actions"][0]["resource"], "id": "c2"}
+    with pytest.raises(StopIteration):
+        epic(client, uncoded, created)
+
+
+@pytest.mark.proves("ehr dialects: Epic")
 def test_two_codes_are_two_creates_for_epic(client: FlaskClient) -> None:
     two = "Connective tissue stenosis of neural canal of cervical and lumbar region"
     shown = epic(client, condition(code={"text": two}))

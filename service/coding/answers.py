@@ -13,7 +13,8 @@ from service.coding.lexicon import Lexicon
 from service.coding.model import REQUIRED, Documentation, Evidence, Finding, Passage, Reading, Statement
 from service.coding.narrative import read
 
-UNABLE, OTHER, SEVERAL = "unable-to-determine", "other", "several"
+UNABLE, OTHER, SEVERAL, NO_IMAGING = "unable-to-determine", "other", "several", "none-performed"
+OF_AN_IMAGING = ("imaging.date", "imaging.finding")  # asked for together with the modality, and nothing without one
 # An answer of two words is no sentence; the question that it answers supplies the rest of one.
 _QUESTION = "Stenosis due to "
 _STATUS = {"confirmed": "confirmed", "ruled-out": "refuted"}
@@ -42,16 +43,22 @@ def with_answers(documentation: Documentation, answers: Sequence[Answer], lexico
         readings=(*documentation.readings, *readings),
         imaging=(*documentation.imaging, *(f for f in beside if f.element == "imaging.finding")),
         answers=settled,
-        answered=tuple(dict.fromkeys(answer.element for answer in answers)),
+        answered=tuple(dict.fromkeys(name for answer in answers for name in _answered(answer))),
         verification=status or documentation.verification,
     )
+
+
+def _answered(answer: Answer) -> tuple[str, ...]:
+    """Whoever cannot say which imaging there was is not asked when it was and what it showed (QUERIES)."""
+    is_unknown = answer.element == "imaging.modality" and answer.code == UNABLE
+    return (answer.element, *(OF_AN_IMAGING if is_unknown else ()))
 
 
 def _findings(answer: Answer, lexicon: Lexicon) -> Iterator[Finding]:
     evidence = Evidence(answer.passage, 0, len(answer.passage.text))
     if answer.code == UNABLE and answer.element in ("tissue", "framing"):
         yield Finding("undetermined", "undetermined", evidence)
-    elif answer.code == "none-performed":
+    elif answer.code == NO_IMAGING:
         yield Finding("imaging.none", "none", evidence)
     elif answer.code:
         if answer.code not in (UNABLE, OTHER, SEVERAL):

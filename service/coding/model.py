@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple
 
 Assertion = Literal["affirmed", "negated", "uncertain", "historical"]
@@ -368,13 +368,17 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question: open (no options) or a choice; Other and Unable to determine belong to each choice."""
+    """One question: open (no options) or a choice; Other and Unable to determine belong to each choice.
+
+    Where `shown_after` names options of another question of the form, it is shown once one of them is chosen.
+    """
 
     element: str
     text: str
     options: tuple[Option, ...] = ()
     kind: Literal["choice", "text", "date"] = "text"
     indicators: tuple[int, ...] = ()
+    shown_after: tuple[tuple[str, str], ...] = ()  # element and code of an option
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +391,15 @@ class Query:
     @property
     def ask(self) -> tuple[str, ...]:
         return tuple(question.element for question in self.questions)
+
+    def without(self, put_away: Set[str]) -> Query | None:
+        """The questions that are left, less those shown only after one that falls away; None where none is."""
+        left = [
+            question
+            for question in self.questions
+            if put_away.isdisjoint((question.element, *(element for element, _ in question.shown_after)))
+        ]
+        return replace(self, questions=tuple(left)) if left else None
 
 
 @dataclass(frozen=True, slots=True)

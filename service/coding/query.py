@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import product
 
+from service.coding.answers import NO_IMAGING, OF_AN_IMAGING, OTHER
 from service.coding.lexicon import Lexicon
 from service.coding.model import (
     REQUIRED,
@@ -167,10 +168,18 @@ class _Form:
         """One question: a choice where the record supports its options, else open."""
         text = wording.replace("{finding}", self._finding(name))
         shown = self._resting_on(self.elements[name].evidence)
+        after = self._shown_after(name)
         if name == "imaging.date":
-            return Question(name, text, kind="date")
+            return Question(name, text, kind="date", shown_after=after)
         options = self._options(name) if self.indicators or name == "region" else ()
-        return Question(name, text, options, "choice" if options else "text", shown)
+        return Question(name, text, options, "choice" if options else "text", shown, after)
+
+    def _shown_after(self, name: str) -> tuple[tuple[str, str], ...]:
+        """When an imaging was and what it showed is asked of whoever names one: a form is to be short."""
+        modality = "imaging.modality"
+        if name not in OF_AN_IMAGING or modality not in self.assessment.ask or not self.indicators:
+            return ()
+        return tuple((modality, code) for code in (*self._texts(modality), OTHER) if code != NO_IMAGING)
 
     def regions_offered(self) -> tuple[str, ...]:
         """The regions that the record points to; none where it points to none."""

@@ -77,8 +77,13 @@
     const copy = event.target.closest("[data-copy]");
     if (!copy) return;
     const source = document.getElementById(copy.dataset.copy);
-    await navigator.clipboard.writeText(source.textContent);
-    copy.textContent = "Copied";
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      copy.textContent = "Copied";
+    } catch { // in a frame of an EHR the clipboard may be out of reach: what is selected can be copied by hand
+      getSelection().selectAllChildren(source);
+      copy.textContent = document.execCommand("copy") ? "Copied" : "Selected: copy it with Ctrl+C";
+    }
   });
 
   document.addEventListener("toggle", async (event) => {
