@@ -104,7 +104,7 @@ def _hedges(scene: Scene, cue: Mention, first: int, last: int) -> bool:
         return cue.last < first and _hedge_reaches(scene, cue, first)
     if cue.first == cue.last and not _closes_clause(scene, cue) and scene.words[cue.first - 1] not in _PREDICATE_SIGNS:
         return False  # 'with possible radiculopathy': the hedge is about what follows it
-    if _is_about_cause(scene, cue):
+    if _is_about_cause(scene, cue) or _closes_cause(scene, cue, last):
         return False
     return cue.first > last and _answers(scene, cue, last, commas=True)
 
@@ -118,6 +118,12 @@ def _is_about_cause(scene: Scene, cue: Mention) -> bool:
     if link is None:
         return False
     return scene.words[cue.last] in _HOW_SURELY or "be" in scene.words[cue.last : link.first]
+
+
+def _closes_cause(scene: Scene, cue: Mention, last: int) -> bool:
+    """'Stenosis due to yellow ligament probably': behind the cause and without a comma, it is the cause that is."""
+    because = any(m.value == "because" and last < m.first < cue.first for m in scene.of("link"))
+    return because and scene.words[cue.first] in _HOW_SURELY and scene.words[cue.first - 1] not in (",", "-", "(")
 
 
 def hedges_cause_only(scene: Scene, last: int, cause_first: int, cause_last: int) -> bool:

@@ -216,6 +216,8 @@ def taken(scene: Scene, place: Place) -> bool:
     """The place belongs to an exam, a symptom, an operation, another organ: no site of the narrowing."""
     if place.root:
         return False
+    if _is_denied(scene, place):
+        return True
     start, end = _chunk(scene, place.first)
     start, end = _without_with(scene, place, start, end)
     if scene.covered(start, end - 1, "function", "modality", "care", "root-word") and not scene.covered(
@@ -243,6 +245,15 @@ def taken(scene: Scene, place: Place) -> bool:
         return False
     hit = scene.at(after, ("function", "care", "framing"))
     return hit is not None and (hit.kind != "framing" or hit.value in ("after-surgery",))
+
+
+def _is_denied(scene: Scene, place: Place) -> bool:
+    """'not cervical but lumbar', 'lumbar rather than sacral'."""
+    before = scene.words[max(0, place.first - 2) : place.first]
+    return (before[-1:] == ["not"] and scene.words[place.last + 1 : place.last + 2] == ["but"]) or before == [
+        "rather",
+        "than",
+    ]
 
 
 _PASSED_BY = frozenset({"spine", "region", "nerve", "root", "(", "muscle", "-"})
