@@ -107,6 +107,25 @@ def test_whatever_the_answer_the_same_question_is_not_asked_again(assist: Assist
     assert "tissue" not in judged(assist, request(TWO_TISSUES), {"tissue": words}).assessment.ask
 
 
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("somatic dysfunction", ["M99.41"]),
+        ("Segmental dysfunction of C5", ["M99.41"]),
+        ("no somatic dysfunction", []),
+        ("possibly somatic dysfunction", []),
+        ("both degenerative and biomechanical", []),
+        ("biomechanical lesion on top of spondylosis", []),
+    ],
+)
+def test_a_process_that_is_answered_counts_as_the_cause_that_was_asked_for(
+    assist: Assist, words: str, found: list[str]
+) -> None:
+    """What is classified elsewhere bars the code whatever else the answer names (POLICY 2.8), as it does in a note."""
+    assert codes(judged(assist, request(UNFRAMED), {"framing": words})) == found
+    assert codes(judged(assist, request(f"{UNFRAMED} due to {words}"))) == found
+
+
 def test_a_degenerative_process_leads_to_the_usual_code(assist: Assist) -> None:
     after = judged(assist, request(UNFRAMED), {"framing": "degenerative"}).assessment
     assert [candidate.code for candidate in after.candidates] == ["M48.02"]

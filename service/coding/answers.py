@@ -36,7 +36,8 @@ def with_answers(documentation: Documentation, answers: Sequence[Answer], lexico
     settled = tuple(finding for finding in found if finding.element in REQUIRED)
     beside = [finding for finding in found if finding.element not in REQUIRED]
     readings = [read(answer.passage, lexicon) for answer in answers if not answer.code]
-    readings += [Reading(f.evidence.passage, findings=(f,)) for f in beside if f.evidence]
+    caused = [finding for answer in answers if not answer.code for finding in _stated_as_cause(answer, lexicon)]
+    readings += [Reading(f.evidence.passage, findings=(f,)) for f in (*beside, *caused) if f.evidence]
     status = next((_STATUS.get(f.value, "") for f in settled if f.element == "certainty"), "")
     return replace(
         documentation,
@@ -90,6 +91,18 @@ def _worded(answer: Answer, lexicon: Lexicon) -> Iterator[Finding]:
                 if finding.evidence and finding.evidence.start >= len(_QUESTION):
                     words = _unasked(finding.evidence, answer.passage)
                     yield Finding(finding.element, finding.value, words, finding.assertion, finding.detail)
+
+
+def _stated_as_cause(answer: Answer, lexicon: Lexicon) -> Iterator[Finding]:
+    """Segmental dysfunction counts where it is stated as the cause (POLICY 2.2), which the question makes of it."""
+    if answer.element != "framing":
+        return
+    alone = {finding.value for finding in read(answer.passage, lexicon).findings if finding.element == "framing"}
+    asked = replace(answer.passage, text=_QUESTION + answer.passage.text)
+    for finding in read(asked, lexicon).findings:
+        is_new = finding.value == "biomechanical" and finding.value not in alone and finding.assertion == "affirmed"
+        if finding.element == "framing" and is_new and finding.evidence and finding.evidence.start >= len(_QUESTION):
+            yield Finding("framing", finding.value, _unasked(finding.evidence, answer.passage))
 
 
 def _of(statement: Statement, element: str) -> tuple[Finding, ...]:
