@@ -66,6 +66,7 @@ def codes(one: Judged) -> list[str]:
         (HEDGED, "certainty", "#confirmed", "M99.41"),
         ("Connective tissue stenosis of neural canal", "region", "#lumbar", "M99.43"),
         ("Connective tissue stenosis of neural canal", "region", "T4 to T6", "M99.42"),
+        ("Connective tissue stenosis of neural canal", "region", "knee", "M99.46"),
     ],
 )
 def test_an_answer_selects_the_code_that_the_same_words_in_the_record_select(
@@ -133,6 +134,20 @@ def test_a_degenerative_process_leads_to_the_usual_code(assist: Assist) -> None:
 
 def test_several_tissues_stay_in_conflict(assist: Assist) -> None:
     assert codes(judged(assist, request(TWO_TISSUES), {"tissue": "#several"})) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "element", "words"),
+    [
+        (FRAMED, "tissue", "yellow ligament probably"),
+        ("Connective tissue stenosis of neural canal", "region", "not cervical but lumbar"),
+        ("Connective tissue stenosis of neural canal", "region", "possibly lumbar"),
+    ],
+)
+def test_what_a_short_answer_leaves_in_doubt_selects_no_code(
+    assist: Assist, text: str, element: str, words: str
+) -> None:
+    assert codes(judged(assist, request(text), {element: words})) == []
 
 
 def test_doubt_in_an_answer_is_no_answer(assist: Assist) -> None:
