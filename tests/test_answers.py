@@ -66,6 +66,7 @@ def codes(one: Judged) -> list[str]:
         (HEDGED, "certainty", "#confirmed", "M99.41"),
         ("Connective tissue stenosis of neural canal", "region", "#lumbar", "M99.43"),
         ("Connective tissue stenosis of neural canal", "region", "T4 to T6", "M99.42"),
+        ("Connective tissue stenosis of neural canal", "region", "knee", "M99.46"),
     ],
 )
 def test_an_answer_selects_the_code_that_the_same_words_in_the_record_select(
@@ -107,6 +108,25 @@ def test_whatever_the_answer_the_same_question_is_not_asked_again(assist: Assist
     assert "tissue" not in judged(assist, request(TWO_TISSUES), {"tissue": words}).assessment.ask
 
 
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("somatic dysfunction", ["M99.41"]),
+        ("Segmental dysfunction of C5", ["M99.41"]),
+        ("no somatic dysfunction", []),
+        ("possibly somatic dysfunction", []),
+        ("both degenerative and biomechanical", []),
+        ("biomechanical lesion on top of spondylosis", []),
+    ],
+)
+def test_a_process_that_is_answered_counts_as_the_cause_that_was_asked_for(
+    assist: Assist, words: str, found: list[str]
+) -> None:
+    """What is classified elsewhere bars the code whatever else the answer names (POLICY 2.8), as it does in a note."""
+    assert codes(judged(assist, request(UNFRAMED), {"framing": words})) == found
+    assert codes(judged(assist, request(f"{UNFRAMED} due to {words}"))) == found
+
+
 def test_a_degenerative_process_leads_to_the_usual_code(assist: Assist) -> None:
     after = judged(assist, request(UNFRAMED), {"framing": "degenerative"}).assessment
     assert [candidate.code for candidate in after.candidates] == ["M48.02"]
@@ -114,6 +134,20 @@ def test_a_degenerative_process_leads_to_the_usual_code(assist: Assist) -> None:
 
 def test_several_tissues_stay_in_conflict(assist: Assist) -> None:
     assert codes(judged(assist, request(TWO_TISSUES), {"tissue": "#several"})) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "element", "words"),
+    [
+        (FRAMED, "tissue", "yellow ligament probably"),
+        ("Connective tissue stenosis of neural canal", "region", "not cervical but lumbar"),
+        ("Connective tissue stenosis of neural canal", "region", "possibly lumbar"),
+    ],
+)
+def test_what_a_short_answer_leaves_in_doubt_selects_no_code(
+    assist: Assist, text: str, element: str, words: str
+) -> None:
+    assert codes(judged(assist, request(text), {element: words})) == []
 
 
 def test_doubt_in_an_answer_is_no_answer(assist: Assist) -> None:

@@ -16,7 +16,7 @@ from service.coding.narrative import read
 UNABLE, OTHER, SEVERAL, NO_IMAGING = "unable-to-determine", "other", "several", "none-performed"
 OF_AN_IMAGING = ("imaging.date", "imaging.finding")  # asked for together with the modality, and nothing without one
 # An answer of two words is no sentence; the question that it answers supplies the rest of one.
-_QUESTION = "Stenosis due to "
+_QUESTION, _WHERE = "Stenosis due to ", "Stenosis of neural canal, "
 _STATUS = {"confirmed": "confirmed", "ruled-out": "refuted"}
 
 
@@ -36,7 +36,8 @@ def with_answers(documentation: Documentation, answers: Sequence[Answer], lexico
     settled = tuple(finding for finding in found if finding.element in REQUIRED)
     beside = [finding for finding in found if finding.element not in REQUIRED]
     readings = [read(answer.passage, lexicon) for answer in answers if not answer.code]
-    readings += [Reading(f.evidence.passage, findings=(f,)) for f in beside if f.evidence]
+    caused = [finding for answer in answers if not answer.code for finding in _stated_as_cause(answer, lexicon)]
+    readings += [Reading(f.evidence.passage, findings=(f,)) for f in (*beside, *caused) if f.evidence]
     status = next((_STATUS.get(f.value, "") for f in settled if f.element == "certainty"), "")
     return replace(
         documentation,
@@ -83,13 +84,29 @@ def _significance(answer: Answer, lexicon: Lexicon) -> Iterator[Finding]:
 
 def _worded(answer: Answer, lexicon: Lexicon) -> Iterator[Finding]:
     """The findings on the element asked for, in the clinician's own words; none where they are in doubt."""
-    asked = replace(answer.passage, text=_QUESTION + answer.passage.text)
+    said = {mention.kind for mention in lexicon.find(answer.passage.text)}
+    if "hedge" in said or (answer.element == "region" and "negation" in said):
+        return  # of a few words nothing else is certain: "yellow ligament, probably", "not cervical but lumbar"
+    question = _WHERE if answer.element == "region" else _QUESTION
+    asked = replace(answer.passage, text=question + answer.passage.text)
     for statement in read(asked, lexicon).statements:
         if statement.assertion == "affirmed" and not (answer.element == "tissue" and statement.cause_uncertain):
             for finding in _of(statement, answer.element):
-                if finding.evidence and finding.evidence.start >= len(_QUESTION):
-                    words = _unasked(finding.evidence, answer.passage)
+                if finding.evidence and finding.evidence.start >= len(question):
+                    words = _unasked(finding.evidence, answer.passage, question)
                     yield Finding(finding.element, finding.value, words, finding.assertion, finding.detail)
+
+
+def _stated_as_cause(answer: Answer, lexicon: Lexicon) -> Iterator[Finding]:
+    """Segmental dysfunction counts where it is stated as the cause (POLICY 2.2), which the question makes of it."""
+    if answer.element != "framing":
+        return
+    alone = {finding.value for finding in read(answer.passage, lexicon).findings if finding.element == "framing"}
+    asked = replace(answer.passage, text=_QUESTION + answer.passage.text)
+    for finding in read(asked, lexicon).findings:
+        is_new = finding.value == "biomechanical" and finding.value not in alone and finding.assertion == "affirmed"
+        if finding.element == "framing" and is_new and finding.evidence and finding.evidence.start >= len(_QUESTION):
+            yield Finding("framing", finding.value, _unasked(finding.evidence, answer.passage, _QUESTION))
 
 
 def _of(statement: Statement, element: str) -> tuple[Finding, ...]:
@@ -99,9 +116,9 @@ def _of(statement: Statement, element: str) -> tuple[Finding, ...]:
     return by_element.get(element, ())
 
 
-def _unasked(evidence: Evidence, passage: Passage) -> Evidence:
+def _unasked(evidence: Evidence, passage: Passage, question: str) -> Evidence:
     """The same words, counted in the answer alone."""
-    shift = len(_QUESTION)
+    shift = len(question)
     return Evidence(passage, evidence.start - shift, evidence.end - shift, evidence.assertion)
 
 

@@ -125,10 +125,18 @@ def _weigh_answered(
 ) -> Weighed | None:
     """The provider's own narrowing, with what a query's answers say on what it left open; None where they deny it."""
     weighed = _weigh(statement, documentation, terminology, on, from_report=False)
-    settled = settle(statement, documentation.answers, weighed.missing)
+    settled = settle(statement, documentation.answers, _left_open(weighed, documentation))
     if settled is None or settled is statement:
         return settled and weighed
     return _weigh(settled, documentation, terminology, on, from_report=False)
+
+
+def _left_open(weighed: Weighed, documentation: Documentation) -> tuple[str, ...]:
+    """What the record leaves open; a process that an answer names is open too for all else that this answer names."""
+    answered = {f.evidence.passage for f in documentation.answers if f.evidence and f.element == "framing"}
+    named_by = [evidence.passage for evidence in weighed.elements["framing"].evidence]
+    by_answer = bool(named_by) and answered.issuperset(named_by)
+    return (*weighed.missing, *(("framing",) if by_answer else ()))
 
 
 def _narrowing(statement: Statement, documentation: Documentation, *, from_report: bool) -> Element:
