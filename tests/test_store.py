@@ -166,6 +166,21 @@ def test_a_connection_that_the_server_has_ended_is_replaced_and_no_call_fails(po
     store.close()
 
 
+def test_a_connection_lost_in_the_middle_is_told_and_not_used_again(postgres: str) -> None:
+    from tests.postgres import new_database
+
+    url = new_database(postgres, "lost")
+    store, engine = open_store(url), sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with pytest.raises(StoreUnavailable), store._driver() as cursor:
+        with engine.connect() as other:
+            mine = "datname = 'lost' AND pid <> pg_backend_pid()"
+            other.exec_driver_sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}")
+        cursor.execute("SELECT 1")
+    assert store.see_token("ehr", "one", datetime.now(UTC))
+    engine.dispose()
+    store.close()
+
+
 @pytest.mark.proves("PHI: ids as hashes under the store's own key")
 def test_an_id_has_another_hash_in_every_store_and_the_same_one_in_each_for_ever(tmp_path: Path) -> None:
     urls = [f"sqlite:///{tmp_path}/{name}.db" for name in ("one", "other", "one")]

@@ -42,7 +42,7 @@ _NAMES = frozenset("id uuid system version reference valueCanonical valueUri que
 _CODING_SYSTEMS = ("icd", "/sid/", "snomed")
 _REMEMBERED = 4096
 _WORD = re.compile(r"[^\W\d_]{2}")
-_CALCULATED = ("sdc-questionnaire-initialExpression", "sdc-questionnaire-calculatedExpression")
+_CALCULATED = ("/sdc-questionnaire-initialExpression", "/sdc-questionnaire-calculatedExpression")
 _KEYS: Mapping[str, type[Any]] = {
     "rule_set": str,
     "title": str,
@@ -193,20 +193,13 @@ def _phrase(phrase: str) -> str:
 
 @dataclass(frozen=True)
 class _Indicator:
-    """A display item that quotes the record."""
+    """A display item that quotes the record; `label` is what is shown beside the quote."""
 
     link_id: str
     text: str
     parts: Mapping[str, Any]
-
-    @property
-    def quote(self) -> str:
-        return str(self.parts.get("quote") or "")
-
-    @property
-    def label(self) -> str:
-        """What is shown beside the quote."""
-        return self.text.replace(f"“{self.quote}”", "", 1) if self.quote else self.text
+    quote: str
+    label: str
 
     @property
     def prior(self) -> bool:
@@ -336,7 +329,9 @@ def _is_hidden(item: Json) -> bool:
 def _indicator(item: Json) -> _Indicator:
     found = _extensions(item, "query-indicator")
     parts = {str(e.get("url")): _value(e) for one in found[:1] for e in one.get("extension") or ()}
-    return _Indicator(str(item["linkId"]), str(item.get("text") or ""), parts)
+    quote, text = str(parts.get("quote") or ""), str(item.get("text") or "")
+    label = text.replace(f"“{quote}”", "", 1) if quote else text
+    return _Indicator(str(item["linkId"]), text, parts, quote, label)
 
 
 def _option(option: Json) -> _Option:
@@ -680,14 +675,15 @@ def _shows_doubt(indicator: _Indicator, form: _Form) -> bool:
 def _q10(form: _Form) -> Found:
     for item in form.items:
         at = str(item.get("linkId") or "")
-        if "initial" in item or ("extension" in item and any(_extensions(item, name) for name in _CALCULATED)):
+        if "initial" in item or any(f"/{e.get('url')}".endswith(_CALCULATED) for e in item.get("extension") or ()):
             yield at, "has an answer filled in"
         if any(option.get("initialSelected") for option in item.get("answerOption") or ()):
             yield at, "has an option selected"
     if any(suggestion.get("isRecommended") for suggestion in form.card.get("suggestions") or ()):
         yield "card.suggestions", "recommends an answer"
+    asked = form.asked
     for at in _answered(form):
-        if at in form.asked or at.removesuffix(f".{OTHER}") in form.asked:
+        if at in asked or at.removesuffix(f".{OTHER}") in asked:
             yield at, "has an answer in the response"
 
 
@@ -750,7 +746,8 @@ def _q16(form: _Form) -> Found:
         if named.count(element) > 1:
             yield element, "is asked twice"
     yield from ((element, "is to be asked and is not") for element in form.ask if element not in named)
-    yield from ((at, "is answered in the record") for at in _answered(form) if at in form.asked)
+    asked = form.asked
+    yield from ((at, "is answered in the record") for at in _answered(form) if at in asked)
     for link_id in form.indicators:
         if not _INDICATOR.fullmatch(link_id):
             yield link_id, "is a display item and no indicator"
