@@ -30,7 +30,7 @@ class CodeLines:
 
     def rows(self, code: str) -> list[CodeRow]:
         """The rows of a code; none where it is no code here."""
-        return [_row(line) for line in self._of(code).splitlines()]
+        return [_row(line) for line in self._of(code).split("\n") if line]
 
     def beginning_with(self, start: str) -> Iterator[tuple[str, str]]:
         """Each code that begins so, in order, with the lines that are written of it."""
@@ -43,7 +43,7 @@ class CodeLines:
 
     def __iter__(self) -> Iterator[str]:
         """Each line as it is written."""
-        return iter(self._text.splitlines())
+        return iter(self._text.removesuffix("\n").split("\n"))  # splitlines() would cut at U+0085 as well
 
     def _of(self, code: str) -> str:
         """The lines of a code."""
