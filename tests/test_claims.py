@@ -559,3 +559,10 @@ def test_a_condition_that_does_not_hold_makes_no_pair(client: FlaskClient) -> No
     assert pair <= raised(check(client, condition("a", "I10"), condition("b", "I27.0")))
     for status in ({"verificationStatus": "refuted"}, {"clinicalStatus": "resolved"}):
         assert not pair & raised(check(client, condition("a", "I10"), stated("b", "I27.0", **status)))
+
+
+def test_a_procedure_is_known_by_a_display_alone(client: FlaskClient) -> None:
+    in_danger = condition("c", "M99.41", f"{WORDS}. Myelopathy with hyperreflexia.")
+    done = line(1, DAY) | {"productOrService": {"coding": [{"display": "Spinal manipulation"}]}}
+    answer = check(client, claim(referred(1, "Condition/c"), item=[done]), in_danger)
+    assert ("safety.manipulation-contraindication", "Claim.item[0]") in raised(answer, "warning")
