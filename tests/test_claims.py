@@ -566,3 +566,15 @@ def test_a_procedure_is_known_by_a_display_alone(client: FlaskClient) -> None:
     done = line(1, DAY) | {"productOrService": {"coding": [{"display": "Spinal manipulation"}]}}
     answer = check(client, claim(referred(1, "Condition/c"), item=[done]), in_danger)
     assert ("safety.manipulation-contraindication", "Claim.item[0]") in raised(answer, "warning")
+
+
+def test_a_qualification_without_a_code_is_passed_over(client: FlaskClient) -> None:
+    named = {
+        "sequence": 2,
+        "provider": {"reference": "Practitioner/x"},
+        "qualification": {"coding": [{"display": "x"}]},
+    }
+    insurance = [{"sequence": 1, "focal": True, "coverage": {"reference": "Coverage/v", "display": "Medicare"}}]
+    sent = claim(referred(1, "Condition/c"), careTeam=[named, CHIROPRACTOR], insurance=insurance)
+    answer = check(client, sent, condition("c", "M99.41", WORDS))
+    assert ("payer.policy-check", "Claim.diagnosis[0]") in raised(answer)
