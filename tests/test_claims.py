@@ -551,3 +551,30 @@ def test_a_display_that_shares_no_word_with_the_title_of_our_code_is_another(cli
     for display, is_another in (("Low back pain syndrome", True), ("Neural canal stenosis, connective", False)):
         answer = check(client, claim(coded(1, "M99.41", display=display)))
         assert ("code.display-mismatch" in {flag for flag, _ in raised(answer)}) is is_another
+
+
+def test_a_condition_that_does_not_hold_makes_no_pair(client: FlaskClient) -> None:
+    """Without a Claim the Conditions that are sent are looked at in pairs."""
+    pair = {("code.excludes1", "Condition.code.coding[0]")}
+    assert pair <= raised(check(client, condition("a", "I10"), condition("b", "I27.0")))
+    for status in ({"verificationStatus": "refuted"}, {"clinicalStatus": "resolved"}):
+        assert not pair & raised(check(client, condition("a", "I10"), stated("b", "I27.0", **status)))
+
+
+def test_a_procedure_is_known_by_a_display_alone(client: FlaskClient) -> None:
+    in_danger = condition("c", "M99.41", f"{WORDS}. Myelopathy with hyperreflexia.")
+    done = line(1, DAY) | {"productOrService": {"coding": [{"display": "Spinal manipulation"}]}}
+    answer = check(client, claim(referred(1, "Condition/c"), item=[done]), in_danger)
+    assert ("safety.manipulation-contraindication", "Claim.item[0]") in raised(answer, "warning")
+
+
+def test_a_qualification_without_a_code_is_passed_over(client: FlaskClient) -> None:
+    named = {
+        "sequence": 2,
+        "provider": {"reference": "Practitioner/x"},
+        "qualification": {"coding": [{"display": "x"}]},
+    }
+    insurance = [{"sequence": 1, "focal": True, "coverage": {"reference": "Coverage/v", "display": "Medicare"}}]
+    sent = claim(referred(1, "Condition/c"), careTeam=[named, CHIROPRACTOR], insurance=insurance)
+    answer = check(client, sent, condition("c", "M99.41", WORDS))
+    assert ("payer.policy-check", "Claim.diagnosis[0]") in raised(answer)

@@ -583,16 +583,31 @@ def test_a_system_of_others_is_known_by_its_oid(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("operation", "parameter"),
+    ("operation", "others", "wrong", "right"),
     [
-        ("CodeSystem/$lookup", {"name": "code", "valueBoolean": True}),
-        ("ValueSet/$expand", {"name": "count", "valueString": "10"}),
-        ("ValueSet/$expand", {"name": "valueSet", "valueString": "x"}),
-        ("ConceptMap/$translate", {"name": "reverse", "valueString": "true"}),
+        ("CodeSystem/$lookup", {"system": ("Uri", ICD10CM)}, {"code": ("String", "I10")}, {"code": ("Code", "I10")}),
+        ("ValueSet/$expand", {"url": ("Uri", M99_4)}, {"count": ("String", "10")}, {"count": ("Integer", 10)}),
+        (
+            "ConceptMap/$translate",
+            {"system": ("Uri", ICD10CM), "code": ("Code", "M99.41")},
+            {"reverse": ("String", "true")},
+            {"reverse": ("Boolean", True)},
+        ),
     ],
 )
-def test_a_parameter_of_the_wrong_type_is_refused(client: FlaskClient, operation: str, parameter: Json) -> None:
-    assert refused(post(client, operation, parameter))[0] == 400
+def test_a_parameter_of_the_wrong_type_is_refused(
+    client: FlaskClient, operation: str, others: Json, wrong: Json, right: Json
+) -> None:
+    def call(given: Json) -> Any:
+        return post(client, operation, *({"name": n, f"value{kind}": value} for n, (kind, value) in given.items()))
+
+    assert call({**others, **right}).status_code == 200
+    assert refused(call({**others, **wrong})) == (400, "value")
+
+
+def test_a_resource_that_comes_as_something_else_is_refused(client: FlaskClient) -> None:
+    text = {"name": "valueSet", "valueString": "x"}
+    assert refused(post(client, "ValueSet/$expand", text)) == (400, "structure")
 
 
 def test_an_unknown_parameter_is_passed_over_unless_strict_handling_is_preferred(client: FlaskClient) -> None:
