@@ -6,13 +6,14 @@ import gzip
 import json
 import logging
 import re
+import socket
 import ssl
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
@@ -380,6 +381,13 @@ def endless(asked: BaseHTTPRequestHandler, status: int) -> None:
         asked.wfile.write(b" " * 1_000_000)
 
 
+def endless_blanks(asked: BaseHTTPRequestHandler) -> None:
+    """What comes is JSON wherever it is cut off."""
+    asked.send_response(200)
+    asked.end_headers()
+    asked.wfile.write(WHOLE + b" " * 1_100_000)
+
+
 WHOLE = json.dumps(bundle(condition())).encode()
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 FAULTS: dict[str, Answer] = {
@@ -399,6 +407,7 @@ FAULTS: dict[str, Answer] = {
     "said to be compressed": lambda asked: send(asked, WHOLE, Content_Encoding="gzip"),
     "a bomb": lambda asked: send(asked, gzip.compress(b" " * 50_000_000), Content_Encoding="gzip"),
     "too much": lambda asked: send(asked, b" " * 1_100_000 + WHOLE),
+    "too much, and nobody says how much": endless_blanks,
     "HTML": lambda asked: send(asked, b"<html>Sign in</html>", Content_Type="text/html"),
     "empty": lambda asked: send(asked, b""),
     "null": lambda asked: send(asked, b"null"),
@@ -640,6 +649,48 @@ def test_a_server_that_asks_to_be_left_alone_is(asked: float, seconds: float) ->
     assert breaker.closed_until == (100.0 + seconds if seconds else 0.0)
 
 
+@pytest.mark.parametrize(("said", "asked_again_after"), [("30", 31), ("3600", 61)])
+def test_a_server_that_says_when_to_come_again_is_left_alone_until_then(
+    fake: FakeEhr, said: str, asked_again_after: float
+) -> None:
+    clock, server = Clock(), server_address(fake.base)
+    asked, good = Ehr(clock), fake.answers["/fhir/Patient/p1"]
+    fake.answers["/fhir/Patient/p1"] = lambda told: send(told, b"", 429, Retry_After=said)
+    assert asked.fetch(fake.base, [server], "", {"patient": "Patient/p1"}) == {}
+    fake.answers["/fhir/Patient/p1"] = good
+    clock.now += asked_again_after - 2
+    assert asked.fetch(fake.base, [server], "", {"patient": "Patient/p1"}) == {}
+    clock.now += 2
+    assert list(asked.fetch(fake.base, [server], "", {"patient": "Patient/p1"})) == ["patient"]
+
+
+@pytest.mark.parametrize("said", ["inf", "nan", "1e9", "-5", "999999", "\u0665", "Wed, 21 Oct 2099 07:28:00 GMT", ""])
+def test_a_time_to_come_again_that_is_no_number_of_seconds_counts_as_unsaid(fake: FakeEhr, said: str) -> None:
+    asked, server, good = Ehr(Clock()), server_address(fake.base), fake.answers["/fhir/Patient/p1"]
+    fake.answers["/fhir/Patient/p1"] = lambda told: raw(told, f"HTTP/1.0 503 X\r\nRetry-After: {said}\r\n\r\n".encode())
+    assert asked.fetch(fake.base, [server], "", {"patient": "Patient/p1"}) == {}
+    fake.answers["/fhir/Patient/p1"] = good
+    assert list(asked.fetch(fake.base, [server], "", {"patient": "Patient/p1"})) == ["patient"]
+
+
+def test_a_server_that_takes_no_connection_holds_its_place_no_longer_than_the_deadline() -> None:
+    with socket.socket() as full, ExitStack() as held:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(3):  # more than its queue holds: who comes now is not answered at all
+            one = held.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        fetcher, soon = Fetcher(1), time.monotonic() + 0.3
+        address = f"http://127.0.0.1:{full.getsockname()[1]}/x"
+        with pytest.raises(FetchFailed):
+            fetcher.start(address, soon, {}).result(soon)
+        later = time.monotonic() + 5
+        while fetcher._free._value == 0 and time.monotonic() < later:
+            time.sleep(0.01)
+        assert fetcher._free._value == 1
+
+
 # --- addresses ----------------------------------------------------------------------------------------------------
 
 
@@ -678,6 +729,8 @@ WRONG = [
     "x",
     "https://a/\u212a",
     "https://a//fhir",
+    "https://./fhir",
+    "https://:443/fhir",
     "https://a/./b",
 ]
 

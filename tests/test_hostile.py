@@ -22,10 +22,11 @@ from werkzeug.test import TestResponse
 
 from service.app import create_app
 from service.assist import Assist
+from service.envelope import MAX_CONDITIONS
 from service.settings import Settings
-from tests.hostile import BLOCKS, CASTLE, DOORS, FHIR_JSON, JUNK, MARKUP, Case, paths_of, post, raw, replaced
+from tests.hostile import BLOCKS, CASTLE, DOORS, FHIR_JSON, JUNK, MARKUP, READING, Case, paths_of, post, raw, replaced
 from tests.lforms_export import exported
-from tests.records import ASSIST, HOOK, call, condition
+from tests.records import ASSIST, HOOK, bundle, call, condition
 from tests.running import Running
 from tests.slow_clients import good_request
 from tests.test_forms import CONTEXT, form_of, opened
@@ -168,6 +169,14 @@ def test_the_cases_are_many_and_distinct() -> None:
         hash((case.method, case.path, case.body, case.headers)) for block in BLOCKS.values() for case in block()
     }
     assert len(distinct) >= CASES
+
+
+@pytest.mark.parametrize("door", READING)
+def test_more_conditions_than_are_judged_while_somebody_waits_are_a_413(client: FlaskClient, door: str) -> None:
+    slim = {"resourceType": "Condition", "subject": {"reference": "Patient/p1"}, "code": {"text": "x"}}
+    for count, status in ((MAX_CONDITIONS, 200), (MAX_CONDITIONS + 1, 413)):
+        body = call(*[slim] * count) if door == HOOK else bundle(*[slim] * count)
+        assert client.post(door, json=body).status_code == status
 
 
 NAMES = "resourceType code coding text subject reference entry resource parameter name conditions prefetch".split()
