@@ -167,8 +167,6 @@ def test_a_connection_that_the_server_has_ended_is_replaced_and_no_call_fails(po
 
 
 def test_a_connection_lost_in_the_middle_is_told_and_not_used_again(postgres: str) -> None:
-    from tests.postgres import new_database
-
     url = new_database(postgres, "lost")
     store, engine = open_store(url), sa.create_engine(url, isolation_level="AUTOCOMMIT")
     with pytest.raises(StoreUnavailable), store._driver() as cursor:
