@@ -272,6 +272,20 @@ def test_ends_noted_elsewhere_show_what_was_cut_off_with_its_traces(filled: Stor
     assert any(f"records after {cut[0]}: removed" in fault for fault in faults(filled, known))
 
 
+def test_ends_noted_elsewhere_show_that_a_chain_was_written_anew_to_its_end(filled: Store, database_url: str) -> None:
+    known = filled.chain_ends()
+    *_, before, last = filled._chain_records("one")
+    forged = last.event.replace("number", "numbxr")
+    made = chained(before.hash, "one", last.number, forged)
+    tampered(
+        database_url,
+        f"UPDATE audit_record SET event = '{forged}', hash = '{made}' WHERE writer = 'one' AND number = {last.number}",
+        f"UPDATE audit_chain SET last_hash = '{made}' WHERE writer = 'one'",
+    )
+    assert faults(filled) == []  # whoever may write it all can make it all fit
+    assert faults(filled, known) == [f"Chain 1, record {last.number}: not the one that was noted before."]
+
+
 def test_ends_noted_elsewhere_show_that_the_newest_chain_is_gone(filled: Store, database_url: str) -> None:
     known = filled.chain_ends()
     tampered(

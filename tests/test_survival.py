@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,10 +98,10 @@ def test_what_was_acknowledged_is_there_once_after_every_kill(
             for thread in threads:
                 thread.start()
             for _ in range(min(9, rounds - done - 1)):  # the worker comes back by itself
-                time.sleep(0.3)
+                wait_for_more(senders, records // rounds)
                 kill_one_worker(running)
                 done += 1
-            time.sleep(0.3)
+            wait_for_more(senders, records // rounds)
             kill_all(running)
             done += 1
             over.set()
@@ -117,6 +117,13 @@ def test_what_was_acknowledged_is_there_once_after_every_kill(
     assert acknowledged - set(kept) == set()  # none lost
     assert [card for card, times in kept.items() if times > 1] == []  # none twice
     assert faults == []
+
+
+def wait_for_more(senders: Sequence[Sender], records: int) -> None:
+    """A while, and as long as a busy machine needs to acknowledge so many more."""
+    before = sum(len(sender.acknowledged) for sender in senders)
+    time.sleep(0.3)
+    until(lambda: sum(len(sender.acknowledged) for sender in senders) >= before + records)
 
 
 @pytest.mark.proves("reliability: acknowledged is flushed: fdatasync >= commits")
