@@ -20,6 +20,7 @@ Beside that line stands what a FHIR R4 server has:
                       $validate: shape, invariants, profile, then for a Condition the same Assessment
     fhir_http         the format that a client asks for
     openapi           /openapi.json and /docs: all routes described
+    source_attributes what decision support has to say of itself; rules_pages has its rules
 
 Before the doors stand `clients`, where AUTH=jwt: who may call, by token and key (`backend_services` gives tokens for
 /fhir that last); and `ehr`, which gets what a hook did not prefetch. `smart` lets an EHR open a form as an app (its

@@ -92,7 +92,7 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None, s
     settings = settings or Settings()
     app = Flask(__name__, static_folder=None)
     app.config.update(BASE_URL=settings.base_url, HOOK_DOMAIN=settings.hook_domain, MAX_CONTENT_LENGTH=MAX_BYTES)
-    app.config.update(FHIR_SERVERS=settings.fhir_servers, INPUTS=settings.inputs)
+    app.config.update(FHIR_SERVERS=settings.fhir_servers, INPUTS=settings.inputs, TERMINOLOGY=settings.terminology)
     app.extensions["ehr"] = Ehr()
     assist = assist or open_assist(settings)
     app.extensions["assist"] = assist

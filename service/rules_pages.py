@@ -1,4 +1,7 @@
-"""/rules and /rules/{id}: every rule with what it says, its dates and what it rests on, for people and for programs."""
+"""/rules and /rules/{id}: every rule with what it says, its dates and what it rests on, for people and for programs.
+
+/about/source-attributes: what decision support has to say of itself.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from flask import Blueprint, Response, abort, current_app, render_template, requ
 from service.assist import Assist
 from service.coding.model import Rule
 from service.json_body import dump_json
+from service.source_attributes import attributes_of
 
 rules_pages = Blueprint("rules", __name__, template_folder="web/templates")
 
@@ -33,6 +37,13 @@ def one_rule(rule_id: str) -> Response | str:
     if rule is None:
         abort(404)
     return render_template("rule.html", rule=rule) if _wants_html() else _json(rule_as_json(rule))
+
+
+@rules_pages.get("/about/source-attributes")
+def source_attributes() -> Response | str:
+    """The source attributes of decision support: an HTML table, or JSON where that is asked for."""
+    told = attributes_of(current_app.config["TERMINOLOGY"], current_app.extensions["assist"].terminology)
+    return render_template("source_attributes.html", attributes=told) if _wants_html() else _json(told)
 
 
 def rule_as_json(rule: Rule) -> dict[str, Any]:

@@ -316,6 +316,17 @@ def test_every_answer_carries_a_request_id(client: FlaskClient) -> None:
         assert len(client.get("/healthz", headers={"X-Request-ID": unsafe}).headers["X-Request-ID"]) == 32
 
 
+@pytest.mark.proves("contract: /about/source-attributes, the thirteen of evidence-based decision support")
+def test_the_service_says_what_decision_support_has_to_say_of_itself(client: FlaskClient, assist: Assist) -> None:
+    told = {one["id"]: one for one in client.get("/about/source-attributes").get_json()}
+    assert len(told) == 13
+    assert [name for name, one in told.items() if one.get("used", True)] == list(told)[:4]
+    cited = {citation.url for rule in assist.terminology.rules() for citation in rule.cites}
+    assert all(any(url in line for line in told["bibliographic-citation"]["listed"]) for url in cited)
+    page = client.get("/about/source-attributes", headers={"Accept": "text/html"}).get_data(as_text=True)
+    assert all(one["name"] in page for one in told.values())
+
+
 @pytest.mark.proves("ONC DSI: race, ethnicity, language, gender identity, sex and date of birth are not used")
 def test_who_the_patient_is_changes_no_byte_of_the_answer(client: FlaskClient) -> None:
     race = {
