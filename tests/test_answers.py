@@ -96,6 +96,16 @@ def test_unable_to_determine_leaves_the_usual_code_as_candidate_and_asks_nothing
     assert not [c.code for c in after.assessment.candidates if c.code.startswith("M99")]
 
 
+def test_a_tissue_that_cannot_be_told_is_not_settled_by_the_answer_on_the_region(assist: Assist) -> None:
+    text = "Disc stenosis of neural canal of lumbar region"
+    before = judged(assist, request(text, REPORT))
+    assert codes(before) == [] and {"tissue", "region"} <= set(before.assessment.ask)
+    after = judged(assist, request(text, REPORT), {"tissue": "#unable-to-determine", "region": "#lumbar"})
+    assert codes(after) == []
+    assert [c.code for c in after.assessment.candidates if c.code.startswith("M99")] == []
+    assert codes(judged(assist, request(text, REPORT), {"tissue": "#disc", "region": "#lumbar"})) == ["M99.53"]
+
+
 @pytest.mark.parametrize("words", ["#ruled-out", "#under-evaluation", "#unable-to-determine"])
 def test_what_is_not_confirmed_leaves_no_code_and_no_candidate(assist: Assist, words: str) -> None:
     after = judged(assist, request(HEDGED), {"certainty": words})

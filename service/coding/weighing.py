@@ -125,10 +125,18 @@ def _weigh_answered(
 ) -> Weighed | None:
     """The provider's own narrowing, with what a query's answers say on what it left open; None where they deny it."""
     weighed = _weigh(statement, documentation, terminology, on, from_report=False)
-    settled = settle(statement, documentation.answers, _left_open(weighed, documentation))
+    left_open = _left_open(weighed, documentation)
+    settled = settle(statement, documentation.answers, left_open)
     if settled is None or settled is statement:
         return settled and weighed
+    if "tissue" in left_open and _cannot_be_told("tissue", documentation):
+        settled = settled._replace(cause_uncertain=True)  # whatever another answer settles
     return _weigh(settled, documentation, terminology, on, from_report=False)
+
+
+def _cannot_be_told(element: str, documentation: Documentation) -> bool:
+    """It was asked for, and what came settles nothing ("unable to determine")."""
+    return element in documentation.answered and not any(f.element == element for f in documentation.answers)
 
 
 def _left_open(weighed: Weighed, documentation: Documentation) -> tuple[str, ...]:
