@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-_SPOKEN = "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
+from service.coding.levels import SPOKEN
+
+_SPOKEN = "|".join(SPOKEN)
 _LONGEST_HEADING = 64
 _LONGEST_SENTENCE = 700  # characters; the longest of our 398 labelled reports and notes has 515
 _COLON = re.compile(r":(?!\d)")
