@@ -19,14 +19,14 @@ _WITH = frozenset({"along", "together", "with", "and", "plus", "combined", "in"}
 
 def points_back(scene: Scene) -> bool:
     """Whether the sentence makes what stood before it the cause of what it says."""
-    words = scene.words[:6]
+    words = scene.words[:4]
     if not words:
         return False
-    if words[:2] == ["as", "a"] and words[2:3] in (["result"], ["consequence"]):
+    if words[:2] == ["as", "a"] and scene.word(2) in ("result", "consequence"):
         return True
-    if not _RESULTS.isdisjoint(words[:4]):
+    if not _RESULTS.isdisjoint(words):
         return True
-    return (_opens_with_pronoun(scene) or "combination" in words[:4]) and _acts(scene)
+    return (_opens_with_pronoun(scene) or "combination" in words) and _acts(scene)
 
 
 def pointed_at(scene: Scene, before: tuple[Finding, ...], under_level: tuple[Finding, ...]) -> tuple[Finding, ...]:
@@ -47,13 +47,13 @@ def from_before(scene: Scene, statement: Statement, before: Sequence[Finding]) -
     steps = (
         Step("tissue", "in the sentence before", t.evidence.start, t.evidence.end) for t in added.values() if t.evidence
     )
-    return statement._replace(causes=(*statement.causes, *added.values()), steps=(*statement.steps, *steps))
+    return statement.but(causes=(*statement.causes, *added.values()), steps=(*statement.steps, *steps))
 
 
 def _opens_with_pronoun(scene: Scene) -> bool:
     """'This', 'Together these'; not 'this stenosis', 'at this level', 'these foramina'."""
     at = 1 if scene.words[0] in ("together", "and", "here") else 0
-    if scene.words[at : at + 1] == [] or scene.words[at] not in _PRONOUNS:
+    if scene.word(at) not in _PRONOUNS:
         return False
     noun = scene.at(at + 1, _NO_SUBJECT)
     return (noun is None or noun.value == "verb") and scene.place_at(at + 1) is None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from service.coding.lexicon import Lexicon
 from service.coding.model import REQUIRED, Documentation, Evidence, Finding, Passage, Reading, Statement
@@ -133,18 +133,17 @@ def settle(statement: Statement, answers: Iterable[Finding], left_open: Sequence
             told.setdefault(finding.element, []).append(finding)
     if any(f.assertion == "negated" or f.value == "ruled-out" for found in told.values() for f in found):
         return None
-    changes: dict[str, Any] = {}
     if space := told.get("space"):
-        changes["space"] = space[0]
+        statement = statement.but(space=space[0])
     if regions := told.get("region"):
-        changes |= {"regions": tuple(regions), "regions_joined": True}
+        statement = statement.but(regions=tuple(regions), regions_joined=True)
     if tissues := told.get("tissue"):
-        changes |= {"causes": tuple(tissues), "listed": (), "cause_uncertain": False}
+        statement = statement.but(causes=tuple(tissues), listed=(), cause_uncertain=False)
     if framings := told.get("framing"):
-        changes["framings"] = (*statement.framings, *framings)
+        statement = statement.but(framings=(*statement.framings, *framings))
     if any(f.value == "confirmed" for f in told.get("certainty", ())):
-        changes["assertion"] = "affirmed"
-    return statement._replace(**changes) if changes else statement
+        statement = statement.but(assertion="affirmed")
+    return statement
 
 
 def answered_alone(documentation: Documentation) -> list[Statement]:

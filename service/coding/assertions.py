@@ -22,7 +22,7 @@ _NEW_ASSERTION = frozenset(
         "reveals causing present"
     ).split()
 )
-_CUES = ("negation", "hedge", "historical", "plan", "other-person", "hearsay")
+_CUES = frozenset({"negation", "hedge", "historical", "plan", "other-person", "hearsay"})
 _AFTER_REACH, _NOT_REACH = 8, 6
 _SHORT_REACH = frozenset({"not", "absent"})
 
@@ -36,7 +36,7 @@ def said_by(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> tu
     """How the words at positions first..last are meant, and the cue that says so."""
     if _was_once(scene, first):
         return "historical", None
-    if not scene.says(*_CUES):
+    if _CUES.isdisjoint(scene.kinds):
         operation = _operated_for(scene, first)
         return ("historical", operation) if operation else ("affirmed", None)
     if cue := _other_person(scene, first):
@@ -54,9 +54,10 @@ def said_by(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> tu
 
 def _was_once(scene: Scene, first: int) -> bool:
     """'In 2016 there was canal stenosis': of another year, and not called still so."""
-    before = [p for p in range(first) if scene.same_clause(p, first)]
-    words = [scene.words[p] for p in before]
-    if "there" not in words or words[words.index("there") + 1 :][:1] not in (["was"], ["were"]):
+    if "there" not in scene.said:
+        return False
+    words = [word for p, word in enumerate(scene.words[:first]) if scene.same_clause(p, first)]
+    if "there" not in words[:-1] or words[words.index("there") + 1] not in ("was", "were"):
         return False
     dated = any(len(word) == 4 and word.startswith(("19", "20")) and word.isdigit() for word in words)
     return dated and not any(word in ("no", "not") for word in words) and not _now(scene, first)
@@ -265,8 +266,8 @@ def _in_reach(scene: Scene, cue: Mention, last: int) -> bool:
     if scene.same_clause(last, cue.first):
         return True
     clause = scene.clauses[cue.first]
-    others = ("narrowing", "mass-effect", "space", "tissue", "region", "level", "function", "framing")
-    alone = not any(scene.clauses[m.first] == clause for m in scene.of(*others))
+    others = scene.of("narrowing", "mass-effect", "space", "tissue", "region", "level", "function", "framing")
+    alone = not any(scene.clauses[m.first] == clause for m in others)
     return clause == scene.clauses[last] + 1 and alone
 
 
@@ -335,7 +336,7 @@ _OPERATED = frozenset(
 
 def _operated_for(scene: Scene, first: int) -> Mention | None:
     """'s/p laminectomy 2018 for lumbar stenosis', 'had an ACDF for stenosis': what the operation was for is past."""
-    if "for" not in scene.words:
+    if "for" not in scene.said:
         return None
     done = [m for m in scene.of("framing") if m.value == "after-surgery" and m.last < first]
     if not done or not scene.same_clause(done[-1].first, first):
@@ -370,10 +371,11 @@ _PAST = frozenset("when was were previously prior previous showed revealed demon
 
 def then_not_now(scene: Scene, first: int) -> bool:
     """A denial of an earlier time ('in 2019 there was no stenosis; now ...') says nothing of today."""
-    words = {scene.words[p] for p in range(len(scene.words)) if scene.same_clause(p, first)}
+    if all(scene.same_clause(m.first, first) for m in scene.of("narrowing")):
+        return False
+    words = {word for p, word in enumerate(scene.words) if scene.same_clause(p, first)}
     dated = any(len(word) == 4 and word.startswith(("19", "20")) and word.isdigit() for word in words)
-    elsewhere = any(scene.clauses[m.first] != scene.clauses[first] for m in scene.of("narrowing"))
-    return elsewhere and (dated or bool(words & _PAST))
+    return dated or not _PAST.isdisjoint(words)
 
 
 def _governed(scene: Scene, first: int, kind: str) -> Mention | None:

@@ -40,7 +40,7 @@ def _imaging(scene: Scene, passage: Passage) -> Iterator[Finding]:
         if dates:
             start, end, date = min(dates, key=lambda d: (d[0] < mention.start, abs(d[0] - mention.end)))
             yield Finding("imaging.date", date, Evidence(passage, start, end))
-        elif "today" in scene.words and passage.date:
+        elif "today" in scene.said and passage.date:
             yield Finding("imaging.date", passage.date, Evidence(passage, mention.start, mention.end))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from service.coding.model import Finding
 from service.coding.places import without_parts
@@ -20,16 +19,35 @@ _OPENS = frozenset({'"', "“", "«", "(", "["})  # 'the report reads: "L3/4: di
 Opening = tuple[tuple[Place, ...], int]
 
 
-class Block(NamedTuple):
+class Block:
     """The levels in force and the tissues named under them; `heading` where they stand on a line of their own,
     `labelled` where a colon or dash follows them, `passing` where only the sentence before named them."""
 
-    places: tuple[Place, ...] = ()
-    section: str = ""
-    heading: bool = False
-    labelled: bool = False
-    passing: bool = False
-    tissues: tuple[Finding, ...] = ()
+    __slots__ = ("heading", "labelled", "passing", "places", "section", "tissues")
+
+    def __init__(
+        self,
+        places: tuple[Place, ...] = (),
+        section: str = "",
+        *,
+        heading: bool = False,
+        labelled: bool = False,
+        passing: bool = False,
+        tissues: tuple[Finding, ...] = (),
+    ) -> None:
+        self.places, self.section, self.tissues = places, section, tissues
+        self.heading, self.labelled, self.passing = heading, labelled, passing
+
+    def with_tissues(self, added: tuple[Finding, ...]) -> Block:
+        """The same levels with more tissues under them."""
+        return Block(
+            self.places,
+            self.section,
+            heading=self.heading,
+            labelled=self.labelled,
+            passing=self.passing,
+            tissues=self.tissues + added,
+        )
 
     @property
     def labels(self) -> frozenset[str]:
@@ -59,7 +77,7 @@ def leave(block: Block, scene: Scene, tissues: tuple[Finding, ...], opened: Open
     if not levels or opened[0]:
         known = {(tissue.value, tissue.detail) for tissue in block.tissues}
         added = tuple(tissue for tissue in tissues if (tissue.value, tissue.detail) not in known)
-        return block._replace(tissues=block.tissues + added) if added else block
+        return block.with_tissues(added) if added else block
     if block.places and not block.passing:
         return block
     if not spoke and not tissues and not scene.says("space", "function", "framing", "severity"):
@@ -96,10 +114,10 @@ def opening(scene: Scene) -> Opening:
 
 def in_force(block: Block, scene: Scene, recent: Sequence[tuple[Place, ...]]) -> tuple[Place, ...]:
     """The places that hold where the sentence names none of its own; `recent` are those of the sentences before."""
-    words = scene.words
-    if (not _EVERY.isdisjoint(words) or _any_level(words)) and not levels_of(scene):
+    words, said = scene.words, scene.said
+    if (not _EVERY.isdisjoint(said) or ("any" in said and _any_level(words))) and not levels_of(scene):
         return ()
-    if recent and ("level" in words or "levels" in words):
+    if recent and ("level" in said or "levels" in said):
         named = [p for p, word in enumerate(words) if word in ("level", "levels")]
         if any(not _SAME.isdisjoint(words[max(0, p - 2) : p]) for p in named):
             return _referred(words, recent)
@@ -108,7 +126,7 @@ def in_force(block: Block, scene: Scene, recent: Sequence[tuple[Place, ...]]) ->
 
 def _any_level(words: Sequence[str]) -> bool:
     """'not at any level'; 'clear of any narrowing' is still of the level in force."""
-    return "any" in words and words[words.index("any") + 1 :][:1] in (["level"], ["levels"], ["segment"])
+    return words[words.index("any") + 1 :][:1] in (["level"], ["levels"], ["segment"])
 
 
 def _referred(words: Sequence[str], recent: Sequence[tuple[Place, ...]]) -> tuple[Place, ...]:

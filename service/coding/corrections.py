@@ -21,7 +21,7 @@ def correct(scene: Scene) -> Scene:
     for place in scene.places if len(scene.places) > 1 or scene.says("negation", "hedge") else ():
         if _beside_the_spine(scene, place) or _rejected(scene, place) or _hedged_apart(scene, place):
             gone.update(range(place.first, place.last + 1))
-    if "[" in scene.words or "(" in scene.words:
+    if "[" in scene.said or "(" in scene.said:
         gone |= _unticked(scene)
     return scene.without(gone, _TAKEN_BACK) if gone else scene
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 from service.coding.corrections import SPINAL
 from service.coding.lexicon import Mention
@@ -32,24 +31,29 @@ _PASSIVE = frozenset({"is", "are", "was", "were", "being", "been"})
 MOST_NARROWINGS = 12  # in one sentence; what says more is no sentence, and each is compared with each
 
 
-class Event(NamedTuple):
-    """A narrowing, a pressure or an open space: the word that says so and the space that it is said of."""
+class Event:
+    """A narrowing, a pressure or an open space: the word that says so and the space that it is said of.
 
-    trigger: Mention
-    space: Mention | None
-    space_value: str
-    narrowing: Narrowing
-    adequate: bool = False
-    spine_only: bool = False
-    link: str = ""
+    Both lie between the positions `first` and `last`.
+    """
 
-    @property
-    def first(self) -> int:
-        return min(self.trigger.first, self.space.first) if self.space else self.trigger.first
+    __slots__ = ("adequate", "first", "last", "link", "narrowing", "space", "space_value", "spine_only", "trigger")
 
-    @property
-    def last(self) -> int:
-        return max(self.trigger.last, self.space.last) if self.space else self.trigger.last
+    def __init__(
+        self,
+        trigger: Mention,
+        space: Mention | None,
+        space_value: str,
+        narrowing: Narrowing,
+        *,
+        adequate: bool = False,
+        spine_only: bool = False,
+        link: str = "",
+    ) -> None:
+        self.trigger, self.space, self.space_value, self.narrowing = trigger, space, space_value, narrowing
+        self.adequate, self.spine_only, self.link = adequate, spine_only, link
+        self.first = min(trigger.first, space.first) if space else trigger.first
+        self.last = max(trigger.last, space.last) if space else trigger.last
 
 
 def find_events(scene: Scene) -> list[Event]:
@@ -79,7 +83,7 @@ def _shared_space(scene: Scene, events: list[Event]) -> list[Event]:
     return [
         e
         if e.space_value
-        else e._replace(space=space.space, space_value=space.space_value, spine_only=False, link=_SHARED)
+        else Event(e.trigger, space.space, space.space_value, e.narrowing, adequate=e.adequate, link=_SHARED)
         for e in events
         if e is not space or not _doubled(e, events)
     ]
@@ -100,17 +104,18 @@ _TESTS = frozenset(
 
 def _names_a_test(scene: Scene, trigger: Mention) -> bool:
     """'foraminal compression test positive' is an examination; so is 'Spurling's test (foraminal compression)'."""
-    following = scene.words[trigger.last + 1 : trigger.last + 3]
-    before = scene.words[max(0, trigger.first - 3) : trigger.first]
+    before = scene.words[max(0, trigger.first - 3) : trigger.first] if "(" in scene.said else []
     if "(" in before and not _TESTS.isdisjoint(before):
         return True
-    if trigger.kind == "mass-effect" and following[:1] in (["positive"], ["negative"], ["pos"], ["neg"], ["+"]):
+    following = scene.word(trigger.last + 1)
+    if trigger.kind == "mass-effect" and following in ("positive", "negative", "pos", "neg", "+"):
         return True
-    if following[:1] in (["and"], ["or"], [","], ["/"]):
-        later = (m for m in scene.of(trigger.kind) if 0 < m.first - trigger.last <= 4)
-        coordinated = next(later, None)
-        following = scene.words[coordinated.last + 1 : coordinated.last + 3] if coordinated else []
-    return not _TESTS.isdisjoint(following)
+    if _TESTS.isdisjoint(scene.said):
+        return False
+    named: Mention | None = trigger
+    if following in ("and", "or", ",", "/"):
+        named = next((m for m in scene.of(trigger.kind) if 0 < m.first - trigger.last <= 4), None)
+    return named is not None and not _TESTS.isdisjoint(scene.words[named.last + 1 : named.last + 3])
 
 
 def _inside_other(scene: Scene, trigger: Mention) -> bool:
@@ -144,9 +149,8 @@ def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> li
         return _pinched_inside(scene, trigger, spaces[-1])
     if ours:
         return [Event(trigger, space, space.value, _strength(trigger, space), link=link) for space in ours]
-    following = scene.words[trigger.last + 1 : trigger.last + 1 + 1]
     if (
-        following[:1] in (["it"], ["them"])
+        scene.word(trigger.last + 1) in ("it", "them")
         and not _root_before(scene, trigger)
         and (trigger.value == "verb" or scene.words[trigger.last] == "narrow")
     ):
@@ -187,6 +191,8 @@ _INSIDE = frozenset({"in", "within", "inside", "at"})
 
 def _either_space(scene: Scene, trigger: Mention) -> bool:
     """'canal versus foramen': the space is left open."""
+    if scene.said.isdisjoint(("versus", "vs")):
+        return False
     spaces = [s for s in scene.of("space") if scene.same_clause(s.first, trigger.first)]
     return any(
         one.value != other.value and {scene.words[p] for p in scene.between(one.last, other.first)} & {"versus", "vs"}
@@ -196,8 +202,8 @@ def _either_space(scene: Scene, trigger: Mention) -> bool:
 
 def _of_an_organ(scene: Scene, space: Mention) -> bool:
     """'femoral medullary canal', 'canal stenosis found at hysteroscopy': the canal of something else."""
-    named = scene.words[space.first : space.last + 1]
-    if named in (["canal"], ["cervical", "canal"]) and scene.says("other-organ") and not scene.places:
+    named = scene.words[space.first : space.last + 1] if scene.says("other-organ") and not scene.places else []
+    if named in (["canal"], ["cervical", "canal"]):
         return True
     before = scene.at(space.first - 1, ("other-organ",)) if space.first else None
     return before is not None and before.last < space.first

@@ -27,7 +27,7 @@ def by_level(scene: Scene, statement: Statement) -> list[Statement]:
 
 def _part(statement: Statement, here: frozenset[int], labels: Sequence[str], *, whole: bool) -> Statement:
     regions = {region_of(label) for label in labels}
-    return statement._replace(
+    return statement.but(
         levels=tuple(labels),
         regions=statement.regions if whole else tuple(f for f in statement.regions if f.value in regions),
         causes=tuple(f for f in statement.causes if id(f) in here),

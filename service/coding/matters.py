@@ -58,7 +58,7 @@ def unite(one: Statement, other: Statement) -> Statement:
     linked = {finding.value for finding in causes}
     listed = tuple(f for f in merged(one.listed, other.listed) if f.value not in linked)
     regions = settled(merged(one.regions, other.regions))
-    return one._replace(
+    return one.but(
         narrowing=min(one.narrowing, other.narrowing, key=_FIRMEST.index),
         assertion=_surer(one, other),
         space=one.space or other.space,

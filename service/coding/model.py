@@ -9,7 +9,7 @@ import html
 import re
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 Assertion = Literal["affirmed", "negated", "uncertain", "historical"]
 Author = Literal["provider", "report", "ancillary"]
@@ -48,7 +48,8 @@ class Passage:
 class Evidence:
     """Where a finding was read: `quote` is exactly `passage.text[start:end]` (Unicode code points)."""
 
-    # Written out, as are Finding and Step: a report makes hundreds, and mypyc makes a plain class the fastest.
+    # Written out, as are Finding, Step and Statement: a report makes hundreds, and mypyc makes a plain class the
+    # fastest.
     __slots__ = ("assertion", "end", "passage", "start")
 
     def __init__(self, passage: Passage, start: int, end: int, assertion: Assertion = "affirmed") -> None:
@@ -134,7 +135,7 @@ class Step:
         return f"Step({self.role}, {self.rule}, {self.start}, {self.end})"
 
 
-class Statement(NamedTuple):
+class Statement:
     """One statement about one space: is it narrow, where, by what, in which framing.
 
     `causes` are tissues tied to the narrowing by words (due to, causing, narrowing ...); `listed` are tissues
@@ -142,20 +143,93 @@ class Statement(NamedTuple):
     or a range (each is meant), false where one is named without being listed (a conflict).
     """
 
-    assertion: Assertion
-    narrowing: Narrowing
-    evidence: Evidence
-    space: Finding | None = None
-    regions: tuple[Finding, ...] = ()
-    regions_joined: bool = True
-    causes: tuple[Finding, ...] = ()
-    listed: tuple[Finding, ...] = ()
-    framings: tuple[Finding, ...] = ()
-    cause_uncertain: bool = False
-    levels: tuple[str, ...] = ()
-    spine_only: bool = False
-    by_code: bool = False
-    steps: tuple[Step, ...] = ()
+    __slots__ = (
+        "assertion",
+        "by_code",
+        "cause_uncertain",
+        "causes",
+        "evidence",
+        "framings",
+        "levels",
+        "listed",
+        "narrowing",
+        "regions",
+        "regions_joined",
+        "space",
+        "spine_only",
+        "steps",
+    )
+
+    def __init__(
+        self,
+        assertion: Assertion,
+        narrowing: Narrowing,
+        evidence: Evidence,
+        space: Finding | None = None,
+        regions: tuple[Finding, ...] = (),
+        regions_joined: bool = True,
+        causes: tuple[Finding, ...] = (),
+        listed: tuple[Finding, ...] = (),
+        framings: tuple[Finding, ...] = (),
+        cause_uncertain: bool = False,
+        levels: tuple[str, ...] = (),
+        spine_only: bool = False,
+        by_code: bool = False,
+        steps: tuple[Step, ...] = (),
+    ) -> None:
+        self.assertion: Final = assertion
+        self.narrowing: Final = narrowing
+        self.evidence: Final = evidence
+        self.space: Final = space
+        self.regions: Final = regions
+        self.regions_joined: Final = regions_joined
+        self.causes: Final = causes
+        self.listed: Final = listed
+        self.framings: Final = framings
+        self.cause_uncertain: Final = cause_uncertain
+        self.levels: Final = levels
+        self.spine_only: Final = spine_only
+        self.by_code: Final = by_code
+        self.steps: Final = steps
+
+    def but(
+        self,
+        *,
+        assertion: Assertion | None = None,
+        narrowing: Narrowing | None = None,
+        evidence: Evidence | None = None,
+        space: Finding | None = None,
+        regions: tuple[Finding, ...] | None = None,
+        regions_joined: bool | None = None,
+        causes: tuple[Finding, ...] | None = None,
+        listed: tuple[Finding, ...] | None = None,
+        framings: tuple[Finding, ...] | None = None,
+        cause_uncertain: bool | None = None,
+        levels: tuple[str, ...] | None = None,
+        spine_only: bool | None = None,
+        by_code: bool | None = None,
+        steps: tuple[Step, ...] | None = None,
+    ) -> Statement:
+        """The same statement but for what is given; None leaves a thing as it is."""
+        return Statement(
+            self.assertion if assertion is None else assertion,
+            self.narrowing if narrowing is None else narrowing,
+            self.evidence if evidence is None else evidence,
+            self.space if space is None else space,
+            self.regions if regions is None else regions,
+            self.regions_joined if regions_joined is None else regions_joined,
+            self.causes if causes is None else causes,
+            self.listed if listed is None else listed,
+            self.framings if framings is None else framings,
+            self.cause_uncertain if cause_uncertain is None else cause_uncertain,
+            self.levels if levels is None else levels,
+            self.spine_only if spine_only is None else spine_only,
+            self.by_code if by_code is None else by_code,
+            self.steps if steps is None else steps,
+        )
+
+    def __repr__(self) -> str:
+        return f"Statement({self.assertion}, {self.narrowing}, {self.levels}, {self.evidence})"
 
     @property
     def author(self) -> Author:

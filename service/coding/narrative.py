@@ -144,7 +144,7 @@ def _at_level(block: Block, statement: Statement) -> Statement:
         return statement
     passage = statement.evidence.passage
     levels = tuple(dict.fromkeys(label for place in block.places for label in place.labels))
-    return statement._replace(regions=place_findings(block.places, passage), levels=levels, regions_joined=True)
+    return statement.but(regions=place_findings(block.places, passage), levels=levels, regions_joined=True)
 
 
 def _doubted(statement: Statement, section: Section) -> Statement:
@@ -153,7 +153,7 @@ def _doubted(statement: Statement, section: Section) -> Statement:
         return statement
     own = statement.evidence
     evidence = own.over(min(section.start, own.start), own.end, "uncertain")
-    return statement._replace(assertion="uncertain", evidence=evidence)
+    return statement.but(assertion="uncertain", evidence=evidence)
 
 
 def _under(block: Block, statement: Statement) -> Statement:
@@ -162,7 +162,7 @@ def _under(block: Block, statement: Statement) -> Statement:
     if statement.causes or statement.listed or statement.assertion == "negated" or statement.narrowing == "unstated":
         return statement
     here = block.tissues and not block.labels.isdisjoint(statement.levels)
-    return statement._replace(listed=block.tissues) if here else statement
+    return statement.but(listed=block.tissues) if here else statement
 
 
 def _complete(statements: list[Statement], scene: Scene, passage: Passage, *, corrects: bool) -> None:
@@ -180,16 +180,16 @@ def _completed(
 ) -> Statement:
     if doubt:
         evidence = last.evidence.over(last.evidence.start, max(last.evidence.end, scene.span.end), doubt)
-        return last._replace(assertion=doubt, evidence=evidence)
+        return last.but(assertion=doubt, evidence=evidence)
     places = scene.places if corrects else _only_places(scene)
     if places and (corrects or not last.regions):
         return _placed(last, scene, places, passage)
     causes = beside.stated_causes(scene, passage) if scene.says("tissue") else ()
-    return last._replace(causes=causes) if causes and (corrects or not last.causes) else last
+    return last.but(causes=causes) if causes and (corrects or not last.causes) else last
 
 
 def _placed(statement: Statement, scene: Scene, places: Sequence[Place], passage: Passage) -> Statement:
-    return statement._replace(
+    return statement.but(
         regions=place_findings(places, passage),
         regions_joined=regions_joined(scene, places),
         levels=tuple(dict.fromkeys(label for place in places for label in place.labels)),
@@ -297,7 +297,7 @@ def _of_one_place(statements: Iterable[Statement]) -> list[Statement]:
     for statement in statements:
         groups.setdefault(_site_of(statement), []).append(statement)
     return [
-        group[0] if len(group) == 1 else group[0]._replace(listed=_distinct(f for s in group for f in s.listed))
+        group[0] if len(group) == 1 else group[0].but(listed=_distinct(f for s in group for f in s.listed))
         for group in groups.values()
     ]
 
@@ -322,14 +322,14 @@ def _at_its_levels(
     if statement.causes or statement.listed or statement.assertion == "negated" or statement.narrowing == "unstated":
         return statement
     told = tuple(f for level in statement.levels for f in by_level.get(level, ()))
-    return statement._replace(listed=told) if told else statement
+    return statement.but(listed=told) if told else statement
 
 
 def _with_indicators(statement: Statement, bare: Sequence[Statement]) -> Statement:
     if statement.causes or statement.listed or statement.narrowing == "unstated" or statement.assertion == "negated":
         return statement
     near = [one for one in bare if _beside(statement, one)]
-    return statement._replace(listed=_distinct(f for one in near for f in one.listed)) if near else statement
+    return statement.but(listed=_distinct(f for one in near for f in one.listed)) if near else statement
 
 
 def _beside(narrow: Statement, bare: Statement) -> bool:

@@ -86,8 +86,7 @@ def _is_of_another(scene: Scene, place: Place, event: Event, free: Sequence[Plac
 
 def is_elsewhere(scene: Scene, event: Event) -> bool:
     """'other foramina clear', 'the remaining levels': not at the places that the sentence names."""
-    before = scene.words[max(0, event.first - 1) : event.first]
-    return before in (["other"], ["remaining"]) and bool(scene.places)
+    return scene.word(event.first - 1) in ("other", "remaining") and bool(scene.places)
 
 
 def _is_parted(scene: Scene, place: Place, event: Event) -> bool:
@@ -249,11 +248,10 @@ def taken(scene: Scene, place: Place) -> bool:
 
 def _is_denied(scene: Scene, place: Place) -> bool:
     """'not cervical but lumbar', 'lumbar rather than sacral'."""
-    before = scene.words[max(0, place.first - 2) : place.first]
-    return (before[-1:] == ["not"] and scene.words[place.last + 1 : place.last + 2] == ["but"]) or before == [
-        "rather",
-        "than",
-    ]
+    before = scene.word(place.first - 1)
+    if before == "than":
+        return scene.word(place.first - 2) == "rather"
+    return before == "not" and scene.word(place.last + 1) == "but"
 
 
 _PASSED_BY = frozenset({"spine", "region", "nerve", "root", "(", "muscle", "-"})

@@ -45,15 +45,17 @@ class Place:
 
 
 class Scene:
-    """A sentence with everything found in it; positions are those of its words."""
+    """A sentence with everything found in it; positions are those of its words, and `said` has them in no order."""
 
     __slots__ = (
         "_by_kind",
         "_by_kinds",
         "_clauses",
+        "_is_one_clause",
         "ends",
         "mentions",
         "places",
+        "said",
         "span",
         "starts",
         "text",
@@ -66,7 +68,9 @@ class Scene:
     ) -> None:
         self.text, self.span, self.mentions, self.places = text, span, mentions, places
         self.tokens, self.words, self.starts, self.ends = tokens, tokens.words, tokens.starts, tokens.ends
+        self.said = tokens.said
         self._clauses: list[int] = []
+        self._is_one_clause = False
         self._by_kind: dict[str, list[Mention]] = {}
         for mention in mentions:
             self._by_kind.setdefault(mention.kind, []).append(mention)
@@ -83,6 +87,7 @@ class Scene:
         """The number of the clause in which each word stands."""
         if not self._clauses:
             self._clauses = _clauses(self)
+            self._is_one_clause = self._clauses[-1] == 0
         return self._clauses
 
     @property
@@ -90,24 +95,26 @@ class Scene:
         """Every kind that is mentioned."""
         return self._by_kind.keys()
 
-    def says(self, *kinds: str) -> bool:
+    def says(self, kind: str, *others: str) -> bool:
         """Whether any of these kinds is mentioned."""
-        return any(kind in self._by_kind for kind in kinds)
+        return kind in self._by_kind or any(other in self._by_kind for other in others)
 
-    def of(self, *kinds: str) -> Sequence[Mention]:
+    def of(self, kind: str, *others: str) -> Sequence[Mention]:
         """The mentions of these kinds, in order of place."""
-        if len(kinds) == 1:
-            return self._by_kind.get(kinds[0], ())
+        if not others:
+            return self._by_kind.get(kind, ())
+        kinds = (kind, *others)
         if kinds not in self._by_kinds:
             self._by_kinds[kinds] = [mention for mention in self.mentions if mention.kind in kinds]
         return self._by_kinds[kinds]
 
-    def covered(self, first: int, last: int, *kinds: str) -> bool:
-        return any(m.first <= last and m.last >= first for m in self.of(*kinds))
+    def covered(self, first: int, last: int, kind: str, *others: str) -> bool:
+        """Whether a mention of these kinds lies over a word of a stretch."""
+        return any(m.first <= last and m.last >= first for m in self.of(kind, *others))
 
     def same_clause(self, one: int, other: int) -> bool:
         clauses = self._clauses or self.clauses
-        return clauses[one] == clauses[other]
+        return self._is_one_clause or clauses[one] == clauses[other]
 
     def between(self, one: int, other: int) -> range:
         """The positions strictly between two positions."""
@@ -124,13 +131,17 @@ class Scene:
                 longest = m
         return longest
 
+    def word(self, position: int) -> str:
+        """The word at a position; empty before the first and behind the last."""
+        return self.words[position] if 0 <= position < len(self.words) else ""
+
     def place_at(self, position: int) -> Place | None:
         return next((place for place in self.places if place.first <= position <= place.last), None)
 
 
 def is_silent(tokens: Tokens, lexicon: Lexicon) -> bool:
     """Whether a text certainly says nothing of what is read here: it names no level, and no term that tells."""
-    return not _may_name_a_level(tokens.words) and not lexicon.names(tokens, _TELLING)
+    return not _may_name_a_level(tokens.said) and not lexicon.names(tokens, _TELLING)
 
 
 def lay_out(text: str, tokens: Tokens, spans: Sequence[Span], lexicon: Lexicon) -> list[Scene]:
@@ -186,14 +197,14 @@ def _stands_before(one: Mention, other: Mention) -> bool:
 
 
 def _levels(text: str, span: Span, tokens: Tokens) -> list[Place]:
-    if not _may_name_a_level(tokens.words):
+    if not _may_name_a_level(tokens.said):
         return []
     starts = [tokens.starts[n] for n, word in enumerate(tokens.words) if word in LETTERS]
     return [place for level in find_levels_at(text, starts, span.end) if (place := _place(level, tokens))]
 
 
-def _may_name_a_level(words: Sequence[str]) -> bool:
-    return not LETTERS.isdisjoint(words) and not NUMBERS.isdisjoint(words)
+def _may_name_a_level(said: frozenset[str]) -> bool:
+    return not LETTERS.isdisjoint(said) and not NUMBERS.isdisjoint(said)
 
 
 def _place(level: Level, tokens: Tokens) -> Place | None:

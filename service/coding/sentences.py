@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from service.coding.levels import SPOKEN
 
@@ -41,22 +40,18 @@ _HEADING_SPEAKS = frozenset({"imaging", "anatomy", "uncertain"})  # 'MRI:', 'Spi
 _COUNTING = _HEADING_SPEAKS | {"findings"}
 
 
-class Section(NamedTuple):
+class Section:
     """A stretch under one heading; `counts` is one of the keys of `terminology/lexicon/sections.yaml`.
 
-    An `aspect` is a heading inside a section that says what is looked at: 'Canal: patent'.
+    An `aspect` is a heading inside a section that says what is looked at: 'Canal: patent'. `is_finding` tells whether
+    what stands here is said of the patient now.
     """
 
-    name: str
-    counts: str
-    start: int
-    end: int
-    aspect: bool = False
+    __slots__ = ("aspect", "counts", "end", "is_finding", "name", "start")
 
-    @property
-    def is_finding(self) -> bool:
-        """Whether what stands here is said of the patient now."""
-        return self.counts in _COUNTING
+    def __init__(self, name: str, counts: str, start: int, end: int, *, aspect: bool = False) -> None:
+        self.name, self.counts, self.start, self.end, self.aspect = name, counts, start, end, aspect
+        self.is_finding = counts in _COUNTING
 
 
 class Span:
@@ -109,12 +104,12 @@ def _section(text: str, section: Section, before: Sequence[Section], *, has_body
     """An aspect ('Canal: patent') goes on with the findings before it; a brief section ends with its line."""
     if section.counts == "anatomy":
         outer = before[-1] if before and before[-1].is_finding else Section("", "findings", 0, 0)
-        yield section._replace(name=outer.name, counts=outer.counts, aspect=True)
+        yield Section(outer.name, outer.counts, section.start, section.end, aspect=True)
     elif not section.is_finding:
         asks = (section.counts == "indication" or section.name == "history") and not has_body
         is_line = section.counts == "brief" or (asks and not _is_alone(text, section))
         end = _end_of_line(text, section) if is_line else _end_of_paragraph(text, section)
-        yield section._replace(end=end)
+        yield Section(section.name, section.counts, section.start, end)
         if end < section.end:
             yield Section("", "findings", end, section.end)
     else:

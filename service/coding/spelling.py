@@ -32,10 +32,18 @@ class Tokens:
     `signs` has one character for each word, by which the lexicon finds its terms.
     """
 
-    __slots__ = ("ends", "signs", "starts", "words")
+    __slots__ = ("_said", "ends", "signs", "starts", "words")
 
     def __init__(self, words: list[str], starts: list[int], ends: list[int], signs: str) -> None:
         self.words, self.starts, self.ends, self.signs = words, starts, ends, signs
+        self._said: frozenset[str] | None = None
+
+    @property
+    def said(self) -> frozenset[str]:
+        """The words, in no order."""
+        if self._said is None:
+            self._said = frozenset(self.words)
+        return self._said
 
     def within(self, start: int, end: int) -> Tokens:
         """Those that start in a part of the text."""

@@ -266,7 +266,7 @@ def _without_repeats(statements: Sequence[Statement]) -> list[Statement]:
         )
         if key in kept:
             old = kept[key]
-            kept[key] = old._replace(causes=old.causes + tuple(c for c in statement.causes if c not in old.causes))
+            kept[key] = old.but(causes=old.causes + tuple(c for c in statement.causes if c not in old.causes))
         else:
             kept[key] = statement
     return list(kept.values())

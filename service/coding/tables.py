@@ -23,8 +23,10 @@ _GRADES = frozenset(
 _OPEN = frozenset(
     "none no nil normal negative patent open ok clear unremarkable adequate preserved capacious wnl".split()
 )
+_GRADED = _GRADES | _OPEN
 _BESIDE = frozenset("stenosis narrowing l r b left right bilateral . : ; - – ( ) to high low grade".split())
-_ROW = _GRADES | _OPEN | _BESIDE | FILLERS | JOINERS
+_ROW = _GRADED | _BESIDE | FILLERS | JOINERS
+_ROW_ENDS = _GRADED | _BESIDE - {".", ";"}
 _LONGEST_HEADING = 7  # words
 
 
@@ -44,7 +46,7 @@ def column_of(scene: Scene, passage: Passage) -> Column | None:
     """The column that a sentence opens: a space and a colon before the first level, if there is one."""
     end = _end_of_heading(scene)
     words = scene.words[:end]
-    if not end or scene.says("tissue", "target", "other-organ") or not (_GRADES | _OPEN).isdisjoint(words):
+    if not end or scene.says("tissue", "target", "other-organ") or not _GRADED.isdisjoint(words):
         return None
     named = [(m.start, m.end, _space_of(m)) for m in scene.of("space", "narrowing") if m.last < end and _space_of(m)]
     if not named and words[-1] == "canal":  # alone it may be an ear's; above rows of levels it is not
@@ -90,7 +92,7 @@ def _row(scene: Scene, place: Place, end: int, column: Column, passage: Passage)
     if not plain or not (graded or is_open):
         return None
     assertion: Assertion = "affirmed" if graded else "negated"
-    last = max(p for p in range(place.last + 1, end) if scene.words[p] in _GRADES | _OPEN | _BESIDE - {".", ";"})
+    last = max(p for p in range(place.last + 1, end) if scene.words[p] in _ROW_ENDS)
     start, stop = place.start, scene.ends[last]
     section = scene.span.section
     return Statement(
@@ -123,7 +125,7 @@ class Header(NamedTuple):
 
 def header_of(scene: Scene, passage: Passage) -> Header | None:
     """The header of a table with a bar between its columns, if the sentence is one: spaces, and no level or grade."""
-    if _BAR not in scene.words or scene.places or not (_GRADES | _OPEN).isdisjoint(scene.words):
+    if _BAR not in scene.said or scene.places or not _GRADED.isdisjoint(scene.said):
         return None
     spaces: dict[int, Finding] = {}
     for number, (first, end) in enumerate(_cells(scene)):
@@ -148,7 +150,7 @@ def cells(scene: Scene, header: Header, passage: Passage) -> list[Statement]:
     """A statement for each graded cell of a row that begins with a level."""
     parts = list(_cells(scene))
     place = next((p for p in scene.places if p.labels and p.last < parts[0][1]), None)
-    if place is None or _BAR not in scene.words:
+    if place is None or _BAR not in scene.said:
         return []
     found = []
     for number, (first, end) in enumerate(parts):
@@ -162,6 +164,7 @@ def cells(scene: Scene, header: Header, passage: Passage) -> list[Statement]:
 # --- fields ---------------------------------------------------------------------------------------------------------
 
 _SIGNS = frozenset({":", "-", "–", "="})
+_FIELD_ENDS = _GRADED | {"l", "r", "left", "right"}
 
 
 def fields(scene: Scene, passage: Passage, places: Sequence[Place]) -> list[Statement]:
@@ -169,7 +172,7 @@ def fields(scene: Scene, passage: Passage, places: Sequence[Place]) -> list[Stat
 
     `places` hold where the sentence names none.
     """
-    if _GRADES.isdisjoint(scene.words) or _SIGNS.isdisjoint(scene.words):
+    if _GRADES.isdisjoint(scene.said) or _SIGNS.isdisjoint(scene.said):
         return []
     where = [place for place in scene.places if place.labels] or list(places)
     named = [(m.first, m.last, _space_of(m)) for m in scene.of("space") if _space_of(m)]
@@ -190,7 +193,7 @@ def _field(
     if assertion is None or scene.covered(last, end - 1, "narrowing"):
         return None
     space = Finding("space", value, Evidence(passage, scene.starts[first], scene.ends[last]))
-    stop = max(p for p in range(end) if scene.words[p] in _GRADES | _OPEN | {"l", "r", "left", "right"})
+    stop = max(p for p in range(end) if scene.words[p] in _FIELD_ENDS)
     return _filled(scene, passage, assertion, space, places, (scene.starts[first], scene.ends[stop]))
 
 
@@ -243,7 +246,7 @@ _OF_DITTO = (
 
 def again(scene: Scene, before: Sequence[Statement], passage: Passage) -> list[Statement]:
     """'C6-7: ditto', 'similar changes at C6-7': what was just said of the level before, of this one."""
-    if _DITTO.isdisjoint(scene.words) or not before or not before[-1].levels:
+    if _DITTO.isdisjoint(scene.said) or not before or not before[-1].levels:
         return []
     places = [place for place in scene.places if place.labels]
     covered = {p for place in places for p in range(place.first, place.last + 1)}
@@ -256,7 +259,7 @@ def again(scene: Scene, before: Sequence[Statement], passage: Passage) -> list[S
 
 def _moved(statement: Statement, scene: Scene, places: Sequence[Place], passage: Passage) -> Statement:
     """The same said of other places; the quote is where it is said."""
-    return statement._replace(
+    return statement.but(
         evidence=Evidence(passage, scene.starts[0], scene.ends[-1], statement.assertion),
         regions=place_findings(places, passage),
         levels=tuple(dict.fromkeys(label for place in places for label in place.labels)),

@@ -127,10 +127,12 @@ def _weigh_answered(
     weighed = _weigh(statement, documentation, terminology, on, from_report=False)
     left_open = _left_open(weighed, documentation)
     settled = settle(statement, documentation.answers, left_open)
-    if settled is None or settled is statement:
-        return settled and weighed
+    if settled is None:
+        return None
+    if settled is statement:
+        return weighed
     if "tissue" in left_open and _cannot_be_told("tissue", documentation):
-        settled = settled._replace(cause_uncertain=True)  # whatever another answer settles
+        settled = settled.but(cause_uncertain=True)  # whatever another answer settles
     return _weigh(settled, documentation, terminology, on, from_report=False)
 
 
