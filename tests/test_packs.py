@@ -863,7 +863,11 @@ LEXICON_FAULTS = {
         ("'tissue: connective'", "every term must be text", "Quote"),
     ),
     "a concept without terms": (TISSUE_YAML.replace("[ligament]", "[]"), ("'tissue: connective'", "term")),
-    "a term twice in one list": (
+    "a term twice in one concept": (
+        TISSUE_YAML.replace("[ligament]", "[yellow ligament, disc, Yellow-Ligament]"),
+        ("'tissue: connective'", "'Yellow-Ligament' stands twice", "Keep one of them"),
+    ),
+    "a key twice in one page": (
         TISSUE_YAML.replace("concepts:", "concepts: []\nconcepts:"),
         ("line ", "'concepts'", "stands twice", "Keep one of them"),
     ),
@@ -1023,6 +1027,20 @@ def test_a_site_adds_its_own_terms_by_data_alone(tmp_path: Path) -> None:
     )
     words = "Biomechanical narrowing of the lumbar spinal canal by the yellow cord of Smith"
     assert told(load_assist(terminology_dir(), site_lexicon=site), text=words)["suggests"] == ["M99.43"]
+
+
+def test_a_site_adds_its_own_headings_and_turns_by_data_alone(tmp_path: Path) -> None:
+    site, text = tmp_path / "site.yaml", "History: neck pain\nfor weeks\nWhat we saw: " + "w " * 160 + "on bench he"
+    page = "sources: [our clinic]\nsections: {findings: [what we saw]}\nbodies: [what we saw]\nturns: [on bench]\n"
+    site.write_text(page, "utf-8")
+
+    def cut(own: Path | None) -> list[tuple[bool, str]]:
+        spans = load_lexicon(terminology_dir() / "lexicon", site=own).sentences(text)
+        return [(span.section.is_finding, text[span.start : span.end]) for span in spans]
+
+    assert [cut(site)[1], cut(site)[-1]] == [(False, "for weeks"), (True, "on bench he")]
+    assert cut(None)[1] == (True, "for weeks")
+    assert "on bench he" not in [words for _, words in cut(None)]
 
 
 def test_knowledge_that_was_replaced_goes_at_once(assist: Assist) -> None:

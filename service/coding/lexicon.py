@@ -17,7 +17,7 @@ from typing import Any
 from ahocorasick_rs import AhoCorasick
 
 from service.coding.errors import PackError
-from service.coding.sentences import Span, find_sections, find_sentences
+from service.coding.sentences import Headings, Span, find_sentences
 from service.coding.spelling import NO_WORD, TOKEN, Spelling, Tokens
 from service.coding.yaml_strict import load_yaml
 
@@ -123,11 +123,11 @@ class Lexicon:
     def __init__(
         self,
         concepts: Iterable[tuple[Concept, Sequence[str]]],
-        sections: Mapping[str, str],
+        headings: Headings,
         ordinary: Iterable[str],
         spelled: Iterable[str] = (),
     ) -> None:
-        self.sections = dict(sections)
+        self._headings = headings
         self._values: dict[str, set[str]] = {}
         self._written: dict[tuple[str, str], list[str]] = {}
         known = [(concept, term, _words(term)) for concept, terms in concepts for term in terms]
@@ -138,8 +138,8 @@ class Lexicon:
         self._spelling = Spelling(vocabulary, ordinary, spelled)
         self._terms, patterns = _terms(known, vocabulary)
         self._kinds = [frozenset(c.kind for term in terms for c, _ in term.entries) for terms in self._terms]
-        headings = self.sections  # and not self: a ring would keep all of this where the collector looks no more
-        self._sentences = lru_cache(maxsize=_KEPT)(lambda text: _sentences(text, headings))
+        # headings and not self: a ring would keep all of this where the collector looks no more
+        self._sentences = lru_cache(maxsize=_KEPT)(lambda text: find_sentences(text, headings))
         self._automaton = AhoCorasick([self._spelling.signs(words) for words in patterns])
 
     def values(self, kind: str) -> frozenset[str]:
@@ -152,7 +152,7 @@ class Lexicon:
 
     def sentences(self, text: str) -> list[Span]:
         """The sentences of a text, section by section; the last ones are kept, as the query needs them too."""
-        return self._sentences(text) if len(text) <= _LONGEST_KEPT else _sentences(text, self.sections)
+        return self._sentences(text) if len(text) <= _LONGEST_KEPT else find_sentences(text, self._headings)
 
     def tokens(self, text: str) -> Tokens:
         """The words of a text as the lexicon writes them, with their offsets."""
@@ -234,10 +234,6 @@ def _channels(concept: Concept) -> tuple[str, ...]:
     return (f"{channel}:{concept.scope}",) if concept.scope else (channel,)
 
 
-def _sentences(text: str, known: Mapping[str, str]) -> list[Span]:
-    return find_sentences(text, find_sections(text, known))
-
-
 def _words(term: str) -> list[str]:
     return [written.lower() for written in TOKEN.findall(term)]
 
@@ -246,19 +242,21 @@ def load_lexicon(folder: Path, ordinary: Iterable[str] = (), site: Path | None =
     """Read every YAML file of the folder (and a site's own); a wrong entry raises PackError with file and remedy."""
     concepts: list[tuple[Concept, Sequence[str]]] = []
     sections: dict[str, str] = {}
-    plain, spelled = list(ordinary), list[str]()
+    plain, spelled, bodies, turns = list(ordinary), list[str](), list[str](), list[str]()
     for path in [*sorted(folder.glob("*.yaml")), *([site] if site else [])]:
         page = load_yaml(path)
-        _only(path, page, {"sources", "concepts", "sections", "ordinary", "spelled"})
+        _only(path, page, {"sources", "concepts", "sections", "bodies", "turns", "ordinary", "spelled"})
         if not page.get("sources"):
             raise PackError(f"{path}: no `sources`. Name what the terms rest on.")
         concepts.extend(_concept(path, entry) for entry in page.get("concepts", []))
         sections.update((name, counts) for counts, names in page.get("sections", {}).items() for name in names)
+        bodies.extend(page.get("bodies", []))
+        turns.extend(page.get("turns", []))
         plain.extend(page.get("ordinary", []))
         spelled.extend(page.get("spelled", []))
     if not concepts:
         raise PackError(f"{folder}: no concepts. Point to the folder that holds the lexicon's YAML files.")
-    return Lexicon(concepts, sections, plain, spelled)
+    return Lexicon(concepts, Headings(sections, bodies, turns), plain, spelled)
 
 
 def _concept(path: Path, entry: Mapping[str, Any]) -> tuple[Concept, Sequence[str]]:
@@ -278,9 +276,22 @@ def _concept(path: Path, entry: Mapping[str, Any]) -> tuple[Concept, Sequence[st
         raise PackError(
             f'{path}, concept \'{label}\': `value` and every term must be text. Quote words such as "no" and "on".'
         )
+    if twice := _twice(terms):
+        raise PackError(f"{path}, concept '{label}': '{twice}' stands twice (hyphens do not count). Keep one of them.")
     given = {key.replace("-", "_"): _setting(key, entry[key]) for key in entry if key not in _NOT_SETTINGS}
     conditional, needy = not _NEIGHBOURS.isdisjoint(entry), not _OTHERS.isdisjoint(entry)
     return Concept(entry["kind"], value, **given, conditional=conditional, needy=needy), terms
+
+
+def _twice(terms: Sequence[str]) -> str:
+    """The first term that an earlier one says already."""
+    known: set[tuple[str, ...]] = set()
+    for term in terms:
+        words = tuple(_words(term))
+        if words in known:
+            return term
+        known.add(words)
+    return ""
 
 
 _NOT_SETTINGS = frozenset({"kind", "value", "terms", "says", "cites"})

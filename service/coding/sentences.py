@@ -63,12 +63,23 @@ class Span:
         self.start, self.end, self.section, self.new_paragraph = start, end, section, new_paragraph
 
 
-def find_sections(text: str, known: Mapping[str, str]) -> list[Section]:
+class Headings:
+    """What `terminology/lexicon/sections.yaml` knows: what counts below which heading, under which a report's body
+    stands (`bodies`), and the words at which a dictation without a sign turns to something else (`turns`).
+    """
+
+    def __init__(self, counts: Mapping[str, str], bodies: Iterable[str] = (), turns: Iterable[str] = ()) -> None:
+        self.counts, self.bodies = dict(counts), frozenset(bodies)
+        level = rf"at (?:the )?[ctlds] ?-?(?:\d|{_SPOKEN})"
+        self.turns = re.compile(rf" (?=(?:{'|'.join([*map(re.escape, turns), level])})\b)")
+
+
+def find_sections(text: str, known: Headings) -> list[Section]:
     """The sections in order; text before the first heading counts as findings."""
     heads = [("", "findings", 0, 0)]
-    heads += sorted(set(_headings(text, known)), key=lambda head: head[2])
+    heads += sorted(set(_headings(text, known.counts)), key=lambda head: head[2])
     heads = list(_ending_what_is_no_finding(heads))
-    has_body = any(name in _BODIES for name, *_ in heads)
+    has_body = any(name in known.bodies for name, *_ in heads)
     sections: list[Section] = []
     for (name, counts, at, content), following in zip(heads, [*heads[1:], None], strict=True):
         end = following[2] if following else len(text)
@@ -76,13 +87,6 @@ def find_sections(text: str, known: Mapping[str, str]) -> list[Section]:
         if end > start:
             sections.extend(_section(text, Section(name, counts, start, end), sections, has_body=has_body))
     return sections
-
-
-# Where a report has none of these headings, its findings begin on the line below 'History: ...'.
-_BODIES = frozenset(
-    {"findings", "finding", "report", "result", "results", "interpretation", "mri findings", "ct findings"}
-    | {"imaging findings", "radiographic findings", "x-ray findings", "exam", "physical exam", "objective", "o"}
-)
 
 
 _Head = tuple[str, str, int, int]
@@ -175,23 +179,23 @@ def _headings(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, str, i
 _NO_END_OF_HEADING = frozenset(("", ".", ":", ";", ","))
 
 
-def find_sentences(text: str, sections: list[Section]) -> list[Span]:
+def find_sentences(text: str, known: Headings) -> list[Span]:
     """The sentences of every section, in order."""
     found: list[Span] = []
     dictated = "period" in text or " line" in text or "paragraph" in text
-    for section in sections:
-        found.extend(_cut(text, section, dictated=dictated))
+    for section in find_sections(text, known):
+        found.extend(_cut(text, section, known.turns, dictated=dictated))
     return found
 
 
-def _cut(text: str, section: Section, *, dictated: bool) -> list[Span]:
+def _cut(text: str, section: Section, turns: re.Pattern[str], *, dictated: bool) -> list[Span]:
     found: list[Span] = []
     start = section.start
     paragraph = not section.aspect or text[max(0, start - 3) : start].count("\n") > 1
     breaks = _written_breaks(text, section)
     if dictated:
         breaks = sorted({*breaks, *_spoken_breaks(text, section)})
-    for at in _bounded(text, section.start, [*breaks, section.end]):
+    for at in _bounded(text, section.start, [*breaks, section.end], turns):
         piece = text[start:at]
         words = piece.strip(" \t\r\n")
         if len(words) > 1 or words.isalnum():
@@ -209,21 +213,16 @@ def _cut(text: str, section: Section, *, dictated: bool) -> list[Span]:
 
 
 _RUNS_ON = 300  # characters; of a dictation without a sign
-_TURNS = re.compile(
-    r" (?=(?:on exam|exam shows|impression|assessment|plan is|plan|it shows|mri|x-ray|past history|past medical history"
-    r"|review of systems|allergies|she denies|he denies|she has|he has|we talked|we discussed|risks"
-    rf"|at (?:the )?[ctlds] ?-?(?:\d|{_SPOKEN})|the (?:neural |exit )?foramina)\b)",
-)
 
 
-def _bounded(text: str, start: int, breaks: Sequence[int]) -> list[int]:
+def _bounded(text: str, start: int, breaks: Sequence[int], turns: re.Pattern[str]) -> list[int]:
     """The breaks, and more where a sentence would not end: its words are compared in pairs."""
     bounded: list[int] = []
     for at in breaks:
         if at - start > _RUNS_ON:
-            turns = [match.start() for match in _TURNS.finditer(text, start, at)]
-            bounded.extend(turns)
-            start = turns[-1] if turns else start
+            turned = [match.start() for match in turns.finditer(text, start, at)]
+            bounded.extend(turned)
+            start = turned[-1] if turned else start
         while at - start > _LONGEST_SENTENCE:
             blank = text.rfind(" ", start + _LONGEST_SENTENCE // 2, start + _LONGEST_SENTENCE)
             start = blank if blank > 0 else start + _LONGEST_SENTENCE
