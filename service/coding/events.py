@@ -217,17 +217,19 @@ def _strength(trigger: Mention, space: Mention) -> Narrowing:
 
 def _linked_spaces(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> tuple[list[Mention], str]:
     """The spaces that a word is said of, and by which rule of linking."""
-    left = _np_left(scene, trigger)
-    right = _np_right(scene, trigger)
     if is_verb(scene, trigger):
-        if right:
+        if right := _np_right(scene, trigger):
             return right, "object of the verb"
-        if left and passive(scene, trigger):
+        if passive(scene, trigger) and (left := _np_left(scene, trigger)):
             return left, "subject of the passive"
-    elif left and not (right and _is_apart(scene, left[-1], trigger)):
-        return left, "directly before"
-    elif right:
-        return right, "complement"
+    else:
+        left = _np_left(scene, trigger)
+        if left and not _is_apart(scene, left[-1], trigger):
+            return left, "directly before"
+        if right := _np_right(scene, trigger):
+            return right, "complement"
+        if left:
+            return left, "directly before"
     return _nearest_space(scene, trigger, triggers), "nearest in the clause"
 
 

@@ -95,7 +95,6 @@ class Level:
         return _places(self.vertebrae)
 
 
-# There are few levels, and a report names each again and again.
 @lru_cache(maxsize=1024)
 def _labels(vertebrae: tuple[str, ...]) -> tuple[str, ...]:
     if len(vertebrae) == 1:
@@ -170,14 +169,24 @@ def _chained(first: Level, second: Level) -> Level:
 
 
 def _level(text: str, match: re.Match[str]) -> Level | None:
-    if match["letter"] in ("T", "t") and _NOT_A_LEVEL.match(text, match.end()):
+    if text[match.start()] in "Tt" and _NOT_A_LEVEL.match(text, match.end()):
         return None
-    vertebrae = _between("C0", f"C{match['under'] or 1}") if match["whole"] else _vertebrae(match)
+    written = match.group()
+    if written not in _KNOWN:
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        vertebrae = _between("C0", f"C{match['under'] or 1}") if match["whole"] else _vertebrae(match)
+        _KNOWN[written] = vertebrae, (match["separator"] or "").strip().lower() in _RANGE
+    vertebrae, ranged = _KNOWN[written]
     if not vertebrae:
         return None
     root = len(vertebrae) == 1 and _ROOT.match(text, match.end()) is not None
-    ranged = (match["separator"] or "").strip().lower() in _RANGE
     return Level(match.start(), match.end(), vertebrae, root=root, ranged=ranged)
+
+
+# What was read of a level by how it is written: there are few, and a report names each again and again.
+_KNOWN: dict[str, tuple[tuple[str, ...], bool]] = {}
+_MOST_KNOWN = 1024
 
 
 def _vertebrae(match: re.Match[str]) -> tuple[str, ...]:

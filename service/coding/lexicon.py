@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 from ahocorasick_rs import AhoCorasick
@@ -280,7 +281,7 @@ def _concept(path: Path, entry: Mapping[str, Any]) -> tuple[Concept, Sequence[st
         raise PackError(f"{path}, concept '{label}': '{twice}' stands twice (hyphens do not count). Keep one of them.")
     given = {key.replace("-", "_"): _setting(key, entry[key]) for key in entry if key not in _NOT_SETTINGS}
     conditional, needy = not _NEIGHBOURS.isdisjoint(entry), not _OTHERS.isdisjoint(entry)
-    return Concept(entry["kind"], value, **given, conditional=conditional, needy=needy), terms
+    return Concept(intern(entry["kind"]), intern(value), **given, conditional=conditional, needy=needy), terms
 
 
 def _twice(terms: Sequence[str]) -> str:

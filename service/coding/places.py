@@ -22,6 +22,8 @@ def place_findings(places: Iterable[Place], passage: Passage) -> tuple[Finding, 
 
 def without_parts(places: Sequence[Place]) -> list[Place]:
     """Without single vertebrae that belong to a segment named beside them."""
+    if len(places) < 2:
+        return list(places)
     whole = {vertebra for place in places for label in place.labels if "-" in label for vertebra in label.split("-")}
     return [place for place in places if len(place.labels) != 1 or place.labels[0] not in whole]
 
@@ -217,19 +219,11 @@ def taken(scene: Scene, place: Place) -> bool:
         return False
     if _is_denied(scene, place):
         return True
-    start, end = _chunk(scene, place.first)
-    start, end = _without_with(scene, place, start, end)
-    if scene.covered(start, end - 1, "function", "modality", "care", "root-word") and not scene.covered(
-        start, end - 1, "narrowing", "mass-effect", "space", "target", "tissue", "adequate"
-    ):
+    if scene.says("function", "modality", "care", "root-word") and _is_part_of_no_site(scene, place):
         return True
     if place.labels and place.last + 1 < len(scene.words) and scene.at(place.last + 1, ("modality",)):
         return False
-    before = [
-        m
-        for m in scene.mentions
-        if m.first >= 0 and 0 < place.first - m.last <= 2 and m.kind in ("modality", "care", "other-organ")
-    ]
+    before = [m for m in scene.of("modality", "care", "other-organ") if 0 < place.first - m.last <= 2]
     if any(all(scene.words[p] in FILLERS for p in range(m.last + 1, place.first)) for m in before):
         return True
     after = place.last + 1
@@ -244,6 +238,14 @@ def taken(scene: Scene, place: Place) -> bool:
         return False
     hit = scene.at(after, ("function", "care", "framing"))
     return hit is not None and (hit.kind != "framing" or hit.value in ("after-surgery",))
+
+
+def _is_part_of_no_site(scene: Scene, place: Place) -> bool:
+    """Its part of the sentence names an exam, a symptom or a treatment, and nothing that could be narrow."""
+    start, end = _without_with(scene, place, *_chunk(scene, place.first))
+    return scene.covered(start, end - 1, "function", "modality", "care", "root-word") and not scene.covered(
+        start, end - 1, "narrowing", "mass-effect", "space", "target", "tissue", "adequate"
+    )
 
 
 def _is_denied(scene: Scene, place: Place) -> bool:

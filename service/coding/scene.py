@@ -108,9 +108,14 @@ class Scene:
             self._by_kinds[kinds] = [mention for mention in self.mentions if mention.kind in kinds]
         return self._by_kinds[kinds]
 
-    def covered(self, first: int, last: int, kind: str, *others: str) -> bool:
+    def covered(self, first: int, last: int, *kinds: str) -> bool:
         """Whether a mention of these kinds lies over a word of a stretch."""
-        return any(m.first <= last and m.last >= first for m in self.of(kind, *others))
+        for m in self.mentions:
+            if m.first > last:
+                return False
+            if m.last >= first and m.kind in kinds:
+                return True
+        return False
 
     def same_clause(self, one: int, other: int) -> bool:
         clauses = self._clauses or self.clauses

@@ -9,6 +9,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable
 from itertools import pairwise
+from sys import intern
 
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
@@ -122,7 +123,7 @@ class Spelling:
         word = self._words.get(written)
         if word is None:
             lowered = written.lower().replace("’", "'")
-            word = self._singular(lowered) or self._corrected(lowered)
+            word = intern(self._singular(lowered) or self._corrected(lowered))  # compared with many, and often
             if len(self._words) > _REMEMBERED:
                 self._words.clear()
             if len(written) <= _LONGEST:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from service.coding.assertions import Said, as_assertion, hedges_of, is_negated, said_by, said_of, then_not_now
 from service.coding.causes import abnormal, framing_covers, framings_of, tissue_findings, tissues_of
@@ -62,7 +62,7 @@ def _statement(
         cause_uncertain=tissues.uncertain,
         levels=tuple(dict.fromkeys(label for place in used for label in place.labels)),
         spine_only=event.spine_only,
-        steps=(*_steps(scene, event, used, own_places=bool(places)), *tissues.steps, *_cue(cue, assertion)),
+        steps=_steps(scene, event, used, tissues.steps, _cue(cue, assertion), own_places=bool(places)),
     )
 
 
@@ -73,17 +73,21 @@ def _operated_at(scene: Scene, cue: Mention | None) -> list[Place]:
     return [place for place in scene.places if place.last + 1 == cue.first]
 
 
-def _steps(scene: Scene, event: Event, used: Sequence[Place], *, own_places: bool) -> Iterator[Step]:
-    """How the narrowing, its space and its place were read."""
-    section = scene.span.section
-    yield Step("section", section.name or "no heading", scene.span.start, scene.span.end)
-    trigger = event.trigger
-    yield Step("narrowing", "wide enough" if event.adequate else event.narrowing, trigger.start, trigger.end)
+def _steps(
+    scene: Scene, event: Event, used: Sequence[Place], tissues: Sequence[Step], cue: Sequence[Step], *, own_places: bool
+) -> tuple[Step, ...]:
+    """How the narrowing, its space, its place, its tissues and its certainty were read."""
+    span, trigger = scene.span, event.trigger
+    steps = [
+        Step("section", span.section.name or "no heading", span.start, span.end),
+        Step("narrowing", "wide enough" if event.adequate else event.narrowing, trigger.start, trigger.end),
+    ]
     if event.space_value:
         space = event.space or trigger
-        yield Step("space", event.link, space.start, space.end)
+        steps.append(Step("space", event.link, space.start, space.end))
     rule = "in the sentence" if own_places else "in force from before"
-    yield from (Step("region", rule, place.start, place.end) for place in used)
+    steps += [Step("region", rule, place.start, place.end) for place in used]
+    return (*steps, *tissues, *cue)
 
 
 _CUE_RULES: dict[Assertion, str] = {"negated": "denied by", "uncertain": "hedged by", "historical": "past by"}
@@ -136,10 +140,12 @@ def _denied_itself(scene: Scene, opening: Event) -> bool:
 
 def _evidence(scene: Scene, passage: Passage, event: Event, places: Sequence[Place], assertion: Assertion) -> Evidence:
     """The quote: from the first to the last word that takes part, inside the sentence."""
-    hedges = hedges_of(scene, event.first, event.trigger.last) if assertion == "uncertain" else []
-    starts = [scene.starts[event.first], *(p.start for p in places), *(h.start for h in hedges)]
-    ends = [scene.ends[event.last], *(p.end for p in places), *(h.end for h in hedges)]
-    return Evidence(passage, min(starts), max(ends), assertion)
+    start, end = scene.starts[event.first], scene.ends[event.last]
+    for place in places:
+        start, end = min(start, place.start), max(end, place.end)
+    for hedge in hedges_of(scene, event.first, event.trigger.last) if assertion == "uncertain" else ():
+        start, end = min(start, hedge.start), max(end, hedge.end)
+    return Evidence(passage, start, end, assertion)
 
 
 def _space_finding(passage: Passage, event: Event, assertion: Assertion) -> Finding | None:
