@@ -283,9 +283,14 @@ def _turns(scene: Scene, contrast: Mention) -> bool:
     return not (contrast.first and scene.words[contrast.first - 1] in BE) and not following.endswith("ing")
 
 
+_PARTS_CLAUSES = CLAUSE_STARTERS | {";"}
+
+
 def _clauses(scene: Scene) -> list[int]:
     """A clause number for each word; contrast words, semicolons and ', there is' begin a new one."""
     contrasts = {m.first for m in scene.of("contrast") if _turns(scene, m)}
+    if not contrasts and _PARTS_CLAUSES.isdisjoint(scene.said):
+        return [0] * len(scene.words)
     numbers, current, before = [], 0, ""
     for position, word in enumerate(scene.words):
         if word == ";" or position in contrasts or (word in CLAUSE_STARTERS and before in (",", "and")):

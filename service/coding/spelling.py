@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable
-from itertools import pairwise
 from sys import intern
 
 from rapidfuzz import process
@@ -53,12 +52,13 @@ class Tokens:
 
 
 class _Written:
-    """What stands between two blanks: its words, each with where it starts and ends, and their signs."""
+    """What stands between two blanks: its words, where each starts and ends, and their signs."""
 
-    __slots__ = ("signs", "words")
+    __slots__ = ("ends", "is_one_word", "signs", "starts", "words")
 
-    def __init__(self, words: list[tuple[str, int, int]], signs: str) -> None:
-        self.words, self.signs = words, signs
+    def __init__(self, words: list[str], starts: list[int], ends: list[int], signs: str, length: int) -> None:
+        self.words, self.starts, self.ends, self.signs = words, starts, ends, signs
+        self.is_one_word = starts == [0] and ends == [length]
 
 
 class Spelling:
@@ -94,21 +94,28 @@ class Spelling:
                 if found is None:
                     found = self._learn(written)
                 signs.append(found.signs)
-                for word, start, end in found.words:
-                    words.append(word)
-                    starts.append(at + start)
-                    ends.append(at + end)
+                if found.is_one_word:  # as most are
+                    words.append(found.words[0])
+                    starts.append(at)
+                    ends.append(at + len(written))
+                else:
+                    words.extend(found.words)
+                    starts.extend([at + start for start in found.starts])
+                    ends.extend([at + end for end in found.ends])
             at += len(written) + 1
         return Tokens(words, starts, ends, "".join(signs))
 
     def _learn(self, written: str) -> _Written:
         if len(self._known) > _REMEMBERED:
             self._known.clear()
-        words: list[tuple[str, int, int]] = []
+        starts: list[int] = []
+        ends: list[int] = []
         for match in (_ASCII_TOKEN if written.isascii() else TOKEN).finditer(written):
-            cuts = (match.start(), *self._cuts(match.group(), match.start()), match.end())
-            words.extend((self._word(written[start:end]), start, end) for start, end in pairwise(cuts))
-        found = _Written(words, self.signs([word for word, _, _ in words]))
+            cut = self._cuts(match.group(), match.start())
+            starts += [match.start(), *cut]
+            ends += [*cut, match.end()]
+        words = [self._word(written[start:end]) for start, end in zip(starts, ends, strict=True)]
+        found = _Written(words, starts, ends, self.signs(words), len(written))
         if len(written) <= _LONGEST:
             self._known[written] = found
         return found
