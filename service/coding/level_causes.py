@@ -14,9 +14,11 @@ _NOWHERE: frozenset[str] = frozenset()
 
 def by_level(scene: Scene, statement: Statement) -> list[Statement]:
     """The statement, or one for each group of its levels that share their causes."""
+    if not statement.levels or not scene.says("level"):
+        return [statement]
     tissues = (*statement.causes, *statement.listed)
     own = {id(f): labels for f in tissues if (labels := _own_labels(scene, f))}
-    if not own or not statement.levels:
+    if not own:
         return [statement]
     groups: dict[frozenset[int], list[str]] = {}
     for label in statement.levels:
@@ -39,7 +41,7 @@ def _own_labels(scene: Scene, finding: Finding) -> frozenset[str]:
     """The levels that stand directly behind a tissue, else directly before it."""
     start = finding.evidence.start if finding.evidence else -1
     tissue = next((t for t in scene.of("tissue") if t.start == start), None)
-    if tissue is None or not scene.says("level"):
+    if tissue is None:
         return _NOWHERE
     return frozenset(_labels_behind(scene, tissue)) or frozenset(_labels_before(scene, tissue))
 

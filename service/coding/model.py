@@ -236,7 +236,9 @@ class Statement:
         return self.evidence.passage.author
 
     def region_values(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(finding.value for finding in self.regions))
+        if len(self.regions) == 1:  # as most have
+            return (self.regions[0].value,)
+        return tuple(dict.fromkeys([finding.value for finding in self.regions]))
 
     def tissue_values(self, *, linked: bool) -> tuple[str, ...]:
         return tuple(dict.fromkeys(finding.value for finding in (self.causes if linked else self.listed)))

@@ -103,7 +103,10 @@ class Scene:
         """The mentions of these kinds, in order of place."""
         if not others:
             return self._by_kind.get(kind, ())
-        kinds = (kind, *others)
+        named = [one for one in (kind, *others) if one in self._by_kind]
+        if len(named) < 2:
+            return self._by_kind[named[0]] if named else ()
+        kinds = tuple(named)
         if kinds not in self._by_kinds:
             self._by_kinds[kinds] = [mention for mention in self.mentions if mention.kind in kinds]
         return self._by_kinds[kinds]
