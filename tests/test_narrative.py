@@ -260,6 +260,8 @@ def test_what_was_examined_and_found_as_it_should_be_is_denied(
         ("a risk", "Consent covers bleeding, recurrent canal stenosis, infection", []),
         ("hearsay", "was told by a chiropractor that he had spinal stenosis", []),
         ("a plan", "Referred for evaluation of canal stenosis", []),
+        ("the name of something else", "Swiss Spinal Stenosis Questionnaire 38; stenosis protocol MRI performed", []),
+        ("no feature", "Foraminal narrowing is not a feature of this examination", ["- foramen negated"]),
         ("a test by name", "cervical compression and foraminal compression tests negative", []),
         ("another organ's foramen", "greater sciatic foramen unremarkable", []),
         ("except at", "The canal is adequate except at L4-5, where a thick ligament narrows it",
