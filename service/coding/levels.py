@@ -60,8 +60,10 @@ LEVEL = re.compile(
     rf"(?:(?P<separator>{_SEPARATOR}|\s(?=(?:[CcTtDdLlSs]\s)?(?i:{'|'.join(SPOKEN)})))(?P<lowerletter>{_LETTER}?)\s?-?(?P<lower>{_NUMBER})|(?P<glued>[LlSsTtDd])(?P<gluednumber>[0-9]{{1,2}}))?"
     rf")(?:(?=[,;:.)\]\s/&+<>→=-]|$)|(?![0-9A-Za-z]))(?!\s?(?i:mm|cm|millimet|percent|%))"
 )
+_SEQUENCES = frozenset({"T1", "T2"})  # of MR too: 'T2-weighted'
 _NOT_A_LEVEL = re.compile(
-    r"[ -]?(?:weighted|w\b|wi\b|signal|sequence|hyper|hypo|bright|dark|high|low\b|image|fat|stir|flair|relaxation)",
+    r"[ -]?(?:weighted|w\b(?!/)|wi\b|signal|sequence|hyper|hypo|bright|dark|(?:high|low)\b(?!.?grade)|image|fat|stir"
+    r"|flair|relaxation)",
     re.I,
 )
 _ROOT = re.compile(r"\s*(?:exiting |traversing |exit )?(?:nerve|root|roots|radicul|dermatom|myotom|radicular)", re.I)
@@ -169,8 +171,6 @@ def _chained(first: Level, second: Level) -> Level:
 
 
 def _level(text: str, match: re.Match[str]) -> Level | None:
-    if text[match.start()] in "Tt" and _NOT_A_LEVEL.match(text, match.end()):
-        return None
     written = match.group()
     if written not in _KNOWN:
         if len(_KNOWN) >= _MOST_KNOWN:
@@ -178,7 +178,7 @@ def _level(text: str, match: re.Match[str]) -> Level | None:
         vertebrae = _between("C0", f"C{match['under'] or 1}") if match["whole"] else _vertebrae(match)
         _KNOWN[written] = vertebrae, (match["separator"] or "").strip().lower() in _RANGE
     vertebrae, ranged = _KNOWN[written]
-    if not vertebrae:
+    if not vertebrae or (_SEQUENCES.issuperset(vertebrae) and _NOT_A_LEVEL.match(text, match.end())):
         return None
     root = len(vertebrae) == 1 and _ROOT.match(text, match.end()) is not None
     return Level(match.start(), match.end(), vertebrae, root=root, ranged=ranged)
