@@ -6,6 +6,7 @@ followed by a new assertion, at a contrast, at a word that says the thing is the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from service.coding.lexicon import Mention
@@ -42,7 +43,7 @@ def said_by(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> tu
     if cue := _other_person(scene, first):
         return "other", cue
     if cue := _denial(scene, first, last, is_verb=is_verb):
-        return "before" if then_not_now(scene, first) else "negated", cue
+        return "before" if then_not_now(scene, first) or _is_copied(scene, first) else "negated", cue
     if cue := _past(scene, first, last):
         return "historical", cue
     if cue := _governed(scene, first, "plan"):
@@ -142,7 +143,9 @@ def _reaches(scene: Scene, cue: Mention, target: int, *, is_verb: bool) -> bool:
     if not scene.same_clause(cue.last, target):
         return False
     gap = range(cue.last + 1, target)
-    words = [scene.words[p] for p in gap]
+    words = scene.words[cue.last + 1 : target]
+    if _leaves_brackets(words):
+        return False
     if any(
         mention.kind == "link"
         and mention.value == "causing"
@@ -156,6 +159,11 @@ def _reaches(scene: Scene, cue: Mention, target: int, *, is_verb: bool) -> bool:
     return all(
         _list_goes_on(scene, p, target, is_verb=is_verb) for p in gap if scene.words[p] in (",", ":", "(")
     ) and not _turns(scene, gap, target)
+
+
+def _leaves_brackets(words: Sequence[str]) -> bool:
+    """'(report only, no disc today) reads ...': a cue in brackets does not reach out of them."""
+    return ")" in words and "(" not in words[: words.index(")")]
 
 
 def _starts_anew(scene: Scene, comma: int) -> bool:
@@ -289,7 +297,9 @@ def _hedge_reaches(scene: Scene, cue: Mention, target: int) -> bool:
     if not scene.same_clause(cue.last, target):
         return False
     gap = range(cue.last + 1, target)
-    words = [scene.words[p] for p in gap]
+    words = scene.words[cue.last + 1 : target]
+    if _leaves_brackets(words):
+        return False
     cue_word = scene.words[cue.first]
     if any(
         m.value == "confirmed" and cue.last < m.first for m in scene.of("present") if scene.same_clause(m.first, target)
@@ -378,6 +388,12 @@ def then_not_now(scene: Scene, first: int) -> bool:
     return dated or not _PAST.isdisjoint(words)
 
 
+def _is_copied(scene: Scene, first: int) -> bool:
+    """'[copied forward from 08/2022]: no canal stenosis': a denial of then."""
+    copied = (cue for cue in scene.of("historical") if cue.value == "copied" and cue.last < first)
+    return any(scene.same_clause(cue.last, first) for cue in copied)
+
+
 def _governed(scene: Scene, first: int, kind: str) -> Mention | None:
     for cue in scene.of(kind):
         if not scene.same_clause(cue.last, first):
@@ -394,9 +410,18 @@ def _governed(scene: Scene, first: int, kind: str) -> Mention | None:
     return None
 
 
+def _is_said_to_patient(scene: Scene, cue: Mention) -> bool:
+    """'Told her the canal is tight', 'I told him': the provider's own statement."""
+    return scene.words[cue.first] == "told" and scene.word(cue.first - 1) in ("", "i", "we", ".", "-")
+
+
 def _other_person(scene: Scene, first: int) -> Mention | None:
     """A relative, or the patient's own words and hearsay, which are no provider's statement (Guidelines I.B.14)."""
-    hearsay = (cue for cue in scene.of("hearsay") if cue.last < first and scene.same_clause(cue.last, first))
+    hearsay = (
+        cue
+        for cue in scene.of("hearsay")
+        if cue.last < first and scene.same_clause(cue.last, first) and not _is_said_to_patient(scene, cue)
+    )
     persons = (
         cue
         for cue in scene.of("other-person")

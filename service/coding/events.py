@@ -145,6 +145,8 @@ def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> li
         for space in spaces
         if space.kind in ("space", "target") and space.value in ("canal", "foramen") and not _of_an_organ(scene, space)
     ]
+    if spaces and spaces[0].kind == "other-organ" and scene.word(trigger.last + 1) == "of":
+        return []  # 'narrowing of the right vertebral artery in the C5-6 foramen'
     if spaces and not ours:
         return _pinched_inside(scene, trigger, spaces[-1])
     if ours:
@@ -469,7 +471,7 @@ def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) ->
     )
     found = []
     for space in scene.of("space", "target"):
-        if not scene.same_clause(space.first, opening.first) or space.value == "root":
+        if not scene.same_clause(space.first, opening.first) or space.value == "root" or _of_an_organ(scene, space):
             continue
         if any(t.first <= space.first <= t.last for t in triggers):
             continue  # 'no central stenosis and the foramina are patent'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from service.coding.corrections import SPINAL
 from service.coding.events import Event
 from service.coding.model import Evidence, Finding, Passage
 from service.coding.scene import FILLERS, JOINERS, Place, Scene
@@ -33,6 +34,8 @@ def places_of(scene: Scene, event: Event, events: Sequence[Event]) -> list[Place
     if event.space and event.space.concept.region:
         own_place = scene.place_at(event.space.first)
         return [own_place] if own_place else []
+    if beside := _named_with_the_space(scene, event):
+        return [beside]
     free = [place for place in scene.places if _next_to(scene, place, event) or not taken(scene, place)]
     named = [place for place in free if not place.root]
     free = named or free
@@ -60,6 +63,20 @@ def places_of(scene: Scene, event: Event, events: Sequence[Event]) -> list[Place
     return _trailing(scene, free, event)
 
 
+def _named_with_the_space(scene: Scene, event: Event) -> Place | None:
+    """'Tarlov cyst S2, sacral foramina patent': the region before the space, where all else is parted from it."""
+    own = scene.place_at(event.space.first - 1) if event.space and event.space.first else None
+    if own is None or own.labels or own.root or scene.places[-1] is not own:
+        return None
+    return own if all(_is_parted_by(scene, place, own) for place in scene.places if place is not own) else None
+
+
+def _is_parted_by(scene: Scene, place: Place, own: Place) -> bool:
+    words = scene.words[place.last + 1 : own.first]
+    return not _COMMAS.isdisjoint(words) and len(words) > 2
+
+
+_COMMAS = frozenset({",", ";"})
 _PARTS = frozenset({",", ";", "and", "&", "with", "w", "plus", "+", "while"})
 _OF_THE_SAME = ("narrowing", "mass-effect", "space", "target", "adequate", "severity", "laterality", "hedge", "present")
 _MORE_OR_LESS = frozenset(
@@ -217,7 +234,7 @@ def taken(scene: Scene, place: Place) -> bool:
     """The place belongs to an exam, a symptom, an operation, another organ: no site of the narrowing."""
     if place.root:
         return False
-    if _is_denied(scene, place):
+    if _is_denied(scene, place) or _is_of_an_alternative(scene, place):
         return True
     if scene.says("function", "modality", "care", "root-word") and _is_part_of_no_site(scene, place):
         return True
@@ -238,6 +255,13 @@ def taken(scene: Scene, place: Place) -> bool:
         return False
     hit = scene.at(after, ("function", "care", "framing"))
     return hit is not None and (hit.kind != "framing" or hit.value in ("after-surgery",))
+
+
+def _is_of_an_alternative(scene: Scene, place: Place) -> bool:
+    """'foraminal stenosis vs piriformis syndrome vs hip OA': the hip is where something else may be."""
+    if scene.said.isdisjoint(("vs", "versus")) or any(value in SPINAL for value, _ in place.values):
+        return False
+    return not {"vs", "versus"}.isdisjoint(scene.words[max(0, place.first - 4) : place.first])
 
 
 def _is_part_of_no_site(scene: Scene, place: Place) -> bool:
