@@ -53,6 +53,8 @@ def from_before(scene: Scene, statement: Statement, before: Sequence[Finding]) -
 def _opens_with_pronoun(scene: Scene) -> bool:
     """'This', 'Together these'; not 'this stenosis', 'at this level', 'these foramina'."""
     at = 1 if scene.words[0] in ("together", "and", "here") else 0
+    if scene.word(0) == "together" and scene.word(1) == "with":  # 'together with the thick flavum it narrows ...'
+        return not {"it", "they", "this", "these"}.isdisjoint(scene.words[2:12])
     if scene.word(at) not in _PRONOUNS:
         return False
     noun = scene.at(at + 1, _NO_SUBJECT)

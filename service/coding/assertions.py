@@ -104,6 +104,8 @@ def hedges_of(scene: Scene, first: int, last: int) -> list[Mention]:
 def _hedges(scene: Scene, cue: Mention, first: int, last: int) -> bool:
     if cue.concept.scope == "after":
         return cue.last < first and _hedge_reaches(scene, cue, first)
+    if scene.words[cue.first] in ("vs", "versus") and cue.first == last + 1:
+        return True  # 'foraminal stenosis vs hip osteoarthritis'
     if cue.first == cue.last and not _closes_clause(scene, cue) and scene.words[cue.first - 1] not in _PREDICATE_SIGNS:
         return False  # 'with possible radiculopathy': the hedge is about what follows it
     if _is_about_cause(scene, cue) or _closes_cause(scene, cue, last):

@@ -14,7 +14,7 @@ _SAME = frozenset({"this", "that", "same", "these", "those", "such", "both", "sa
 
 
 _LABELS = frozenset({":", "-", "–"})
-_OPENS = frozenset({'"', "“", "«", "(", "["})  # 'the report reads: "L3/4: disc intact. ..."'
+_OPENS = frozenset('" “ « ( [ - -- * # = _ >'.split())  # 'the report reads: "L3/4: ..."', '--- L3/4 ---'
 
 Opening = tuple[tuple[Place, ...], int]
 
@@ -106,8 +106,8 @@ def opening(scene: Scene) -> Opening:
             return (tuple(heading), position) if all(p.labels or word == ":" for p in heading) else ((), 0)
         elif word not in FILLERS and word not in JOINERS and (heading or word not in _OPENS):
             break
-    quoted = scene.words[0] in _OPENS
-    first = heading and (scene.words[quoted] in ("at", "level") or heading[0].first == quoted)
+    begins = next((p for p, word in enumerate(scene.words) if word not in _OPENS), 0)
+    first = heading and (scene.words[begins] in ("at", "level") or heading[0].first == begins)
     levels = tuple(place for place in heading if place.labels) if first else ()
     return levels, levels[-1].last if levels else 0
 

@@ -1,8 +1,6 @@
-"""What a sentence takes back: corrections, unticked boxes, places that are named only to be set aside."""
+"""What a sentence takes back: corrections, places that are named only to be set aside."""
 
 from __future__ import annotations
-
-from itertools import pairwise
 
 from service.coding.assertions import is_hedged
 from service.coding.scene import FILLERS, JOINERS, Place, Scene
@@ -21,8 +19,6 @@ def correct(scene: Scene) -> Scene:
     for place in scene.places if len(scene.places) > 1 or scene.says("negation", "hedge") else ():
         if _beside_the_spine(scene, place) or _rejected(scene, place) or _hedged_apart(scene, place):
             gone.update(range(place.first, place.last + 1))
-    if "[" in scene.said or "(" in scene.said:
-        gone |= _unticked(scene)
     return scene.without(gone, _TAKEN_BACK) if gone else scene
 
 
@@ -50,34 +46,6 @@ def _of_a_space(scene: Scene, place: Place) -> bool:
 def _listed_with(scene: Scene, one: Place, other: Place) -> bool:
     words = {scene.words[p] for p in scene.between(one.first, other.first) if not scene.place_at(p)}
     return bool(words & {"and", "&", ";"}) and words <= JOINERS | FILLERS | {";"}
-
-
-_TICKS = frozenset({"x", "✓", "✔", "☑"})
-
-
-def _unticked(scene: Scene) -> set[int]:
-    """'[ ] cervical [x] thoracic': what stands behind an empty box is not chosen."""
-    words = scene.words
-    boxes = [
-        p
-        for p, word in enumerate(words[:-1])
-        if word in ("[", "(")
-        and (words[p + 1] in ("]", ")") or (words[p + 1] in _TICKS | {"_"} and words[p + 2 : p + 3] in (["]"], [")"])))
-    ]
-    gone: set[int] = set()
-    for box, following in pairwise([*boxes, len(words)]):
-        if words[box + 1] not in _TICKS:
-            gone.update(range(box, _end_of_box(scene, box, following)))
-    return gone
-
-
-def _end_of_box(scene: Scene, box: int, following: int) -> int:
-    """A box speaks of what stands behind it up to the next box, a wide gap or a label."""
-    for p in range(box + 3, following):
-        label = p + 1 < len(scene.words) and scene.words[p + 1] == ":"
-        if label or scene.starts[p] - scene.ends[p - 1] > 1:
-            return p
-    return following
 
 
 def _hedged_apart(scene: Scene, place: Place) -> bool:

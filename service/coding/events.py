@@ -145,7 +145,7 @@ def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> li
         for space in spaces
         if space.kind in ("space", "target") and space.value in ("canal", "foramen") and not _of_an_organ(scene, space)
     ]
-    if spaces and spaces[0].kind == "other-organ" and scene.word(trigger.last + 1) == "of":
+    if spaces and spaces[0].kind == "other-organ" and "of" in scene.words[trigger.first : spaces[0].first]:
         return []  # 'narrowing of the right vertebral artery in the C5-6 foramen'
     if spaces and not ours:
         return _pinched_inside(scene, trigger, spaces[-1])

@@ -70,7 +70,7 @@ class Headings:
 
     def __init__(self, counts: Mapping[str, str], bodies: Iterable[str] = (), turns: Iterable[str] = ()) -> None:
         self.counts, self.bodies = dict(counts), frozenset(bodies)
-        level = rf"at (?:the )?[ctlds] ?-?(?:\d|{_SPOKEN})"
+        level = rf"at (?:the )?[CTLDSctlds] ?-?(?:\d|{_SPOKEN})"
         self.turns = re.compile(rf" (?=(?:{'|'.join([*map(re.escape, turns), level])})\b)")
 
 
@@ -315,11 +315,14 @@ def _is_wrap(text: str, at: int) -> bool:
         return False
     if line[-1] in ",(-" or line.endswith((" and", " or", " the", " of", " with", " to", " at")):
         return True
+    if len(line) >= _WIDE and line.isupper():
+        return ":" not in rest[:_SHORT_HEADING] and rest[:_SHORT_HEADING].upper() == rest[:_SHORT_HEADING]
     return (following[0].islower() and len(line) >= 30) or (
         following[0].islower() and len(line) > 3 and following.split(maxsplit=1)[0] in _GOES_ON
     )
 
 
+_WIDE, _SHORT_HEADING = 60, 24  # characters; of a line in capitals, and of a label that opens the next one
 _GOES_ON = frozenset(
     (
         "and or of with without at due causing compressing which to from secondary by narrowing resulting thecal "

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from sys import intern
 
 from rapidfuzz import process
@@ -23,6 +23,7 @@ _ASCII_TOKEN = re.compile(
 )
 _REMEMBERED = 50_000  # words, bare and with the signs beside them; a note full of junk must not fill the memory
 NO_WORD = "\0"  # the sign of a word that no term has
+_SHORTEST_BROKEN = 6  # characters of a word that may be broken in two by a blank or the end of a line
 _LONGEST = 40  # characters of a word that may be a misspelling, and of what is remembered
 
 
@@ -50,15 +51,21 @@ class Tokens:
         first, last = bisect_left(self.starts, start), bisect_left(self.starts, end)
         return Tokens(self.words[first:last], self.starts[first:last], self.ends[first:last], self.signs[first:last])
 
+    def only(self, kept: Sequence[int]) -> Tokens:
+        """Those at these positions."""
+        starts, ends = [self.starts[p] for p in kept], [self.ends[p] for p in kept]
+        return Tokens([self.words[p] for p in kept], starts, ends, "".join([self.signs[p] for p in kept]))
+
 
 class _Written:
     """What stands between two blanks: its words, where each starts and ends, and their signs."""
 
-    __slots__ = ("ends", "is_one_word", "signs", "starts", "words")
+    __slots__ = ("ends", "is_one_word", "may_end_a_word", "signs", "starts", "words")
 
     def __init__(self, words: list[str], starts: list[int], ends: list[int], signs: str, length: int) -> None:
         self.words, self.starts, self.ends, self.signs = words, starts, ends, signs
         self.is_one_word = starts == [0] and ends == [length]
+        self.may_end_a_word = False
 
 
 class Spelling:
@@ -74,6 +81,8 @@ class Spelling:
             self._by_letter.setdefault(choice[0], []).append(choice)
         self._by_tail = {choice[1:]: choice for choice in choices if len(choice) >= 7}
         self._signs = {word: chr(number) for number, word in enumerate(sorted(self._vocabulary), 1)}
+        self._whole = frozenset(word for word in self._vocabulary if len(word) >= _SHORTEST_BROKEN and word.isalpha())
+        self._tails = frozenset(word[cut:] for word in self._whole for cut in range(2, len(word) - 1))
         self._known: dict[str, _Written] = {}
         self._words: dict[str, str] = {}
 
@@ -93,6 +102,14 @@ class Spelling:
                 found = known.get(written)
                 if found is None:
                     found = self._learn(written)
+                if found.may_end_a_word and starts and (whole := self._mended(text, starts[-1], at, found)):
+                    words[-1], ends[-1] = whole, at + found.ends[0]
+                    signs[-1] = signs[-1][:-1] + self.signs([whole]) + found.signs[1:]
+                    words.extend(found.words[1:])
+                    starts.extend([at + start for start in found.starts[1:]])
+                    ends.extend([at + end for end in found.ends[1:]])
+                    at += len(written) + 1
+                    continue
                 signs.append(found.signs)
                 if found.is_one_word:  # as most are
                     words.append(found.words[0])
@@ -114,11 +131,40 @@ class Spelling:
             cut = self._cuts(match.group(), match.start())
             starts += [match.start(), *cut]
             ends += [*cut, match.end()]
-        words = [self._word(written[start:end]) for start, end in zip(starts, ends, strict=True)]
+        self._mend(written, starts, ends)
+        words = [self._mended_word(written[start:end]) for start, end in zip(starts, ends, strict=True)]
         found = _Written(words, starts, ends, self.signs(words), len(written))
+        found.may_end_a_word = bool(words) and starts[0] == 0 and self._is_tail(written[: ends[0]])
         if len(written) <= _LONGEST:
             self._known[written] = found
         return found
+
+    def _is_tail(self, written: str) -> bool:
+        """Whether it may be the second half of a broken word: no word of its own."""
+        return written.lower() in self._tails and written.lower() not in self._vocabulary
+
+    def _mended(self, text: str, start: int, at: int, found: _Written) -> str:
+        """The word that a blank breaks in two ('steno sis'); empty where there is none."""
+        whole = text[start : at - 1].lower() + text[at : at + found.ends[0]].lower()
+        return whole if whole in self._whole else ""
+
+    def _mend(self, written: str, starts: list[int], ends: list[int]) -> None:
+        """Puts together what the end of a line breaks in two, with a hyphen or without ('STENO', 'SIS')."""
+        if "\n" not in written:
+            return
+        for n in range(len(starts) - 1, 0, -1):
+            if n >= len(starts) or written[ends[n - 1] : starts[n]].strip(" \t\r") != "\n":
+                continue
+            hyphen = n > 1 and written[starts[n - 1] : ends[n - 1]] == "-" and ends[n - 2] == starts[n - 1]
+            first, second = n - 2 if hyphen else n - 1, written[starts[n] : ends[n]]
+            whole = (written[starts[first] : ends[first]] + second).lower()
+            if whole in self._whole and self._is_tail(second):
+                ends[first] = ends[n]
+                del starts[first + 1 : n + 1], ends[first + 1 : n + 1]
+
+    def _mended_word(self, written: str) -> str:
+        """The word as the lexicon writes it, without the line's end that broke it."""
+        return self._word("".join(written.replace("-", "").split()) if "\n" in written else written)
 
     def _cuts(self, written: str, start: int) -> tuple[int, ...]:
         """Where in a text a word is cut in two."""
