@@ -278,6 +278,8 @@ def _modifies_event(scene: Scene, tissue: Mention, event: Event) -> bool:
             "+",
             "related",
             "mediated",
+            "caused",
+            "induced",
         )
         or scene.place_at(tissue.last + 1) is not None
     )
@@ -287,6 +289,8 @@ def _modifies_event(scene: Scene, tissue: Mention, event: Event) -> bool:
         "etiology",
         "related",
         "mediated",
+        "caused",
+        "induced",
     )
     return (
         closes

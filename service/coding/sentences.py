@@ -313,7 +313,7 @@ def _is_wrap(text: str, at: int) -> bool:
         return False
     if line[-1] in ".!?:":
         return False
-    if line[-1] in ",(-" or line.endswith((" and", " or", " the", " of", " with", " to", " at")):
+    if line[-1] in ",(" or (line[-1] == "-" and line[-2:-1].isalnum()) or line.endswith(_JOINING):
         return True
     if len(line) >= _WIDE and line.isupper():
         return ":" not in rest[:_SHORT_HEADING] and rest[:_SHORT_HEADING].upper() == rest[:_SHORT_HEADING]
@@ -322,6 +322,7 @@ def _is_wrap(text: str, at: int) -> bool:
     )
 
 
+_JOINING = (" and", " or", " the", " of", " with", " to", " at")
 _WIDE, _SHORT_HEADING = 60, 24  # characters; of a line in capitals, and of a label that opens the next one
 _GOES_ON = frozenset(
     (

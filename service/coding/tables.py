@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from service.coding.causes import tissue_findings
 from service.coding.lexicon import Mention
 from service.coding.model import Assertion, Evidence, Finding, Passage, Statement, Step
 from service.coding.places import place_findings
@@ -21,7 +22,7 @@ _GRADES = frozenset(
     "minimal mild mildly moderate moderately severe severely marked markedly advanced critical mod sev narrowed".split()
 )
 _OPEN = frozenset(
-    "none no nil normal negative patent open ok clear unremarkable adequate preserved capacious wnl".split()
+    "none no nil normal nl negative patent open ok clear unremarkable adequate preserved capacious wnl".split()
 )
 _GRADED = _GRADES | _OPEN
 _BESIDE = frozenset("stenosis narrowing l r b left right bilateral . : ; - – ( ) to high low grade".split())
@@ -124,8 +125,10 @@ class Header(NamedTuple):
 
 
 def header_of(scene: Scene, passage: Passage) -> Header | None:
-    """The header of a table with a bar between its columns, if the sentence is one: spaces, and no level or grade."""
-    if _BAR not in scene.said or scene.places or not _GRADED.isdisjoint(scene.said):
+    """The header of a table, if the sentence is one: spaces, no level, no grade; with bars, or gaps behind 'Level'."""
+    if scene.places or not _GRADED.isdisjoint(scene.said):
+        return None
+    if _BAR not in scene.said and (scene.words[0] not in _ROW_NAMES or scene.words[1:2] == [":"]):
         return None
     spaces: dict[int, Finding] = {}
     for number, (first, end) in enumerate(_cells(scene)):
@@ -137,28 +140,45 @@ def header_of(scene: Scene, passage: Passage) -> Header | None:
     return Header(spaces, scene.span.section) if spaces else None
 
 
+_ROW_NAMES = frozenset({"level", "levels", "segment", "segments", "disc", "disk"})
+
+
 def _cells(scene: Scene) -> Iterator[tuple[int, int]]:
-    """The first position of each cell, and the one behind its last."""
+    """The first position of each cell, and the one behind its last: between bars, else between wide gaps."""
+    barred = _BAR in scene.said
     first = 1 if scene.words[0] == _BAR else 0
     for position in range(first, len(scene.words) + 1):
-        if position == len(scene.words) or scene.words[position] == _BAR:
+        if position == len(scene.words) or (barred and scene.words[position] == _BAR):
             yield first, position
             first = position + 1
+        elif not barred and position > first and _is_wide_gap(scene, position):
+            yield first, position
+            first = position
+
+
+def _is_wide_gap(scene: Scene, position: int) -> bool:
+    gap = scene.text[scene.ends[position - 1] : scene.starts[position]]
+    return len(gap) > 1 or gap == "\t"
 
 
 def cells(scene: Scene, header: Header, passage: Passage) -> list[Statement]:
     """A statement for each graded cell of a row that begins with a level."""
     parts = list(_cells(scene))
     place = next((p for p in scene.places if p.labels and p.last < parts[0][1]), None)
-    if place is None or _BAR not in scene.said:
+    if place is None or len(parts) <= max(header.spaces):
         return []
     found = []
-    for number, (first, end) in enumerate(parts):
-        assertion = _graded(scene, first, end) if number in header.spaces else None
-        if assertion:
-            span = (place.start, scene.ends[end - 1])
-            found.append(_filled(scene, passage, assertion, header.spaces[number], [place], span))
+    for number, space in header.spaces.items():
+        first, end = parts[number]
+        grade = next((p for p in range(first, end) if scene.words[p] in _ENDS_GRADE or scene.words[p].isdigit()), end)
+        if grade > first and (assertion := _graded(scene, first, grade)):
+            statement = _filled(scene, passage, assertion, space, [place], (place.start, scene.ends[end - 1]))
+            named = [m for m in scene.of("tissue") if first <= m.first < end] if assertion == "affirmed" else []
+            found.append(statement.but(listed=tissue_findings(named, passage)))
     return found
+
+
+_ENDS_GRADE = frozenset({",", "(", ";"})
 
 
 # --- fields ---------------------------------------------------------------------------------------------------------
