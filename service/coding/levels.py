@@ -57,7 +57,7 @@ LEVEL = re.compile(
     rf"(?P<whole>(?i:occiput|occ|oc|C ?0)|O)(?:\s?[-‐‑‒–—/]\s?|\s+(?i:to|through|thru|on)\s+)"
     rf"(?:[Cc] ?-?(?P<under>[1-7])|(?i:atlas))"
     rf"|(?P<letter>{_LETTER})(?P<upper>[ -]{_NUMBER}|[0-9]{{1,2}})"
-    rf"(?:(?P<separator>{_SEPARATOR}|\s(?=(?:[CcTtDdLlSs]\s)?(?i:{'|'.join(SPOKEN)})))(?P<lowerletter>{_LETTER}?)\s?-?(?P<lower>{_NUMBER})|(?P<glued>[LlSsTtDd])(?P<gluednumber>[0-9]{{1,2}}))?"
+    rf"(?:(?P<separator>{_SEPARATOR}|\s(?=(?:[CcTtDdLlSs]\s)?(?i:{'|'.join(SPOKEN)})))(?P<lowerletter>{_LETTER}?)\s?-?(?P<lower>{_NUMBER})(?P<more>(?:[/-][1-9](?![0-9/]))*)|(?P<glued>[LlSsTtDd])(?P<gluednumber>[0-9]{{1,2}}))?"
     rf")(?:(?=[,;:.)\]\s/&+<>→=-]|$)|(?![0-9A-Za-z]))(?!\s?(?i:mm|cm|millimet|percent|%))"
 )
 _SEQUENCES = frozenset({"T1", "T2"})  # of MR too: 'T2-weighted'
@@ -202,7 +202,16 @@ def _vertebrae(match: re.Match[str]) -> tuple[str, ...]:
         lower = _next_region(letter, lower_number)
         if not lower and "/" in (match["separator"] or ""):
             return ()  # 'MRI L/S 1/14' is a date
-    return _between(upper, lower)
+    return _between(upper, _last(lower, match["more"] or ""))
+
+
+def _last(lower: str, more: str) -> str:
+    """The last vertebra of 'C4/5/6', where each follows on the one before."""
+    for number in more[1::2]:
+        if not lower or int(number) != int(lower[1:]) + 1 or f"{lower[0]}{number}" not in _PLACE:
+            return lower
+        lower = f"{lower[0]}{number}"
+    return lower
 
 
 def _digits(written: str) -> str:

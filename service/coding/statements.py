@@ -11,7 +11,7 @@ from service.coding.level_causes import by_level
 from service.coding.lexicon import Mention
 from service.coding.model import Assertion, Evidence, Finding, Passage, Statement, Step
 from service.coding.places import is_elsewhere, place_findings, places_of, regions_joined, taken, without_parts
-from service.coding.scene import Place, Scene
+from service.coding.scene import FILLERS, JOINERS, Place, Scene
 
 
 def read_scene(scene: Scene, passage: Passage, heading: Sequence[Place]) -> tuple[list[Statement], list[Finding]]:
@@ -29,7 +29,9 @@ def read_scene(scene: Scene, passage: Passage, heading: Sequence[Place]) -> tupl
         if assertion is None:
             aside.append(Finding("set-aside", said, _evidence(scene, passage, event, (), "affirmed")))
         else:
-            statements.extend(by_level(scene, _statement(scene, passage, event, events, heading, assertion, cue)))
+            statement = _statement(scene, passage, event, events, heading, assertion, cue)
+            statements.extend(by_level(scene, statement))
+            statements.extend(_excepted(scene, event, events, statement))
     return _without_repeats(statements), aside
 
 
@@ -46,6 +48,9 @@ def _statement(
     used = places or list(heading)
     if is_elsewhere(scene, event):
         places, used = [], []
+    elif assertion == "negated" and (exception := _exception(scene, event)):
+        places = [place for place in places if place.first < exception]
+        used = places
     evidence = _evidence(scene, passage, event, places, assertion)
     tissues = tissues_of(scene, passage, event, events)
     space = _space_finding(passage, event, assertion)
@@ -64,6 +69,45 @@ def _statement(
         spine_only=event.spine_only,
         steps=_steps(scene, event, used, tissues.steps, _cue(cue, assertion), own_places=bool(places)),
     )
+
+
+_EXCEPT = frozenset({"except", "apart", "aside", "other", "save", "barring"})
+
+
+def _exception(scene: Scene, event: Event) -> int:
+    """Where 'except', 'apart from' and the like stand behind the event; 0 where they do not."""
+    if _EXCEPT.isdisjoint(scene.said):
+        return 0
+    cues = (m.first for m in scene.of("contrast") if m.first > event.last and scene.words[m.first] in _EXCEPT)
+    return next(cues, 0)
+
+
+def _excepted(scene: Scene, event: Event, events: Sequence[Event], denied: Statement) -> list[Statement]:
+    """'No stenosis except mild at L4-5': what is denied is there where it is excepted, if no more is said."""
+    start = _exception(scene, event) if denied.assertion == "negated" else 0
+    if not start or any(other.trigger.first > start for other in events):
+        return []
+    places = [place for place in scene.places if place.first > start]
+    rest = range(start + 1, len(scene.words))
+    if not places or not all(_is_mere_exception(scene, p) for p in rest):
+        return []
+    own = denied.evidence.over(denied.evidence.start, max(place.end for place in places), "affirmed")
+    return [
+        denied.but(
+            assertion="affirmed",
+            evidence=own,
+            regions=place_findings(places, own.passage),
+            regions_joined=regions_joined(scene, places),
+            levels=tuple(dict.fromkeys(label for place in places for label in place.labels)),
+            steps=(*denied.steps, *(Step("region", "excepted", place.start, place.end) for place in places)),
+        )
+    ]
+
+
+def _is_mere_exception(scene: Scene, position: int) -> bool:
+    word = scene.words[position]
+    plain = word in FILLERS or word in JOINERS or word in (".", "for", "from", "than", "that")
+    return plain or scene.at(position, ("severity", "laterality", "region", "level", "contrast")) is not None
 
 
 def _operated_at(scene: Scene, cue: Mention | None) -> list[Place]:
