@@ -299,6 +299,8 @@ def test_what_was_examined_and_found_as_it_should_be_is_denied(
          ["C6-C7 canal negated", "C3-C4 canal affirmed"]),
         ("capitals wrapped", "AT C4-5 THERE IS A TWO MILLIMETRE SLIP WITH WIDENING WHICH NARROWS\nTHE CANAL MILDLY",
          ["C4-C5 canal affirmed"]),
+        ("a joint that is narrow", "Facet joint narrowing at L4-5; SI joint narrowing", []),
+        ("a lesson", "Explained what spinal stenosis is with a model", []),
         ("denied but for a place", "No stenosis except mild at L4-5", ["- - negated", "L4-L5 - affirmed"]),
         ("open but for a place", "Foramina patent other than the left L5-S1.",
          ["- foramen negated", "L5-S1 foramen affirmed"]),

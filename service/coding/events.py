@@ -205,7 +205,7 @@ def _either_space(scene: Scene, trigger: Mention) -> bool:
 def _of_an_organ(scene: Scene, space: Mention) -> bool:
     """'femoral medullary canal', 'canal stenosis found at hysteroscopy': the canal of something else."""
     named = scene.words[space.first : space.last + 1] if scene.says("other-organ") and not scene.places else []
-    if named in (["canal"], ["cervical", "canal"]):
+    if named in (["canal"], ["canals"], ["cervical", "canal"]):
         return True
     before = scene.at(space.first - 1, ("other-organ",)) if space.first else None
     return before is not None and before.last < space.first
@@ -422,11 +422,15 @@ def _of_something_else(scene: Scene, trigger: Mention) -> bool:
             and word not in _PLAIN_ADJECTIVES
         ):
             return True
-        if any(m.kind == "tissue" and m.value == "disc" and m.concept.anatomy for m in known) and not scene.covered(
-            0, len(scene.words), "space"
-        ):
+        if any(_is_joint(scene, m) for m in known) and not scene.says("space"):
             return scene.words[trigger.first] == "narrowing"
     return _unknown_complement(scene, trigger)
+
+
+def _is_joint(scene: Scene, mention: Mention) -> bool:
+    """'disc narrowing', 'facet joint narrowing': the joint has become narrow."""
+    named = mention.kind == "tissue" and mention.concept.anatomy
+    return named and (mention.value == "disc" or scene.words[mention.last] in ("joint", "joints"))
 
 
 def _unknown_complement(scene: Scene, trigger: Mention) -> bool:
