@@ -157,7 +157,7 @@ def lay_out(text: str, tokens: Tokens, spans: Sequence[Span], lexicon: Lexicon) 
     """Each sentence with its words, its mentions in only those senses that hold there, and its places."""
     sentences = [chosen(tokens.within(span.start, span.end)) for span in spans]
     found = lexicon.find_all(text, sentences)
-    return [_scene(text, spans[n], sentences[n], found[n]) for n in range(len(spans))]
+    return [_scene(text, spans[n], sentences[n], found[n]) for n in range(len(spans)) if sentences[n].words]
 
 
 def _scene(text: str, span: Span, tokens: Tokens, found: Sequence[Mention]) -> Scene:
