@@ -159,7 +159,9 @@ def _reaches(scene: Scene, cue: Mention, target: int, *, is_verb: bool) -> bool:
     if cue.first == cue.last and scene.words[cue.first] in _SHORT_REACH and (len(words) > _NOT_REACH or "," in words):
         return False  # 'triceps jerk absent, middle finger numb'
     return all(
-        _list_goes_on(scene, p, target, is_verb=is_verb) for p in gap if scene.words[p] in (",", ":", "(")
+        _list_goes_on(scene, p, target, is_verb=is_verb)
+        for p in gap
+        if scene.words[p] in (",", ":", "(") and not (scene.words[p] == ":" and p == gap.start)  # 'denies: stenosis'
     ) and not _turns(scene, gap, target)
 
 

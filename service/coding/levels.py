@@ -43,14 +43,14 @@ SPOKEN = {
     "twelve": 12,
 }
 # A text without a word of both names no level.
-LETTERS = frozenset({"c", "t", "d", "l", "s", "o", "oc", "occ", "occiput"})
+LETTERS = frozenset({"c", "t", "th", "d", "l", "s", "o", "oc", "occ", "occiput"})
 NUMBERS = frozenset(
     {"atlas", *SPOKEN}
     | {f"{zero}{number}" for zero in ("", "0") for number in range(100)}
     | {f"{upper}.{lower}" for upper in range(13) for lower in range(13)}
 )
 _NUMBER = rf"(?:[0-9]{{1,2}}|(?i:{'|'.join(SPOKEN)})\b)"
-_LETTER = r"[CcTtDdLlSs]"
+_LETTER = r"(?:[Tt][Hh]|[CcTtDdLlSs])"
 _SEPARATOR = r"(?:\s?[-‐‑‒–—/]\s?|\s?&\s?|\s(?i:dash|hyphen|slash|to|through|thru|on|upon|over|down to)\s)"
 LEVEL = re.compile(
     rf"(?<![A-Za-z0-9.])(?:"
@@ -66,6 +66,7 @@ _NOT_A_LEVEL = re.compile(
     r"|flair|relaxation)",
     re.I,
 )
+_BEFORE_SEQUENCE = re.compile(r"\b(?:ax|axial|axials|sag|sagittal|cor|coronal|fse|tse)\s$", re.I)
 _ROOT = re.compile(r"\s*(?:exiting |traversing |exit )?(?:nerve|root|roots|radicul|dermatom|myotom|radicular)", re.I)
 _RANGE = frozenset({"to", "through", "thru", "down to"})
 _CHAIN = frozenset({"-", "‐", "‑", "‒", "/", "–", "—"})
@@ -180,6 +181,8 @@ def _level(text: str, match: re.Match[str]) -> Level | None:
     vertebrae, ranged = _KNOWN[written]
     if not vertebrae or (_SEQUENCES.issuperset(vertebrae) and _NOT_A_LEVEL.match(text, match.end())):
         return None
+    if _SEQUENCES.issuperset(vertebrae) and _BEFORE_SEQUENCE.search(text, max(0, match.start() - 12), match.start()):
+        return None
     root = len(vertebrae) == 1 and _ROOT.match(text, match.end()) is not None
     return Level(match.start(), match.end(), vertebrae, root=root, ranged=ranged)
 
@@ -190,10 +193,10 @@ _MOST_KNOWN = 1024
 
 
 def _vertebrae(match: re.Match[str]) -> tuple[str, ...]:
-    letter, number = match["letter"].upper().replace("D", "T"), _digits(match["upper"].lstrip(" -"))
+    letter, number = _letter(match["letter"]), _digits(match["upper"].lstrip(" -"))
     if match["lower"] is None and match["glued"] is None:
         return _single(letter, number)
-    lower_letter = (match["lowerletter"] or match["glued"] or letter).upper().replace("D", "T")
+    lower_letter = _letter(match["lowerletter"] or match["glued"] or letter)
     lower_number = _digits(match["lower"] or match["gluednumber"])
     upper, lower = _name(letter, number), _name(lower_letter, lower_number)
     if not match["lowerletter"] and not match["glued"] and lower not in _PLACE:
@@ -212,6 +215,11 @@ def _last(lower: str, more: str) -> str:
             return lower
         lower = f"{lower[0]}{number}"
     return lower
+
+
+def _letter(written: str) -> str:
+    """'Th' and 'D' are T."""
+    return "T" if written.upper() in ("TH", "D") else written.upper()
 
 
 def _digits(written: str) -> str:

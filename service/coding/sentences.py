@@ -323,7 +323,7 @@ def _is_wrap(text: str, at: int) -> bool:
 
 
 _JOINING = (" and", " or", " the", " of", " with", " to", " at")
-_WIDE, _SHORT_HEADING = 60, 24  # characters; of a line in capitals, and of a label that opens the next one
+_WIDE, _SHORT_HEADING = 50, 24  # characters; of a line in capitals, and of a label that opens the next one
 _GOES_ON = frozenset(
     (
         "and or of with without at due causing compressing which to from secondary by narrowing resulting thecal "

@@ -23,6 +23,9 @@ _ASCII_TOKEN = re.compile(
 )
 _REMEMBERED = 50_000  # words, bare and with the signs beside them; a note full of junk must not fill the memory
 NO_WORD = "\0"  # the sign of a word that no term has
+_MISREAD = re.compile(r"[A-Za-z]{2,}[01][A-Za-z01]*")
+_SHORT_MISREAD = frozenset({"canal", "spinal", "level"})
+_RUN_ON = ("and", "the", "with", "without")
 _SHORTEST_BROKEN = 6  # characters of a word that may be broken in two by a blank or the end of a line
 _LONGEST = 40  # characters of a word that may be a misspelling, and of what is remembered
 
@@ -127,17 +130,28 @@ class Spelling:
             self._known.clear()
         starts: list[int] = []
         ends: list[int] = []
-        for match in (_ASCII_TOKEN if written.isascii() else TOKEN).finditer(written):
+        meant = self._letters_for_digits(written)
+        for match in (_ASCII_TOKEN if meant.isascii() else TOKEN).finditer(meant):
             cut = self._cuts(match.group(), match.start())
             starts += [match.start(), *cut]
             ends += [*cut, match.end()]
-        self._mend(written, starts, ends)
-        words = [self._mended_word(written[start:end]) for start, end in zip(starts, ends, strict=True)]
-        found = _Written(words, starts, ends, self.signs(words), len(written))
-        found.may_end_a_word = bool(words) and starts[0] == 0 and self._is_tail(written[: ends[0]])
+        self._mend(meant, starts, ends)
+        words = [self._mended_word(meant[start:end]) for start, end in zip(starts, ends, strict=True)]
+        found = _Written(words, starts, ends, self.signs(words), len(meant))
+        found.may_end_a_word = bool(words) and starts[0] == 0 and self._is_tail(meant[: ends[0]])
         if len(written) <= _LONGEST:
             self._known[written] = found
         return found
+
+    def _letters_for_digits(self, written: str) -> str:
+        """'narr0wed' and 'cana1' as a scanner meant them; as long as before."""
+        if ("0" not in written and "1" not in written) or len(written) > _LONGEST:
+            return written
+        return _MISREAD.sub(lambda match: self._as_letters(match.group()), written)
+
+    def _as_letters(self, written: str) -> str:
+        meant = written.replace("0", "o").replace("1", "l")
+        return meant if meant.lower() in self._whole or meant.lower() in _SHORT_MISREAD else written
 
     def _is_tail(self, written: str) -> bool:
         """Whether it may be the second half of a broken word: no word of its own."""
@@ -195,7 +209,12 @@ class Spelling:
         if not 9 <= len(word) <= _LONGEST or not word.isalpha() or word in self._ordinary:
             return 0
         cuts = range(4, len(word) - 3)
-        return next((cut for cut in cuts if word[:cut] in self._long and word[cut:] in self._long), 0)
+        cut = next((cut for cut in cuts if word[:cut] in self._long and word[cut:] in self._long), 0)
+        return cut or next((len(joiner) for joiner in _RUN_ON if self._runs_on(word, joiner)), 0)
+
+    def _runs_on(self, word: str, joiner: str) -> bool:
+        """'andforamina'."""
+        return word.startswith(joiner) and word[len(joiner) :] in self._whole and word[len(joiner) :] in self._long
 
     def _corrected(self, word: str) -> str:
         stems = {word, word.removesuffix("s")}
