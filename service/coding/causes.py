@@ -36,7 +36,11 @@ def tissues_of(scene: Scene, passage: Passage, event: Event, events: Sequence[Ev
     """The tissues of one event: linked by words, or merely beside it (POLICY section 2.6)."""
     if event.adequate or not scene.says("tissue"):
         return Tissues()
-    present = [t for t in scene.of("tissue") if not _named_away(scene, t) and not is_negated(scene, t.first, t.last)]
+    present = [
+        t
+        for t in scene.of("tissue")
+        if not _named_away(scene, t) and not is_negated(scene, t.first, t.last) and not _is_normal(scene, t)
+    ]
     named = [t for t in present if scene.same_clause(t.first, event.trigger.first)]
     if not named:
         named = _of_silent_clauses(scene, present, events)
@@ -112,6 +116,8 @@ def abnormal(scene: Scene, tissue: Mention) -> bool:
     ('hypertrophy of the facets and ligamentum flavum').
     """
     for word in scene.of("pathology"):
+        if word.value == "normal":
+            continue
         gap = (
             scene.between(tissue.last, word.first)
             if word.first > tissue.last
@@ -124,6 +130,18 @@ def abnormal(scene: Scene, tissue: Mention) -> bool:
         ):
             return True
     return False
+
+
+def _is_normal(scene: Scene, tissue: Mention) -> bool:
+    """'flavum there is paper thin', 'ligaments of normal thickness'."""
+    found_so = (m for m in scene.of("pathology") if m.value == "normal" and m.first > tissue.last)
+    return any(
+        all(scene.words[p] in FILLERS or scene.words[p] in _LOOKS for p in scene.between(tissue.last, m.first))
+        for m in found_so
+    )
+
+
+_LOOKS = frozenset("there here look looks appear appears remains remain thin".split())
 
 
 def _is_list(scene: Scene, gap: range) -> bool:

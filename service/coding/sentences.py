@@ -297,7 +297,13 @@ def _is_abbreviated(written: str) -> bool:
         return False
     word = _LAST_WORD.split(written[:-1])[-1].lower()
     last = word.rpartition(".")[2]
-    return word in _ABBREVIATIONS or last in _ABBREVIATIONS or len(last) == 1
+    return word in _ABBREVIATIONS or last in _ABBREVIATIONS or (len(last) == 1 and _is_initial(written))
+
+
+def _is_initial(written: str) -> bool:
+    """Of a name, 'Dr J. Smith'; not in 'the sac is squeezed to a Y.', nor in 'narrowed on the L.'."""
+    before = written[:-1].split()[:-1]
+    return not before or before[-1][0].isupper() or before[-1][-1] == "." or not before[-1].isalpha()
 
 
 def _inside_number(text: str, at: int) -> bool:
