@@ -13,7 +13,7 @@ _EVERY = frozenset("every all other others remaining remainder rest elsewhere th
 _SAME = frozenset({"this", "that", "same", "these", "those", "such", "both", "said", "above", "fused", "two", "three"})
 
 
-_LABELS = frozenset({":", "-", "–"})
+_LABELS = frozenset({":", "-", "–", "—", "--"})
 _OPENS = frozenset('" “ « ( [ - -- * # = _ >'.split())  # 'the report reads: "L3/4: ..."', '--- L3/4 ---'
 
 Opening = tuple[tuple[Place, ...], int]
@@ -103,7 +103,7 @@ def opening(scene: Scene) -> Opening:
             if place not in heading:
                 heading.append(place)
         elif word == ":" or (word in _LABELS and heading):
-            return (tuple(heading), position) if all(p.labels or word == ":" for p in heading) else ((), 0)
+            return (tuple(heading), position) if all(p.labels or word in (":", "--") for p in heading) else ((), 0)
         elif word not in FILLERS and word not in JOINERS and (heading or word not in _OPENS):
             break
     begins = next((p for p, word in enumerate(scene.words) if word not in _OPENS), 0)

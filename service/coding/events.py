@@ -102,14 +102,19 @@ _TESTS = frozenset(
 )
 
 
+_RESULTS = frozenset({"positive", "negative", "pos", "neg", "+", "-"})
+
+
 def _names_a_test(scene: Scene, trigger: Mention) -> bool:
     """'foraminal compression test positive' is an examination; so is 'Spurling's test (foraminal compression)'."""
     before = scene.words[max(0, trigger.first - 3) : trigger.first] if "(" in scene.said else []
     if "(" in before and not _TESTS.isdisjoint(before):
         return True
     following = scene.word(trigger.last + 1)
-    if trigger.kind == "mass-effect" and following in ("positive", "negative", "pos", "neg", "+"):
-        return True
+    if trigger.kind == "mass-effect":
+        result = scene.word(trigger.last + 2) if following == "(" else following
+        if result in _RESULTS:
+            return True
     if _TESTS.isdisjoint(scene.said):
         return False
     named: Mention | None = trigger
@@ -205,7 +210,7 @@ def _either_space(scene: Scene, trigger: Mention) -> bool:
 def _of_an_organ(scene: Scene, space: Mention) -> bool:
     """'femoral medullary canal', 'canal stenosis found at hysteroscopy': the canal of something else."""
     named = scene.words[space.first : space.last + 1] if scene.says("other-organ") and not scene.places else []
-    if named in (["canal"], ["canals"], ["cervical", "canal"]):
+    if named in (["canal"], ["canals"], ["cervical", "canal"], ["cord"]):
         return True
     before = scene.at(space.first - 1, ("other-organ",)) if space.first else None
     return before is not None and before.last < space.first

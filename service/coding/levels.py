@@ -57,7 +57,7 @@ LEVEL = re.compile(
     rf"(?P<whole>(?i:occiput|occ|oc|C ?0)|O)(?:\s?[-‐‑‒–—/]\s?|\s+(?i:to|through|thru|on)\s+)"
     rf"(?:[Cc] ?-?(?P<under>[1-7])|(?i:atlas))"
     rf"|(?P<letter>{_LETTER})(?P<upper>[ -]{_NUMBER}|[0-9]{{1,2}})"
-    rf"(?:(?P<separator>{_SEPARATOR}|\s(?=(?:[CcTtDdLlSs]\s)?(?i:{'|'.join(SPOKEN)})))(?P<lowerletter>{_LETTER}?)\s?-?(?P<lower>{_NUMBER})(?P<more>(?:[/-][1-9](?![0-9/]))*)|(?P<glued>[LlSsTtDd])(?P<gluednumber>[0-9]{{1,2}}))?"
+    rf"(?:(?P<separator>{_SEPARATOR}|\s(?=(?:[CcTtDdLlSs]\s)?(?i:{'|'.join(SPOKEN)})))(?P<lowerletter>{_LETTER}?)\s?-?(?P<lower>{_NUMBER})(?P<more>(?:[/-][1-9](?![0-9/]))*)|(?P<glued>[CcLlSsTtDd])(?P<gluednumber>[0-9]{{1,2}}))?"
     rf")(?:(?=[,;:.)\]\s/&+<>→=-]|$)|(?![0-9A-Za-z]))(?!\s?(?i:mm|cm|millimet|percent|%))"
 )
 _SEQUENCES = frozenset({"T1", "T2"})  # of MR too: 'T2-weighted'

@@ -204,6 +204,9 @@ _DOUBTS = frozenset(
 )
 
 
+_DENIALS = frozenset("no none n nil neg negative absent it this that is was not so . ,".split())
+
+
 def _doubt(scene: Scene) -> Assertion | None:
     """'Not yet confirmed.' 'This is probable only.' 'Ruled out.': the certainty of the sentence before."""
     if len(scene.words) > 10 or not scene.says("hedge", "negation"):
@@ -214,17 +217,7 @@ def _doubt(scene: Scene) -> Assertion | None:
     if not set(rest) <= _DOUBTS:
         return None
     words = set(scene.words)
-    denied = words & {"ruled", "excluded", "error"} or words <= {
-        "no",
-        "none",
-        "n",
-        "nil",
-        "neg",
-        "negative",
-        "absent",
-        ".",
-        ",",
-    }
+    denied = words & {"ruled", "excluded", "error"} or words <= _DENIALS
     denied = denied and not scene.of("hedge")
     return "negated" if denied else "uncertain" if scene.of("hedge") or "confirmed" in words else None
 

@@ -18,7 +18,7 @@ FILLERS = frozenset(
         "of the a an in within at to on upon both its his her this that these those into region regions level "
         "levels spine spinal area side aspect segment segments zone motion bilaterally column vertebral vertebra "
         "vertebrae body there is are was were be been being has have now with it which period comma noted seen "
-        "present identified demonstrated evident"
+        "present identified demonstrated evident itself"
     ).split()
 )
 LEVEL = Concept("level", "level")

@@ -23,7 +23,7 @@ _ASCII_TOKEN = re.compile(
 )
 _REMEMBERED = 50_000  # words, bare and with the signs beside them; a note full of junk must not fill the memory
 NO_WORD = "\0"  # the sign of a word that no term has
-_MISREAD = re.compile(r"[A-Za-z]{2,}[01][A-Za-z01]*")
+_MISREAD = re.compile(r"[A-Za-z]{2,}[01][A-Za-z01]*|[A-Za-z]*[a-z]I[a-z]*|[a-z]*I[a-z]+")
 _SHORT_MISREAD = frozenset({"canal", "spinal", "level"})
 _RUN_ON = ("and", "the", "with", "without")
 _SHORTEST_BROKEN = 6  # characters of a word that may be broken in two by a blank or the end of a line
@@ -145,12 +145,12 @@ class Spelling:
 
     def _letters_for_digits(self, written: str) -> str:
         """'narr0wed' and 'cana1' as a scanner meant them; as long as before."""
-        if ("0" not in written and "1" not in written) or len(written) > _LONGEST:
+        if len(written) > _LONGEST or ("0" not in written and "1" not in written and "I" not in written[1:]):
             return written
         return _MISREAD.sub(lambda match: self._as_letters(match.group()), written)
 
     def _as_letters(self, written: str) -> str:
-        meant = written.replace("0", "o").replace("1", "l")
+        meant = written.replace("0", "o").replace("1", "l").replace("I", "l")
         return meant if meant.lower() in self._whole or meant.lower() in _SHORT_MISREAD else written
 
     def _is_tail(self, written: str) -> bool:

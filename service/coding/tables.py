@@ -25,7 +25,7 @@ _OPEN = frozenset(
     "none no nil normal nl negative patent open ok clear unremarkable adequate preserved capacious wnl".split()
 )
 _GRADED = _GRADES | _OPEN
-_BESIDE = frozenset("stenosis narrowing l r b left right bilateral . : ; - – ( ) to high low grade".split())
+_BESIDE = frozenset("stenosis sten narrowing l r b left right bilateral . : ; - – ( ) to high low grade".split())
 _ROW = _GRADED | _BESIDE | FILLERS | JOINERS
 _ROW_ENDS = _GRADED | _BESIDE - {".", ";"}
 _LONGEST_HEADING = 7  # words
@@ -126,7 +126,7 @@ class Header(NamedTuple):
 
 def header_of(scene: Scene, passage: Passage) -> Header | None:
     """The header of a table, if the sentence is one: spaces, no level, no grade; with bars, or gaps behind 'Level'."""
-    if scene.places or not _GRADED.isdisjoint(scene.said):
+    if scene.places or not (_GRADED - {"narrowed"}).isdisjoint(scene.said):
         return None
     if _BAR not in scene.said and (scene.words[0] not in _ROW_NAMES or scene.words[1:2] == [":"]):
         return None
@@ -135,12 +135,20 @@ def header_of(scene: Scene, passage: Passage) -> Header | None:
         named = [m for m in scene.of("space", "narrowing") if first <= m.first < end and _space_of(m)]
         if named:
             spaces[number] = Finding("space", _space_of(named[0]), Evidence(passage, named[0].start, named[0].end))
-        elif scene.words[first:end] in (["canal"], ["central", "canal"], ["spinal", "canal"]):
-            spaces[number] = Finding("space", "canal", Evidence(passage, scene.starts[first], scene.ends[end - 1]))
+        elif value := _named_in_short(scene.words[first:end]):
+            spaces[number] = Finding("space", value, Evidence(passage, scene.starts[first], scene.ends[end - 1]))
     return Header(spaces, scene.span.section) if spaces else None
 
 
-_ROW_NAMES = frozenset({"level", "levels", "segment", "segments", "disc", "disk"})
+def _named_in_short(words: Sequence[str]) -> str:
+    """What alone may be something else, and in a header is a space: 'Canal (AP)', 'NF R'."""
+    if words[:1] == ["canal"] or words in (["central", "canal"], ["spinal", "canal"]):
+        return "canal"
+    return "foramen" if not _FORAMINA.isdisjoint(words) else ""
+
+
+_FORAMINA = frozenset({"nf", "ivf", "foramen", "foramina"})
+_ROW_NAMES = frozenset({"level", "levels", "lvl", "segment", "segments", "disc", "disk"})
 
 
 def _cells(scene: Scene) -> Iterator[tuple[int, int]]:
@@ -170,15 +178,25 @@ def cells(scene: Scene, header: Header, passage: Passage) -> list[Statement]:
     found = []
     for number, space in header.spaces.items():
         first, end = parts[number]
-        grade = next((p for p in range(first, end) if scene.words[p] in _ENDS_GRADE or scene.words[p].isdigit()), end)
-        if grade > first and (assertion := _graded(scene, first, grade)):
+        if assertion := _graded_cell(scene, first, end):
             statement = _filled(scene, passage, assertion, space, [place], (place.start, scene.ends[end - 1]))
             named = [m for m in scene.of("tissue") if first <= m.first < end] if assertion == "affirmed" else []
             found.append(statement.but(listed=tissue_findings(named, passage)))
     return found
 
 
-_ENDS_GRADE = frozenset({",", "(", ";"})
+_ENDS_GRADE = frozenset({",", "(", ")", ";"})
+
+
+def _graded_cell(scene: Scene, first: int, end: int) -> Assertion | None:
+    """What the first part of a cell says that is a grade alone: 'patent, 12 mm', '8 mm, moderate stenosis'."""
+    ends = [p for p in range(first, end) if scene.words[p] in _ENDS_GRADE or scene.words[p].isdigit()]
+    begin = first
+    for stop in (*ends, end):
+        if stop > begin and (assertion := _graded(scene, begin, stop)):
+            return assertion
+        begin = stop + 1
+    return None
 
 
 # --- fields ---------------------------------------------------------------------------------------------------------
