@@ -7,7 +7,7 @@ covers, a version that is not loaded.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date as iso_date
 from functools import lru_cache
@@ -45,7 +45,8 @@ class Edition(Protocol):
     def concept(self, code: str) -> CodedConcept | None: ...
     def retired(self, code: str) -> CodedConcept | None: ...
     def absence(self, code: str) -> str: ...
-    def codes(self, words: Sequence[str] = (), beneath: str = "") -> Sequence[str]: ...
+    def codes(self, words: Sequence[str] = (), beneath: str = "") -> Collection[str]: ...
+    def is_abstract(self, code: str) -> bool: ...
     def parent(self, code: str) -> str | None: ...
     def children(self, code: str) -> tuple[str, ...]: ...
 
@@ -94,11 +95,20 @@ class Icd10CmEdition:
             return f"{code} is not valid in {self.name} {self.version} on {self.on} ({status.reason}); code another."
         return f"{code} is in no release of {self.name} that is loaded; check the code."
 
-    def codes(self, words: Sequence[str] = (), beneath: str = "") -> Sequence[str]:
-        """The codes that hold on the date, in order; Refusal where a part of them cannot be known."""
-        if words or not self.icd10cm.covers(self.on):
-            return _holding(self.icd10cm, self.on, words, beneath)
-        return _all_holding(self.icd10cm, _begun(self.icd10cm, self.on), beneath)
+    def codes(self, words: Sequence[str] = (), beneath: str = "") -> Collection[str]:
+        """The codes that hold on the date, in order; Refusal where they cannot be known."""
+        if not self.icd10cm.tells_of(self.on):
+            refuse(404, "not-found", f"No release loaded tells which codes hold on {self.on}; add that release.")
+        if beneath and not words:
+            return [code for code in self.icd10cm.codes(beneath) if self.concept(code)]
+        held = _holding(self.icd10cm, _begun(self.icd10cm, self.on))
+        if not words:
+            return held.keys()
+        found = self.icd10cm.titled(words, self.on)
+        return [code for code in found if code in held and code.startswith(beneath) and code != beneath]
+
+    def is_abstract(self, code: str) -> bool:
+        return _holding(self.icd10cm, _begun(self.icd10cm, self.on)).get(code) is False
 
     def parent(self, code: str) -> str | None:
         return self.icd10cm.parent(code)
@@ -110,10 +120,10 @@ class Icd10CmEdition:
         return self.icd10cm.title(code, self.on) or code
 
 
-# The pages of one expansion come one after the other; all of a release takes half a second to judge, little to keep.
-@lru_cache(maxsize=16)
-def _all_holding(icd10cm: Icd10Cm, on: str, beneath: str) -> Sequence[str]:
-    return _holding(icd10cm, on, (), beneath)
+# The pages of one expansion come one after the other.
+@lru_cache(maxsize=8)
+def _holding(icd10cm: Icd10Cm, on: str) -> Mapping[str, bool]:
+    return icd10cm.holding(on)
 
 
 def _begun(icd10cm: Icd10Cm, on: str) -> str:
@@ -126,14 +136,6 @@ def _begun(icd10cm: Icd10Cm, on: str) -> str:
 @lru_cache(maxsize=1)
 def _days_of_change(icd10cm: Icd10Cm) -> Sequence[str]:
     return sorted(icd10cm.days_of_change())
-
-
-def _holding(icd10cm: Icd10Cm, on: str, words: Sequence[str], beneath: str) -> Sequence[str]:
-    judged = [(code, icd10cm.status(code, on).validity) for code in icd10cm.codes(words, beneath)]
-    # In a release that is loaded or checked, what it does not tell of is a code that it no longer has.
-    if not icd10cm.covers(on) and any(validity == "not-known" for _, validity in judged):
-        refuse(404, "not-found", f"No release loaded tells which of these codes hold on {on}; add that release.")
-    return tuple(code for code, validity in judged if validity in ("valid", "not-billable"))
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,10 @@ class ListedEdition:
     def absence(self, code: str) -> str:
         return f"The code is not in {self.name}; GET its CodeSystem for the codes that are."
 
-    def codes(self, words: Sequence[str] = (), beneath: str = "") -> Sequence[str]:
+    def is_abstract(self, code: str) -> bool:
+        return False
+
+    def codes(self, words: Sequence[str] = (), beneath: str = "") -> Collection[str]:
         return tuple(
             concept.code
             for concept in self.by_code.values()

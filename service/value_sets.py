@@ -5,8 +5,10 @@ A part of a compose that cannot be carried out is refused: an expansion that is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from types import MappingProxyType
 from typing import NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
@@ -33,6 +35,19 @@ class Selected(NamedTuple):
         known = self.edition.concept(self.code) or self.edition.retired(self.code) if self.edition else None
         concept = known or CodedConcept(self.code, self.code)
         return replace(concept, display=self.display) if self.display else concept
+
+
+class Part(NamedTuple):
+    """The codes that one include selects of a system; `listed` are those that it enumerates."""
+
+    system: str
+    edition: Edition | None
+    codes: Collection[str]
+    listed: Mapping[str, Selected] = MappingProxyType({})
+
+    def one(self, code: str) -> Selected:
+        """One of the codes: a release has 98,000, of which a page shows few."""
+        return self.listed.get(code) or Selected(self.system, self.edition, code)
 
 
 @dataclass(frozen=True)
@@ -79,19 +94,22 @@ def value_set_of(published: Published, url: str, version: str = "") -> Json:
 
 def expansion(value_set: Json, moment: Moment, page: Page) -> Json:
     """ValueSet.expansion without its timestamp; Refusal 422 where it is too long for one answer."""
-    selected = [one for one in _selected(value_set, moment, page.words).values() if _is_wanted(one, page)]
-    if page.count is None and len(selected) - page.offset > MAX_PAGE:
-        sentence = f"The expansion has {len(selected)} codes; ask for pages of at most {MAX_PAGE} by count, or filter."
+    parts = _wanted(_selected(value_set, moment, page.words), page)
+    total = sum(len(part.codes) for part in parts)
+    if page.count is None and total - page.offset > MAX_PAGE:
+        sentence = f"The expansion has {total} codes; ask for pages of at most {MAX_PAGE} by count, or filter."
         refuse(422, "too-costly", sentence)
     count = MAX_PAGE if page.count is None else page.count
-    parameters = [*(made_with := list(_made_with(selected, moment, page))), *_place_of(page)]
+    shown = islice((part.one(code) for part in parts for code in part.codes), page.offset, page.offset + count)
+    contains = [_contains(one) for one in shown]
+    parameters = [*(made_with := list(_made_with(parts, moment, page))), *_place_of(page)]
     return {
         # The same on every page, so that a client knows that they belong together.
-        "identifier": uuid5(NAMESPACE_URL, f"{value_set.get('url')}{made_with}{len(selected)}").urn,
-        "total": len(selected),
+        "identifier": uuid5(NAMESPACE_URL, f"{value_set.get('url')}{made_with}{total}").urn,
+        "total": total,
         "offset": page.offset,
         **({"parameter": parameters} if parameters else {}),
-        **({"contains": [_contains(one) for one in shown]} if (shown := selected[page.offset :][:count]) else {}),
+        **({"contains": contains} if contains else {}),
     }
 
 
@@ -100,10 +118,13 @@ def selects(value_set: Json, moment: Moment, system: str, code: str) -> Selected
     return _find(value_set, moment, system, code, MAX_NESTED)
 
 
-def _is_wanted(one: Selected, page: Page) -> bool:
-    if one.system in page.without_systems or (page.active_only and one.inactive):
-        return False
-    return not (page.for_ui and one.concept().abstract)
+def _wanted(parts: Sequence[Part], page: Page) -> list[Part]:
+    found = [part for part in parts if part.system not in page.without_systems]
+    if page.active_only:
+        found = _where(found, lambda part, code: not (part.listed and part.one(code).inactive))
+    if page.for_ui:
+        found = _where(found, lambda part, code: not (part.edition and part.edition.is_abstract(code)))
+    return [part for part in found if part.codes]
 
 
 def _contains(one: Selected) -> Json:
@@ -118,10 +139,10 @@ def _contains(one: Selected) -> Json:
     }
 
 
-def _made_with(selected: Sequence[Selected], moment: Moment, page: Page) -> Iterator[Json]:
+def _made_with(parts: Sequence[Part], moment: Moment, page: Page) -> Iterator[Json]:
     """What the expansion was made with, so that it can be made again."""
-    for edition in {id(one.edition): one.edition for one in selected if one.edition}.values():
-        yield {"name": "used-codesystem", "valueUri": f"{edition.url}|{edition.version}"}
+    for used in dict.fromkeys(f"{one.edition.url}|{one.edition.version}" for one in parts if one.edition):
+        yield {"name": "used-codesystem", "valueUri": used}
     if page.words:
         yield {"name": "filter", "valueString": page.filter}
     if moment.date:
@@ -143,22 +164,37 @@ def _place_of(page: Page) -> Iterator[Json]:
 
 # --- the codes of a compose ---------------------------------------------------------------------------------------
 
-Codes = dict[tuple[str, str], Selected]
+def _where(parts: Iterable[Part], holds: Callable[[Part, str], bool]) -> list[Part]:
+    return [part._replace(codes=[code for code in part.codes if holds(part, code)]) for part in parts]
 
 
-def _selected(value_set: Json, moment: Moment, words: Sequence[str], depth: int = MAX_NESTED) -> Codes:
-    compose = _compose(value_set, depth)
-    found: Codes = {}
-    for include in compose["include"]:
-        found |= {key: one for key, one in _included(include, moment, words, depth).items() if key not in found}
-    for exclude in compose.get("exclude", ()):
-        if "filter" in exclude:  # to ask it of what was found costs less than all that it says of a whole release
-            found = {key: one for key, one in found.items() if not _find_in(exclude, moment, *key, depth)}
-        else:
-            for key in _included(exclude, moment, words, depth):
-                found.pop(key, None)
+def _without(parts: list[Part], others: Sequence[Part]) -> list[Part]:
+    held = _by_system(others)
+    return _where(parts, lambda part, code: code not in held.get(part.system, ())) if held else parts
+
+
+def _by_system(parts: Iterable[Part]) -> Mapping[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for part in parts:
+        found.setdefault(part.system, set()).update(part.codes)
     return found
 
+
+def _selected(value_set: Json, moment: Moment, words: Sequence[str], depth: int = MAX_NESTED) -> list[Part]:
+    compose = _compose(value_set, depth)
+    found: list[Part] = []
+    for include in compose["include"]:
+        found += _without(_included(include, moment, words, depth), found)
+    for exclude in compose.get("exclude", ()):
+        found = _excluding(exclude, found, moment, words, depth)
+    return found
+
+
+def _excluding(exclude: Json, found: list[Part], moment: Moment, words: Sequence[str], depth: int) -> list[Part]:
+    if "filter" not in exclude:
+        return _without(found, _included(exclude, moment, words, depth))
+    # To ask it of what was found costs less than all that it says of a whole release.
+    return _where(found, lambda part, code: not _find_in(exclude, moment, part.system, code, depth))
 
 def _compose(value_set: Json, depth: int) -> Json:
     compose: Json = value_set.get("compose") or {}
@@ -168,39 +204,42 @@ def _compose(value_set: Json, depth: int) -> Json:
     parts = [*compose["include"], *compose.get("exclude", ())]
     if not all("system" in one or "valueSet" in one for one in parts):
         refuse(400, "invalid", "An include has neither system nor valueSet; give it one of them.")
+    if any(f"{f['property']} {f['op']}" not in FILTERS for one in parts for f in one.get("filter", ())):
+        refuse(422, "not-supported", f"A filter is not one of: {', '.join(FILTERS)}; write it with these.")
     if len(parts) + sum(len(one.get("filter", ())) + len(one.get("valueSet", ())) for one in parts) > MAX_PARTS:
         refuse(422, "too-costly", f"A compose has more than {MAX_PARTS} parts and filters; give fewer at once.")
     return compose
 
 
-def _included(include: Json, moment: Moment, words: Sequence[str], depth: int) -> Codes:
+def _included(include: Json, moment: Moment, words: Sequence[str], depth: int) -> list[Part]:
     """What one include or exclude selects: the codes of its system that are in all its value sets."""
     sets = [
         _selected(value_set_of(moment.published, url), moment, words, depth - 1) for url in include.get("valueSet", ())
     ]
     if "system" in include:
-        sets.insert(0, {(one.system, one.code): one for one in _of_system(include, moment, words)})
+        sets.insert(0, [_of_system(include, moment, words)])
     first, *others = sets
-    if not others:
-        return first
-    return {key: one for key, one in first.items() if all(key in other for other in others)}
+    held = [_by_system(other) for other in others]
+    return _where(first, lambda part, code: all(code in one.get(part.system, ()) for one in held)) if held else first
 
 
-def _of_system(include: Json, moment: Moment, words: Sequence[str]) -> Iterator[Selected]:
-    edition = moment.edition(include["system"], include.get("version", ""))
+def _of_system(include: Json, moment: Moment, words: Sequence[str]) -> Part:
+    system, edition = include["system"], moment.edition(include["system"], include.get("version", ""))
     if "concept" in include:
-        for listed in include["concept"]:
-            one = _enumerated(listed, include["system"], edition)
-            if one and all(word in f"{one.code}\n{one.concept().display}".lower() for word in words):
-                yield one
-        return
+        known = [one for listed in include["concept"] if (one := _enumerated(listed, system, edition))]
+        listed = {one.code: one for one in known if _says(one.concept(), words)}
+        return Part(edition.url if edition else system, edition, listed, listed)
     if edition is None:
         refuse(404, "not-found", "The code system of an include is not served here; enumerate its codes.")
     filters = include.get("filter", ())
-    found: Iterable[str] = _candidates(edition, filters, words)
+    found = _candidates(edition, filters, words)
     for one_filter in filters:
         found = [code for code in found if _passes(edition, code, one_filter)]
-    yield from (Selected(edition.url, edition, code) for code in found)
+    return Part(edition.url, edition, found)
+
+
+def _says(concept: CodedConcept, words: Sequence[str]) -> bool:
+    return all(word in f"{concept.code}\n{concept.display}".lower() for word in words)
 
 
 def _enumerated(listed: Json, system: str, edition: Edition | None) -> Selected | None:
@@ -213,23 +252,20 @@ def _enumerated(listed: Json, system: str, edition: Edition | None) -> Selected 
     return Selected(edition.url, edition, code, display, inactive=True) if edition.retired(code) else None
 
 
-def _candidates(edition: Edition, filters: Sequence[Json], words: Sequence[str]) -> Iterator[str]:
+def _candidates(edition: Edition, filters: Sequence[Json], words: Sequence[str]) -> Collection[str]:
     """The codes to try: those beneath the first header that is named, with the header, else all."""
     header = next((one["value"] for one in filters if one["op"] in ("is-a", "descendent-of")), "")
-    concept = edition.concept(header) if header else None
-    if concept and all(word in f"{concept.code}\n{concept.display}".lower() for word in words):
-        yield header
-    yield from edition.codes(words, header)
+    if not header:
+        return edition.codes(words)
+    concept = edition.concept(header)
+    return [*([header] if concept and _says(concept, words) else []), *edition.codes(words, header)]
 
 
 def _passes(edition: Edition, code: str, one: Json) -> bool:
-    """Does the code pass one filter? Refusal 422 for a filter that is not carried out."""
+    """Does the code pass one filter?"""
     by, value = f"{one['property']} {one['op']}", str(one["value"])
-    if by not in FILTERS:
-        refuse(422, "not-supported", f"A filter is not one of: {', '.join(FILTERS)}; write it with these.")
     if by == "notSelectable =":
-        concept = edition.concept(code)
-        return concept is not None and concept.abstract == (value == "true")
+        return edition.is_abstract(code) == (value == "true")
     if by == "parent =":
         return edition.parent(code) == value
     return value in _above(edition, code) or (by == "concept is-a" and code == value)

@@ -300,6 +300,20 @@ def test_an_expansion_is_filtered_and_paged(client: FlaskClient) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("M99.4", [f"M99.4{place}" for place in ("", *range(10))]),
+        ("m99.4 CERVICAL", ["M99.41"]),
+        ("2026", []),  # no code and no title has it
+    ],
+)
+def test_the_words_of_a_filter_stand_in_the_code_or_its_display(
+    client: FlaskClient, words: str, found: list[str]
+) -> None:
+    assert codes(get(client, "ValueSet/$expand", url=ALL, filter=words, date="2026-05-01")) == found
+
+
 def test_an_expansion_of_a_whole_release_is_had_by_pages_and_never_cut_short(client: FlaskClient) -> None:
     assert refused(get(client, "ValueSet/$expand", url=ALL)) == (422, "too-costly")
     release, pages = "2025", []
