@@ -6,7 +6,7 @@ GET takes the parameters that are primitive, POST takes Parameters; where a reso
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -415,14 +415,8 @@ def _count(given: Given) -> int | None:
 
 def _moment(given: Given) -> Moment:
     date = day_of(_text(given, "date")) if "date" in given else ""
-    versions = _versions(given, "system-version")
-    checked = _versions(given, "check-system-version")
-    for system, version in checked.items():
-        if versions.get(system, version) != version:
-            refuse(
-                422, "invalid", "The version is not the one that check-system-version asks for; correct one of them."
-            )
-    return Moment(published(), date, {**versions, **checked}, _versions(given, "force-system-version"))
+    versions = (_versions(given, f"{which}system-version") for which in ("", "force-", "check-"))
+    return Moment(published(), date, *versions)
 
 
 def _versions(given: Given, name: str) -> dict[str, str]:
@@ -431,7 +425,7 @@ def _versions(given: Given, name: str) -> dict[str, str]:
 
 def _in_value_set(asked: Asked, value_set: Json, moment: Moment, given: Given) -> Verdict:
     if asked.version:
-        moment = Moment(moment.published, moment.date, {**moment.versions, asked.system: asked.version}, moment.forced)
+        moment = replace(moment, versions={**moment.versions, asked.system: asked.version})
     selected = selects(value_set, moment, asked.system, asked.code)
     if selected is None:
         edition = moment.edition(asked.system)

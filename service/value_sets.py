@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
-from service.code_systems import CodedConcept, CodeSystems, Edition, refuse
+from service.code_systems import CodedConcept, CodeSystems, Edition, day_of, refuse
 from service.conformance import Published
 from service.fhir_out import Json
 
@@ -58,17 +58,28 @@ class Moment:
     date: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     forced: Mapping[str, str] = field(default_factory=dict)
+    checked: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def code_systems(self) -> CodeSystems:
         return self.published.code_systems
 
+    def locked(self, compose: Json) -> Moment:
+        """Of the day that the compose is locked to, where it is; what names a version keeps it (R4 lockedDate)."""
+        day = compose.get("lockedDate")
+        return replace(self, date=day_of(day), versions={}) if day else self
+
     def edition(self, system: str, version: str = "") -> Edition | None:
         """The edition of a served system; None for one that is not served here."""
         if not self.code_systems.serves(system):
             return None
-        chosen = self.forced.get(system) or version or self.versions.get(system, "")
-        return self.code_systems.edition(system, chosen, "" if chosen else self.date)
+        wanted = self.checked.get(system, "")
+        chosen = self.forced.get(system) or version or self.versions.get(system) or ("" if self.date else wanted)
+        edition = self.code_systems.edition(system, chosen, "" if chosen else self.date)
+        if wanted and wanted != edition.version:
+            sentence = "The version is not the one that check-system-version asks for; correct one of them."
+            refuse(422, "invalid", sentence, "check-system-version")
+        return edition
 
 
 @dataclass(frozen=True)
@@ -121,7 +132,7 @@ def selects(value_set: Json, moment: Moment, system: str, code: str) -> Selected
 def _wanted(parts: Sequence[Part], page: Page) -> list[Part]:
     found = [part for part in parts if part.system not in page.without_systems]
     if page.active_only:
-        found = _where(found, lambda part, code: not (part.listed and part.one(code).inactive))
+        found = _active(found)
     if page.for_ui:
         found = _where(found, lambda part, code: not (part.edition and part.edition.is_abstract(code)))
     return [part for part in found if part.codes]
@@ -164,6 +175,7 @@ def _place_of(page: Page) -> Iterator[Json]:
 
 # --- the codes of a compose ---------------------------------------------------------------------------------------
 
+
 def _where(parts: Iterable[Part], holds: Callable[[Part, str], bool]) -> list[Part]:
     return [part._replace(codes=[code for code in part.codes if holds(part, code)]) for part in parts]
 
@@ -182,12 +194,17 @@ def _by_system(parts: Iterable[Part]) -> Mapping[str, set[str]]:
 
 def _selected(value_set: Json, moment: Moment, words: Sequence[str], depth: int = MAX_NESTED) -> list[Part]:
     compose = _compose(value_set, depth)
+    moment = moment.locked(compose)
     found: list[Part] = []
     for include in compose["include"]:
         found += _without(_included(include, moment, words, depth), found)
     for exclude in compose.get("exclude", ()):
         found = _excluding(exclude, found, moment, words, depth)
-    return found
+    return found if compose.get("inactive", True) else _active(found)
+
+
+def _active(parts: Sequence[Part]) -> list[Part]:
+    return _where(parts, lambda part, code: not (part.listed and part.one(code).inactive))
 
 
 def _excluding(exclude: Json, found: list[Part], moment: Moment, words: Sequence[str], depth: int) -> list[Part]:
@@ -195,6 +212,7 @@ def _excluding(exclude: Json, found: list[Part], moment: Moment, words: Sequence
         return _without(found, _included(exclude, moment, words, depth))
     # To ask it of what was found costs less than all that it says of a whole release.
     return _where(found, lambda part, code: not _find_in(exclude, moment, part.system, code, depth))
+
 
 def _compose(value_set: Json, depth: int) -> Json:
     compose: Json = value_set.get("compose") or {}
@@ -280,10 +298,11 @@ def _above(edition: Edition, code: str) -> Iterator[str]:
 
 def _find(value_set: Json, moment: Moment, system: str, code: str, depth: int) -> Selected | None:
     compose = _compose(value_set, depth)
+    moment = moment.locked(compose)
     if any(_find_in(exclude, moment, system, code, depth) for exclude in compose.get("exclude", ())):
         return None
     found = (_find_in(include, moment, system, code, depth) for include in compose["include"])
-    return next((one for one in found if one), None)
+    return next((one for one in found if one and (compose.get("inactive", True) or not one.inactive)), None)
 
 
 def _find_in(include: Json, moment: Moment, system: str, code: str, depth: int) -> Selected | None:

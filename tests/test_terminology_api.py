@@ -455,6 +455,59 @@ def test_version_parameters_choose_check_and_force_the_release(client: FlaskClie
     assert refused(checked) == (422, "invalid")
 
 
+@pytest.mark.proves("R4 ValueSet/$expand: check-system-version, an error where the value set names another version")
+@pytest.mark.parametrize(
+    ("checked", "date", "is_made"),
+    [("2021", "", True), ("2026", "", False), ("2021", "2026-05-01", True), ("2026", "2021-05-01", False)],
+)
+def test_a_version_that_is_checked_is_that_of_the_value_set(
+    client: FlaskClient, checked: str, date: str, is_made: bool
+) -> None:
+    include = {"system": ICD10CM, "concept": [{"code": "M99.41"}]} | (
+        {} if date == "2021-05-01" else {"version": "2021"}
+    )
+    given = [{"name": "date", "valueDateTime": date}] if date else []
+    check = {"name": "check-system-version", "valueCanonical": f"{ICD10CM}|{checked}"}
+    answer = post(client, "ValueSet/$expand", value_set(include), check, *given)
+    assert (codes(answer) == ["M99.41"]) if is_made else (refused(answer) == (422, "invalid"))
+
+
+@pytest.mark.proves("R4 ValueSet.compose.lockedDate")
+@pytest.mark.parametrize(
+    ("include", "parameter", "is_of_2017"),
+    [
+        ({}, [], True),
+        ({}, [{"name": "date", "valueDateTime": "2026-05-01"}], True),
+        ({}, [{"name": "system-version", "valueCanonical": f"{ICD10CM}|2026"}], True),
+        ({}, [{"name": "force-system-version", "valueCanonical": f"{ICD10CM}|2026"}], False),
+        ({"version": "2026"}, [], False),
+    ],
+)
+def test_a_compose_that_is_locked_is_of_that_day_where_it_names_no_version(
+    client: FlaskClient, include: Json, parameter: list[Json], is_of_2017: bool
+) -> None:
+    family = {"system": ICD10CM, "filter": [{"property": "concept", "op": "descendent-of", "value": "M48.06"}]}
+    given = value_set({**family, **include})
+    given["resource"]["compose"]["lockedDate"] = "2017-09-30"
+    assert codes(post(client, "ValueSet/$expand", given, *parameter)) == ([] if is_of_2017 else ["M48.061", "M48.062"])
+    if not any("system-version" in one["name"] for one in parameter):
+        coding = {"name": "coding", "valueCoding": {"system": ICD10CM, "code": "M48.061"}}
+        assert told(post(client, "ValueSet/$validate-code", given, coding, *parameter), "result") is not is_of_2017
+
+
+@pytest.mark.proves("R4 ValueSet.compose.inactive")
+@pytest.mark.parametrize(
+    ("says", "found"), [({}, ["S23.420A"]), ({"inactive": True}, ["S23.420A"]), ({"inactive": False}, [])]
+)
+def test_a_compose_says_whether_inactive_codes_are_in_it(client: FlaskClient, says: Json, found: list[str]) -> None:
+    given = value_set({"system": ICD10CM, "concept": [{"code": "S23.420A"}]})
+    given["resource"]["compose"] |= says
+    assert codes(post(client, "ValueSet/$expand", given)) == found
+    coding = {"name": "coding", "valueCoding": {"system": ICD10CM, "code": "S23.420A"}}
+    answer = post(client, "ValueSet/$validate-code", given, coding)  # of no code that it has not, it tells the display
+    assert (told(answer, "result"), bool(told(answer, "display"))) == (False, bool(found))
+
+
 # --- ValueSet/$validate-code --------------------------------------------------------------------------------------
 
 
