@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.fhir_definitions import resource_model
+from service.fhir_definitions import resource_model, resource_package
+from service.required_bindings import REQUIRED_CODES
 from service.validation import (
     Issue,
     Refusal,
@@ -22,6 +23,7 @@ from service.validation import (
     status_of,
     validate_resource,
 )
+from tests.running import REPO
 
 ALLOWED = frozenset("Condition DiagnosticReport Encounter Claim Patient Bundle Parameters PractitionerRole".split())
 CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
@@ -330,6 +332,8 @@ UNSOUND = [
     (condition(verificationStatus={"text": "sure"}), "code-invalid", "Condition.verificationStatus"),
     (condition(verificationStatus={"coding": [{"code": "a  b"}]}), "code-invalid", "Condition.verificationStatus"),
     (report(status="finished"), "code-invalid", "DiagnosticReport.status"),
+    (condition(extension=[{"url": "urn:x", "valueTiming": {"repeat": {"periodUnit": "week"}}}]), "code-invalid",
+     "Condition.extension[0].valueTiming.repeat.periodUnit"),
     ({"resourceType": "PractitionerRole", "availableTime": [{"daysOfWeek": ["mon", "Monday"]}]}, "code-invalid",
      "PractitionerRole.availableTime[0].daysOfWeek"),
     (encounter(status="Finished"), "code-invalid", "Encounter.status"),
@@ -355,6 +359,37 @@ def test_an_issue_is_one_sentence_without_the_words_of_the_record(resource, code
     assert issue.diagnostics.endswith(".")
     assert CANARY not in issue.diagnostics + issue.expression
     assert "pydantic" not in issue.diagnostics
+
+
+def enumerated():
+    """Each element to which fhir.resources says that R4 binds codes, with them; in `+` it leaves out further ones."""
+    orders = ["Appointment", "CommunicationRequest", "DeviceRequest", "MedicationRequest", "NutritionOrder", "Task"]
+    lenses = ["VisionPrescription", "VisionPrescriptionLensSpecification", "VisionPrescriptionLensSpecificationPrism"]
+    types = json.loads((REPO / "service" / "r4_types.json").read_text("utf-8"))
+    for name in [*types, *orders, "AppointmentParticipant", *lenses]:
+        for element, field in resource_package().get_fhir_model_class(name).model_fields.items():
+            if codes := (field.json_schema_extra or {}).get("enum_values"):
+                yield f"{name}.{field.alias or element}", codes
+
+
+TRUNCATED = {
+    "DiagnosticReport.status": "amended corrected appended cancelled entered-in-error unknown",
+    "Encounter.status": "entered-in-error unknown",
+    "EncounterStatusHistory.status": "entered-in-error unknown",
+    "Observation.status": "corrected cancelled entered-in-error unknown",
+    "Task.status": "rejected ready cancelled in-progress on-hold failed completed entered-in-error",
+    "QuestionnaireItem.type": "question time string text url choice open-choice attachment reference quantity",
+}
+
+
+def test_every_required_binding_to_a_code_is_checked():
+    bound = {element: {*codes} for element, codes in enumerated() if element != "Expression.language"}  # extensible
+    assert {element for element, codes in bound.items() if "+" in codes} == TRUNCATED.keys()
+    bound |= {element: bound[element] - {"+"} | {*codes.split()} for element, codes in TRUNCATED.items()}
+    bound["Quantity.comparator"] = {"<", "<=", ">=", ">"}
+    others = {"Money.currency", "OperationOutcomeIssue.code", "TimingRepeat.when"}  # of too many codes to be listed
+    assert {element: {*codes} for element, codes in REQUIRED_CODES.items() if element not in others} == bound
+    assert [len(REQUIRED_CODES[element]) for element in sorted(others)] == [183, 31, 26]
 
 
 def test_a_null_that_nothing_fills_is_told_of_both_its_halves():
