@@ -735,6 +735,27 @@ def test_the_filter_is_told_as_it_was_given(client: FlaskClient) -> None:
     assert {"name": "filter", "valueString": "Carpal Tunnel"} in answer["expansion"]["parameter"]
 
 
+@pytest.mark.parametrize(
+    ("query", "parameters"),
+    [
+        ({}, {}),
+        ({"filter": "Cervical  head"}, {"filter": "Cervical  head"}),
+        ({"date": "2026-05-01T10:00:00Z"}, {"date": "2026-05-01"}),
+        ({"activeOnly": "true", "excludeNotForUI": "true"}, {"activeOnly": True, "excludeNotForUI": True}),
+        ({"activeOnly": "false", "excludeNotForUI": "false"}, {}),
+        ({"exclude-system": f"{SNOMED}|1"}, {"exclude-system": SNOMED}),
+        ({"offset": "0"}, {}),
+        ({"offset": "2"}, {"offset": 2, "count": None}),
+        ({"count": "3"}, {"offset": 0, "count": 3}),
+    ],
+)
+def test_an_expansion_says_what_it_was_made_with(client: FlaskClient, query: Json, parameters: Json) -> None:
+    made = get(client, "ValueSet/$expand", url=M99_4, **query).get_json()["expansion"]
+    told = {one["name"]: next(v for key, v in one.items() if key.startswith("value")) for one in made["parameter"]}
+    assert told.pop("used-codesystem", "").startswith(f"{ICD10CM}|") is (parameters.get("filter") is None)
+    assert told == {name: value for name, value in parameters.items() if value is not None}
+
+
 def test_an_address_below_fhir_that_is_none_points_to_the_statement(client: FlaskClient) -> None:
     answer = client.get("/fhir/Nonsense/1")
     assert "/fhir/metadata" in answer.get_json()["issue"][0]["diagnostics"]
