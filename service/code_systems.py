@@ -14,11 +14,12 @@ from functools import lru_cache
 from typing import Any, NoReturn, Protocol
 
 from service.coding.releases import CODE_FORM, Icd10Cm, fiscal_year, normalise
-from service.concepts import system_of
+from service.concepts import LOINC, SNOMED, system_of
 from service.fhir_out import ICD10CM
 from service.json_body import Issue, Refusal
 
 Json = Mapping[str, Any]
+OFFICIAL = {"icd-10-cm": ICD10CM, "snomed": SNOMED, "loinc": LOINC}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,11 @@ class Edition(Protocol):
 def refuse(status: int, code: str, sentence: str, expression: str = "") -> NoReturn:
     """End the call with one sentence (what, where, what to do) and an R4 issue type."""
     raise Refusal(status, [Issue("error", code, sentence, expression)]) from None
+
+
+def official(system: str) -> str:
+    """The URL of a system that has other names too, an OID say."""
+    return OFFICIAL.get(system_of({"system": system}), system) if system else ""
 
 
 @dataclass(frozen=True)

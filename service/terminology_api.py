@@ -5,6 +5,7 @@ GET takes the parameters that are primitive, POST takes Parameters; where a reso
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,11 +14,10 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from service.code_systems import CodedConcept, Edition, ListedEdition, day_of, refuse
+from service.code_systems import CodedConcept, Edition, ListedEdition, day_of, official, refuse
 from service.concept_maps import NO_MATCH, Match, Question, translate
-from service.concepts import LOINC, SNOMED, system_of
 from service.fhir_http import fhir_response, is_strict, published
-from service.fhir_out import ICD10CM, Json, part
+from service.fhir_out import Json, part
 from service.json_body import parse_json
 from service.validation import refuse_errors, validate_resource
 from service.value_sets import MAX_PAGE, Moment, Page, Selected, expansion, selects, value_set_of
@@ -61,7 +61,7 @@ OPERATION_PARAMETERS = {
     "ConceptMap-translate": TRANSLATE,
 }
 MAX_FILTER = 100
-OFFICIAL = {"icd-10-cm": ICD10CM, "snomed": SNOMED, "loinc": LOINC}
+_INTEGER = re.compile(r"-?[0-9]{1,10}")
 _RESOURCES = frozenset({"CodeSystem", "ValueSet", "ConceptMap"})
 # What a parameter of a type may come as: JSON has no canonical of R5 kind, and clients mix the kinds of text.
 _VALUE_NAMES = {
@@ -111,8 +111,8 @@ def _from_text(name: str, kind: str, text: str) -> Any:
         refuse(400, "value", f"The parameter {name} is empty; give it a value or leave it out.", name)
     if kind == "boolean" and text not in ("true", "false"):
         refuse(400, "value", f"The parameter {name} is true or false.", name)
-    if kind == "integer" and not text.lstrip("-").isdecimal():
-        refuse(400, "value", f"The parameter {name} is a whole number.", name)
+    if kind == "integer" and not (_INTEGER.fullmatch(text) and -(2**31) <= int(text) < 2**31):
+        refuse(400, "value", f"The parameter {name} is a whole number of 32 bits at most.", name)
     return text == "true" if kind == "boolean" else int(text) if kind == "integer" else text
 
 
@@ -214,12 +214,7 @@ def _system_and_version(system: str, version: str, at: str) -> tuple[str, str]:
     url, _, of_url = system.partition("|")
     if of_url and version not in ("", of_url):
         refuse(400, "invalid", "The system names one version and the call another; give one of them.", at)
-    return _official(url), of_url or version
-
-
-def _official(system: str) -> str:
-    """The URL of a system that has other names too, an OID say."""
-    return OFFICIAL.get(system_of({"system": system}), system) if system else ""
+    return official(url), of_url or version
 
 
 @dataclass(frozen=True)
@@ -332,7 +327,7 @@ def _in_edition(asked: Asked, url: str, given: Given) -> Verdict:
 
 
 def _is_same_system(one: str, other: str) -> bool:
-    return _official(one) == _official(other.partition("|")[0])
+    return official(one) == official(other.partition("|")[0])
 
 
 def _instance(kind: str, identifier: str) -> Json:
@@ -356,7 +351,7 @@ def expand(identifier: str = "") -> Response:
         count=_count(given),
         active_only=bool(_one(given, "activeOnly")),
         for_ui=bool(_one(given, "excludeNotForUI")),
-        without_systems=frozenset(system.partition("|")[0] for system in given.get("exclude-system", ())),
+        without_systems=frozenset(official(one.partition("|")[0]) for one in given.get("exclude-system", ())),
     )
     made = {**expansion(value_set, _moment(given), page), "timestamp": datetime.now(UTC).isoformat(timespec="seconds")}
     kept = value_set if _one(given, "includeDefinition") else {k: v for k, v in value_set.items() if k != "compose"}
@@ -420,7 +415,10 @@ def _moment(given: Given) -> Moment:
 
 
 def _versions(given: Given, name: str) -> dict[str, str]:
-    return {system: version for one in given.get(name, ()) for system, _, version in [one.partition("|")]}
+    found = {official(url): version for url, _, version in (one.partition("|") for one in given.get(name, ()))}
+    if not all(found.values()):
+        refuse(400, "value", f"A version is missing; give {name} as the system and its version, system|version.", name)
+    return found
 
 
 def _in_value_set(asked: Asked, value_set: Json, moment: Moment, given: Given) -> Verdict:
@@ -447,7 +445,7 @@ def translate_code(identifier: str = "") -> Response:
     given = read_parameters(TRANSLATE)
     maps = _maps(given, identifier)
     dependencies = dict(_dependency(one) for one in given.get("dependency", ()))
-    target = _official(_text(given, "targetsystem").partition("|")[0])
+    target = official(_text(given, "targetsystem").partition("|")[0])
     reverse = bool(_one(given, "reverse"))
     matches = [
         match

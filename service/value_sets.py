@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
-from service.code_systems import CodedConcept, CodeSystems, Edition, day_of, refuse
+from service.code_systems import CodedConcept, CodeSystems, Edition, day_of, official, refuse
 from service.conformance import Published
 from service.fhir_out import Json
 
@@ -73,8 +73,9 @@ class Moment:
         """The edition of a served system; None for one that is not served here."""
         if not self.code_systems.serves(system):
             return None
-        wanted = self.checked.get(system, "")
-        chosen = self.forced.get(system) or version or self.versions.get(system) or ("" if self.date else wanted)
+        url = official(system)
+        wanted = self.checked.get(url, "")
+        chosen = self.forced.get(url) or version or self.versions.get(url) or ("" if self.date else wanted)
         edition = self.code_systems.edition(system, chosen, "" if chosen else self.date)
         if wanted and wanted != edition.version:
             sentence = "The version is not the one that check-system-version asks for; correct one of them."

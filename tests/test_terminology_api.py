@@ -426,6 +426,11 @@ def test_a_compose_that_cannot_be_carried_out_is_refused_whole(
         ({}, (400, "required")),
         ({"url": M99_4, "count": "-1"}, (400, "value")),
         ({"url": M99_4, "count": "ten"}, (400, "value")),
+        ({"url": M99_4, "count": "--1"}, (400, "value")),
+        ({"url": M99_4, "count": "\u0661"}, (400, "value")),  # a digit of Arabic
+        ({"url": M99_4, "offset": "2147483648"}, (400, "value")),
+        ({"url": M99_4, "offset": "9" * 20}, (400, "value")),
+        ({"url": M99_4, "system-version": ICD10CM}, (400, "value")),
         ({"url": M99_4, "activeOnly": "yes"}, (400, "value")),
         ({"context": "http://hl7.org/fhir/StructureDefinition/Condition#code"}, (400, "not-supported")),
     ],
@@ -443,8 +448,13 @@ def test_version_parameters_choose_check_and_force_the_release(client: FlaskClie
     ask = {"url": ALL, "filter": "M51.36"}
     for name in ("system_version", "check_system_version", "force_system_version"):
         assert codes(get(client, "ValueSet/$expand", **ask, **{name: f"{ICD10CM}|2021"})) == ["M51.36"]
-    excluded = get(client, "ValueSet/$expand", **ask, exclude_system=ICD10CM)
-    assert codes(excluded) == []
+    oid = "urn:oid:2.16.840.1.113883.6.90"
+    assert codes(get(client, "ValueSet/$expand", **ask, system_version=f"{oid}|2021")) == ["M51.36"]
+    by_oid = value_set({"system": oid, "filter": [{"property": "concept", "op": "descendent-of", "value": "M48.06"}]})
+    version = {"name": "system-version", "valueCanonical": f"{ICD10CM}|2017"}
+    assert codes(post(client, "ValueSet/$expand", by_oid, version)) == []
+    for system in (ICD10CM, oid):
+        assert codes(get(client, "ValueSet/$expand", **ask, exclude_system=system)) == []
     checked = get(
         client,
         "ValueSet/$expand",
