@@ -200,7 +200,7 @@ def _selected(value_set: Json, moment: Moment, words: Sequence[str], depth: int 
     for include in compose["include"]:
         found += _without(_included(include, moment, words, depth), found)
     for exclude in compose.get("exclude", ()):
-        found = _excluding(exclude, found, moment, words, depth)
+        found = _without(found, _included(exclude, moment, (), depth))
     return found if compose.get("inactive", True) else _active(found)
 
 
@@ -210,7 +210,7 @@ def _active(parts: Sequence[Part]) -> list[Part]:
 
 def _excluding(exclude: Json, found: list[Part], moment: Moment, words: Sequence[str], depth: int) -> list[Part]:
     if "filter" not in exclude:
-        return _without(found, _included(exclude, moment, words, depth))
+        return _without(found, _included(exclude, moment, (), depth))
     # To ask it of what was found costs less than all that it says of a whole release.
     return _where(found, lambda part, code: not _find_in(exclude, moment, part.system, code, depth))
 
@@ -273,7 +273,7 @@ def _enumerated(listed: Json, system: str, edition: Edition | None) -> Selected 
 
 def _candidates(edition: Edition, filters: Sequence[Json], words: Sequence[str]) -> Collection[str]:
     """The codes to try: those beneath the first header that is named, with the header, else all."""
-    header = next((one["value"] for one in filters if one["op"] in ("is-a", "descendent-of")), "")
+    header = next((one["value"] for one in filters if one["property"] != "notSelectable"), "")
     if not header:
         return edition.codes(words)
     concept = edition.concept(header)

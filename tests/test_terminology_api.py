@@ -364,6 +364,31 @@ def test_an_exclude_by_filter_takes_out_what_it_says(client: FlaskClient) -> Non
     assert "M48.06" in codes(post(client, "ValueSet/$expand", value_set(family, exclude=of_2016)))
 
 
+def test_a_filter_finds_no_less_to_be_excluded(client: FlaskClient) -> None:
+    """What is excluded in 2021 was called otherwise then: Ehrlichiosis chafeensis."""
+    family = {"system": ICD10CM, "filter": [{"property": "parent", "op": "=", "value": "A77.4"}]}
+    of_2021 = {"system": ICD10CM, "version": "2021", "concept": [{"code": "A77.41"}]}
+    words = {"name": "filter", "valueString": "chaffeensis"}
+    assert codes(post(client, "ValueSet/$expand", value_set(family), words)) == ["A77.41"]
+    assert codes(post(client, "ValueSet/$expand", value_set(family, exclude=of_2021), words)) == []
+
+
+@pytest.mark.parametrize(
+    "include",
+    [
+        {"system": ICD10CM, "concept": [{"code": "M48.06"}, {"code": "M99.4"}, {"code": "M99.41"}]},
+        {"system": ICD10CM, "filter": [{"property": "concept", "op": "is-a", "value": "M99.4"}]},
+    ],
+)
+def test_a_filter_is_held_against_codes_that_are_listed_and_headers_too(client: FlaskClient, include: Json) -> None:
+    words = [{"name": "filter", "valueString": text} for text in ("m99.4 CANAL", "m99.41 cervical", "m99.4 lumbar foo")]
+    found = [codes(post(client, "ValueSet/$expand", value_set(include), each)) for each in words]
+    assert ("M99.4" in found[0], found[1:]) == (True, [["M99.41"], []])
+    assert "M99.4" not in codes(
+        post(client, "ValueSet/$expand", value_set(include), {**words[1], "valueString": "head"})
+    )
+
+
 def test_an_expansion_is_of_the_date(client: FlaskClient) -> None:
     split = {"url": f"{CANONICAL}/ValueSet/icd-10-cm", "filter": "M48.06"}
     assert codes(get(client, "ValueSet/$expand", **split, date="2026-11-01")) == ["M48.06", "M48.061", "M48.062"]
