@@ -189,8 +189,6 @@ def _asked(given: Given, system: str, version: str) -> list[Asked]:
         )
     system, version = _system_and_version(system, version, "system")
     if ways == ["code"]:
-        if not system and "codeSystem" in given:
-            refuse(400, "required", "Beside codeSystem a code needs its coding, with the system; give it.", "coding")
         if not system:
             refuse(400, "required", "The system of the code is missing; give it too.", "code")
         return [Asked(system, _text(given, "code"), version, _text(given, "display"))]
@@ -305,11 +303,13 @@ def validate_code_in_code_system(identifier: str = "") -> Response:
 def _code_system_of(given: Given, identifier: str) -> tuple[str, str]:
     if identifier:
         resource = _instance("CodeSystem", identifier)
-        if _text(given, "url") not in ("", resource["url"]):
-            refuse(400, "invalid", "The url is of another code system than the address; give one of them.", "url")
+        _refuse_other(given, "url", resource["url"])
+        _refuse_other(given, "version", resource["version"])
         return resource["url"], "" if "date" in given else resource["version"]
     if "codeSystem" in given:
-        return "", ""
+        own = _one(given, "codeSystem").get("url", "")
+        _refuse_other(given, "url", own)
+        return own, ""
     if "url" not in given and "coding" not in given and "codeableConcept" not in given:
         refuse(400, "required", "The code system is missing; give its url, or a coding with its system.", "url")
     return _text(given, "url"), _text(given, "version")
@@ -384,7 +384,7 @@ def _value_set(given: Given, identifier: str) -> Json:
 def _refuse_other(given: Given, name: str, own: str) -> None:
     """Who names a resource twice has to mean the same one."""
     if _text(given, name).partition("|")[0] not in ("", own):
-        refuse(400, "invalid", f"The {name} is of another value set than the one that is given; leave it out.", name)
+        refuse(400, "invalid", f"The {name} is of another resource than the one that is given; leave it out.", name)
 
 
 def _words(text: str) -> tuple[str, ...]:

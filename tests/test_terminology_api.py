@@ -255,15 +255,18 @@ def test_a_code_system_may_be_given_with_the_call(client: FlaskClient) -> None:
         "content": "complete",
         "concept": [{"code": "red", "display": "Red", "concept": [{"code": "crimson", "display": "Crimson"}]}],
     }
-    for code, result in (("crimson", True), ("blue", False)):
-        coding = {"system": "http://example.com/colours", "code": code}
-        answer = post(
-            client,
-            "CodeSystem/$validate-code",
-            {"name": "codeSystem", "resource": system},
-            {"name": "coding", "valueCoding": coding},
-        )
-        assert told(answer, "result") is result
+    given = {"name": "codeSystem", "resource": system}
+    for url, code, result in (
+        ("http://example.com/colours", "crimson", True),
+        ("http://example.com/colours", "blue", False),
+        (ICD10CM, "crimson", False),
+    ):
+        coding = {"name": "coding", "valueCoding": {"system": url, "code": code}}
+        assert told(post(client, "CodeSystem/$validate-code", given, coding), "result") is result
+    crimson = {"name": "code", "valueCode": "crimson"}
+    assert told(post(client, "CodeSystem/$validate-code", given, crimson), "result") is True
+    another = {"name": "url", "valueUri": ICD10CM}
+    assert refused(post(client, "CodeSystem/$validate-code", given, crimson, another)) == (400, "invalid")
 
 
 # --- ValueSet/$expand ---------------------------------------------------------------------------------------------
@@ -761,8 +764,10 @@ def test_an_operation_takes_exactly_the_parameters_of_r4(operation: str) -> None
 
 
 def test_the_url_of_another_code_system_than_the_address_is_refused(client: FlaskClient) -> None:
-    answer = get(client, "CodeSystem/region/$validate-code", url=ICD10CM, code="cervical")
-    assert refused(answer) == (400, "invalid")
+    for named, status in (({}, 200), ({"url": REGION_SYSTEM}, 200), ({"url": ICD10CM}, 400), ({"version": "0"}, 400)):
+        answer = get(client, "CodeSystem/region/$validate-code", code="cervical", **named)
+        assert answer.status_code == status
+        assert status == 200 or refused(answer) == (400, "invalid")
 
 
 def test_the_filter_is_told_as_it_was_given(client: FlaskClient) -> None:
@@ -813,14 +818,14 @@ def test_a_token_may_name_its_system(client: FlaskClient) -> None:
 A_CODE = {"name": "code", "valueCode": "M99.41"}
 LISTED = {
     "name": "codeSystem",
-    "resource": {"resourceType": "CodeSystem", "url": "http://example.com/a", "status": "draft", "content": "complete"},
+    "resource": {"resourceType": "CodeSystem", "status": "draft", "content": "complete"},
 }
 
 
 @pytest.mark.parametrize(
     ("operation", "parameters", "refusal"),
     [
-        ("CodeSystem/$validate-code", [LISTED, A_CODE], (400, "required", "coding")),
+        ("CodeSystem/$validate-code", [LISTED, A_CODE], (400, "required", "code")),
         ("CodeSystem/$validate-code", [A_CODE], (400, "required", "url")),
         (
             "CodeSystem/$validate-code",
