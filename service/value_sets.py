@@ -208,13 +208,6 @@ def _active(parts: Sequence[Part]) -> list[Part]:
     return _where(parts, lambda part, code: not (part.listed and part.one(code).inactive))
 
 
-def _excluding(exclude: Json, found: list[Part], moment: Moment, words: Sequence[str], depth: int) -> list[Part]:
-    if "filter" not in exclude:
-        return _without(found, _included(exclude, moment, (), depth))
-    # To ask it of what was found costs less than all that it says of a whole release.
-    return _where(found, lambda part, code: not _find_in(exclude, moment, part.system, code, depth))
-
-
 def _compose(value_set: Json, depth: int) -> Json:
     compose: Json = value_set.get("compose") or {}
     if not compose.get("include") or depth == 0:
