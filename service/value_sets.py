@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 from uuid import NAMESPACE_URL, uuid5
 
 from service.code_systems import CodedConcept, CodeSystems, Edition, day_of, official, refuse
@@ -17,7 +17,7 @@ from service.conformance import Published
 from service.fhir_out import Json
 
 MAX_PAGE = 10_000
-MAX_NESTED, MAX_PARTS = 8, 40
+MAX_PARTS = 40
 FILTERS = ("concept is-a", "concept descendent-of", "parent =", "notSelectable =")
 
 
@@ -127,7 +127,7 @@ def expansion(value_set: Json, moment: Moment, page: Page) -> Json:
 
 def selects(value_set: Json, moment: Moment, system: str, code: str) -> Selected | None:
     """The code as the value set selects it; None where it does not."""
-    return _find(value_set, moment, system, code, MAX_NESTED)
+    return _find(value_set, moment, system, code)
 
 
 def _wanted(parts: Sequence[Part], page: Page) -> list[Part]:
@@ -193,14 +193,14 @@ def _by_system(parts: Iterable[Part]) -> Mapping[str, set[str]]:
     return found
 
 
-def _selected(value_set: Json, moment: Moment, words: Sequence[str], depth: int = MAX_NESTED) -> list[Part]:
-    compose = _compose(value_set, depth)
+def _selected(value_set: Json, moment: Moment, words: Sequence[str]) -> list[Part]:
+    compose = _compose(value_set)
     moment = moment.locked(compose)
     found: list[Part] = []
     for include in compose["include"]:
-        found += _without(_included(include, moment, words, depth), found)
+        found += _without(_included(include, moment, words), found)
     for exclude in compose.get("exclude", ()):
-        found = _without(found, _included(exclude, moment, (), depth))
+        found = _without(found, _included(exclude, moment, ()))
     return found if compose.get("inactive", True) else _active(found)
 
 
@@ -208,11 +208,10 @@ def _active(parts: Sequence[Part]) -> list[Part]:
     return _where(parts, lambda part, code: not (part.listed and part.one(code).inactive))
 
 
-def _compose(value_set: Json, depth: int) -> Json:
+def _compose(value_set: Json) -> Json:
     compose: Json = value_set.get("compose") or {}
-    if not compose.get("include") or depth == 0:
-        what = "is nested too deeply" if depth == 0 else "has no compose"
-        refuse(422, "not-supported", f"A value set {what}, so its codes cannot be told; give one by compose.")
+    if not compose.get("include"):
+        refuse(422, "not-supported", "The value set has no compose, so its codes cannot be told; give one by compose.")
     parts = [*compose["include"], *compose.get("exclude", ())]
     if not all("system" in one or "valueSet" in one for one in parts):
         refuse(400, "invalid", "An include has neither system nor valueSet; give it one of them.")
@@ -223,11 +222,9 @@ def _compose(value_set: Json, depth: int) -> Json:
     return compose
 
 
-def _included(include: Json, moment: Moment, words: Sequence[str], depth: int) -> list[Part]:
+def _included(include: Json, moment: Moment, words: Sequence[str]) -> list[Part]:
     """What one include or exclude selects: the codes of its system that are in all its value sets."""
-    sets = [
-        _selected(value_set_of(moment.published, url), moment, words, depth - 1) for url in include.get("valueSet", ())
-    ]
+    sets = [_selected(value_set_of(moment.published, url), moment, words) for url in include.get("valueSet", ())]
     if "system" in include:
         sets.insert(0, [_of_system(include, moment, words)])
     first, *others = sets
@@ -242,12 +239,16 @@ def _of_system(include: Json, moment: Moment, words: Sequence[str]) -> Part:
         listed = {one.code: one for one in known if _says(one.concept(), words)}
         return Part(edition.url if edition else system, edition, listed, listed)
     if edition is None:
-        refuse(404, "not-found", "The code system of an include is not served here; enumerate its codes.")
+        _refuse_unserved()
     filters = include.get("filter", ())
     found = _candidates(edition, filters, words)
     for one_filter in filters:
         found = [code for code in found if _passes(edition, code, one_filter)]
     return Part(edition.url, edition, found)
+
+
+def _refuse_unserved() -> NoReturn:
+    refuse(404, "not-found", "The code system of an include is not served here; enumerate its codes.")
 
 
 def _says(concept: CodedConcept, words: Sequence[str]) -> bool:
@@ -290,20 +291,17 @@ def _above(edition: Edition, code: str) -> Iterator[str]:
         parent = edition.parent(parent)
 
 
-def _find(value_set: Json, moment: Moment, system: str, code: str, depth: int) -> Selected | None:
-    compose = _compose(value_set, depth)
+def _find(value_set: Json, moment: Moment, system: str, code: str) -> Selected | None:
+    compose = _compose(value_set)
     moment = moment.locked(compose)
-    if any(_find_in(exclude, moment, system, code, depth) for exclude in compose.get("exclude", ())):
+    if any(_find_in(exclude, moment, system, code) for exclude in compose.get("exclude", ())):
         return None
-    found = (_find_in(include, moment, system, code, depth) for include in compose["include"])
+    found = (_find_in(include, moment, system, code) for include in compose["include"])
     return next((one for one in found if one and (compose.get("inactive", True) or not one.inactive)), None)
 
 
-def _find_in(include: Json, moment: Moment, system: str, code: str, depth: int) -> Selected | None:
-    referred = [
-        _find(value_set_of(moment.published, url), moment, system, code, depth - 1)
-        for url in include.get("valueSet", ())
-    ]
+def _find_in(include: Json, moment: Moment, system: str, code: str) -> Selected | None:
+    referred = [_find(value_set_of(moment.published, url), moment, system, code) for url in include.get("valueSet", ())]
     if not all(referred):
         return None
     return _find_in_system(include, moment, system, code) if "system" in include else next(iter(referred), None)
@@ -316,10 +314,7 @@ def _find_in_system(include: Json, moment: Moment, system: str, code: str) -> Se
     if "concept" in include:
         listed = next((one for one in include["concept"] if one["code"] == code), None)
         return _enumerated(listed, include["system"], edition) if listed else None
-    if edition is None or edition.concept(code) is None:
-        return None
-    return (
-        Selected(edition.url, edition, code)
-        if all(_passes(edition, code, f) for f in include.get("filter", ()))
-        else None
-    )
+    if edition is None:
+        _refuse_unserved()
+    passes = edition.concept(code) and all(_passes(edition, code, one) for one in include.get("filter", ()))
+    return Selected(edition.url, edition, code) if passes else None

@@ -294,6 +294,11 @@ def test_a_search_that_cannot_be_made_says_why(client: FlaskClient) -> None:
     assert (strict.status_code, strict.get_json()["issue"][0]["code"]) == (400, "not-supported")
 
 
+def test_no_value_set_runs_in_a_circle_for_none_refers_to_another(published: Published) -> None:
+    composed = [one["compose"] for one in published.of_type("ValueSet")]
+    assert not any("valueSet" in part for compose in composed for part in compose["include"])
+
+
 # --- formats ------------------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from service import value_sets
 from service.code_systems import ListedEdition
 from service.fhir_out import CANONICAL, ICD10CM, REGION_SYSTEM, SPACE_SYSTEM, TISSUE_SYSTEM
 from service.terminology_api import (
@@ -345,6 +346,20 @@ def test_a_page_is_as_long_as_it_is_asked_for_or_refused(client: FlaskClient) ->
     assert len(codes(get(client, "ValueSet/$expand", url=ALL, count=10_000))) == 10_000
 
 
+@pytest.mark.parametrize(("longest", "status"), [(10, 200), (9, 422)])
+def test_an_expansion_without_count_is_had_whole_or_refused(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, longest: int, status: int
+) -> None:
+    monkeypatch.setattr(value_sets, "MAX_PAGE", longest)
+    assert get(client, "ValueSet/$expand", url=M99_4).status_code == status
+    assert codes(get(client, "ValueSet/$expand", url=M99_4, offset=1)) == [f"M99.4{place}" for place in range(1, 10)]
+
+
+def test_an_expansion_of_nothing_has_no_empty_arrays(client: FlaskClient) -> None:
+    never_a_code = value_set({"system": ICD10CM, "concept": [{"code": "M99.4Z"}]})
+    assert {"parameter", "contains"}.isdisjoint(post(client, "ValueSet/$expand", never_a_code).get_json()["expansion"])
+
+
 def test_beyond_the_last_code_is_an_empty_page(client: FlaskClient) -> None:
     expansion = get(client, "ValueSet/$expand", url=M99_4, offset=10, count=5).get_json()["expansion"]
     assert (expansion["total"], expansion["offset"], "contains" in expansion) == (10, 10, False)
@@ -470,7 +485,9 @@ def test_an_expansion_that_cannot_be_made_says_why(client: FlaskClient, query: J
 
 def test_what_would_keep_the_service_busy_is_refused(client: FlaskClient) -> None:
     assert refused(get(client, "ValueSet/$expand", url=ALL, filter="a " * 60)) == (400, "too-long")
-    assert refused(post(client, "ValueSet/$expand", value_set(*[{"system": REGION_SYSTEM}] * 41))) == (422, "too-costly")
+    many = [{"system": REGION_SYSTEM}] * 41
+    assert refused(post(client, "ValueSet/$expand", value_set(*many))) == (422, "too-costly")
+    assert codes(post(client, "ValueSet/$expand", value_set(*many[1:]))) != []
 
 
 def test_version_parameters_choose_check_and_force_the_release(client: FlaskClient) -> None:
@@ -933,6 +950,15 @@ def test_both_operations_follow_a_compose_alike(client: FlaskClient) -> None:
     assert is_in(client, "cervical", family, system=REGION_SYSTEM) is False
     of_icd = {"name": "coding", "valueCoding": {"system": ICD10CM, "code": "cervical"}}
     assert told(post(client, "ValueSet/$validate-code", value_set(listed), of_icd), "result") is False
+
+
+def test_whether_a_code_is_in_a_code_system_that_is_not_served_is_not_guessed(client: FlaskClient) -> None:
+    elsewhere = {"system": "http://example.com/none"}
+    coding = {"name": "coding", "valueCoding": {**elsewhere, "code": "x"}}
+    operation = "ValueSet/$validate-code"
+    assert refused(post(client, operation, value_set(elsewhere), coding)) == (404, "not-found")
+    listed = {**elsewhere, "concept": [{"code": "x"}]}
+    assert told(post(client, operation, value_set(listed), coding), "result") is True
 
 
 def test_the_hierarchy_of_a_listed_code_system_is_followed(client: FlaskClient) -> None:
