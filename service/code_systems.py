@@ -59,7 +59,7 @@ def refuse(status: int, code: str, sentence: str, expression: str = "") -> NoRet
 
 def official(system: str) -> str:
     """The URL of a system that has other names too, an OID say."""
-    return OFFICIAL.get(system_of({"system": system}), system) if system else ""
+    return OFFICIAL.get(system_of({"system": system}), system)
 
 
 @dataclass(frozen=True)

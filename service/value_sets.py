@@ -233,18 +233,19 @@ def _included(include: Json, moment: Moment, words: Sequence[str]) -> list[Part]
 
 
 def _of_system(include: Json, moment: Moment, words: Sequence[str]) -> Part:
-    system, edition = include["system"], moment.edition(include["system"], include.get("version", ""))
+    system = official(include["system"])
+    edition = moment.edition(system, include.get("version", ""))
     if "concept" in include:
         known = [one for listed in include["concept"] if (one := _enumerated(listed, system, edition))]
         listed = {one.code: one for one in known if _says(one.concept(), words)}
-        return Part(edition.url if edition else system, edition, listed, listed)
+        return Part(system, edition, listed, listed)
     if edition is None:
         _refuse_unserved()
     filters = include.get("filter", ())
     found = _candidates(edition, filters, words)
     for one_filter in filters:
         found = [code for code in found if _passes(edition, code, one_filter)]
-    return Part(edition.url, edition, found)
+    return Part(system, edition, found)
 
 
 def _refuse_unserved() -> NoReturn:
@@ -261,8 +262,8 @@ def _enumerated(listed: Json, system: str, edition: Edition | None) -> Selected 
     if edition is None:
         return Selected(system, None, code, display)
     if edition.concept(code):
-        return Selected(edition.url, edition, code, display)
-    return Selected(edition.url, edition, code, display, inactive=True) if edition.retired(code) else None
+        return Selected(system, edition, code, display)
+    return Selected(system, edition, code, display, inactive=True) if edition.retired(code) else None
 
 
 def _candidates(edition: Edition, filters: Sequence[Json], words: Sequence[str]) -> Collection[str]:
@@ -309,12 +310,12 @@ def _find_in(include: Json, moment: Moment, system: str, code: str) -> Selected 
 
 def _find_in_system(include: Json, moment: Moment, system: str, code: str) -> Selected | None:
     edition = moment.edition(include["system"], include.get("version", ""))
-    if system not in (include["system"], edition.url if edition else ""):
+    if system != official(include["system"]):
         return None
     if "concept" in include:
         listed = next((one for one in include["concept"] if one["code"] == code), None)
-        return _enumerated(listed, include["system"], edition) if listed else None
+        return _enumerated(listed, system, edition) if listed else None
     if edition is None:
         _refuse_unserved()
     passes = edition.concept(code) and all(_passes(edition, code, one) for one in include.get("filter", ()))
-    return Selected(edition.url, edition, code) if passes else None
+    return Selected(system, edition, code) if passes else None

@@ -562,6 +562,9 @@ def test_a_compose_says_whether_inactive_codes_are_in_it(client: FlaskClient, sa
     coding = {"name": "coding", "valueCoding": {"system": ICD10CM, "code": "S23.420A"}}
     answer = post(client, "ValueSet/$validate-code", given, coding)  # of no code that it has not, it tells the display
     assert (told(answer, "result"), bool(told(answer, "display"))) == (False, bool(found))
+    given["resource"]["compose"]["include"].append({"system": ICD10CM, "concept": [{"code": "M99.41"}]})
+    coding["valueCoding"]["code"] = "M99.41"
+    assert told(post(client, "ValueSet/$validate-code", given, coding), "result") is True
 
 
 # --- ValueSet/$validate-code --------------------------------------------------------------------------------------
@@ -788,6 +791,23 @@ def test_the_url_of_another_code_system_than_the_address_is_refused(client: Flas
         assert status == 200 or refused(answer) == (400, "invalid")
 
 
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("Zebedee Quux", "The code has not the form of an ICD-10-CM code"),
+        ("m9941", "give M99.41."),
+        ("S23.420A", "S23.420A is not valid in ICD-10-CM 2027 on 2026-11-01 ("),
+        ("M99.4Z", "M99.4Z is in no release of ICD-10-CM"),
+    ],
+)
+def test_why_there_is_no_such_code_is_said_without_words_that_are_none(
+    client: FlaskClient, code: str, says: str
+) -> None:
+    answer = get(client, "CodeSystem/$validate-code", url=ICD10CM, code=code, date="2026-11-01")
+    assert (told(answer, "result"), says in told(answer, "message")) == (False, True)
+    assert "Zebedee" not in answer.text
+
+
 def test_the_filter_is_told_as_it_was_given(client: FlaskClient) -> None:
     answer = get(client, "ValueSet/$expand", url=ALL, filter="Carpal Tunnel", date="2026-05-01").get_json()
     assert {"name": "filter", "valueString": "Carpal Tunnel"} in answer["expansion"]["parameter"]
@@ -934,6 +954,12 @@ def test_both_operations_follow_a_compose_alike(client: FlaskClient) -> None:
     assert [is_in(client, code, family, exclude=headers) for code in ("M99.4", "M99.41")] == [False, True]
     assert [is_in(client, code, family, exclude=enumerated) for code in ("M99.40", "M99.41")] == [True, False]
     assert [is_in(client, code, enumerated) for code in ("S23.420A", "M99.41", "M99.40")] == [False, True, False]
+    assert [is_in(client, code, enumerated, family) for code in ("M99.41", "M99.42")] == [True, True]
+    unknown: Json = {"system": ICD10CM, "filter": [{"property": "concept", "op": "is-a", "value": "M99.4Z"}]}
+    assert is_in(client, "M99.4Z", unknown) is False
+    oid: Json = {**enumerated, "system": "urn:oid:2.16.840.1.113883.6.90"}
+    assert [is_in(client, code, oid) for code in ("M99.41", "M99.40")] == [True, False]
+    assert [is_in(client, code, family, exclude=oid) for code in ("M99.41", "M99.40")] == [False, True]
     children: Json = {"system": ICD10CM, "filter": [{"property": "parent", "op": "=", "value": "M48.0"}]}
     assert [is_in(client, code, children) for code in ("M48.06", "M48.061")] == [True, False]
     elsewhere: Json = {"system": ICD10CM, "concept": [{"code": "M99.31"}], "valueSet": [M99_4]}
@@ -958,6 +984,8 @@ def test_whether_a_code_is_in_a_code_system_that_is_not_served_is_not_guessed(cl
     operation = "ValueSet/$validate-code"
     assert refused(post(client, operation, value_set(elsewhere), coding)) == (404, "not-found")
     listed = {**elsewhere, "concept": [{"code": "x"}]}
+    for_ui = {"name": "excludeNotForUI", "valueBoolean": True}
+    assert codes(post(client, "ValueSet/$expand", value_set(listed), for_ui)) == ["x"]
     assert told(post(client, operation, value_set(listed), coding), "result") is True
 
 
