@@ -392,6 +392,19 @@ def test_every_required_binding_to_a_code_is_checked():
     assert [len(REQUIRED_CODES[element]) for element in sorted(others)] == [183, 31, 26]
 
 
+@pytest.mark.parametrize(
+    ("name", "system", "codes"),
+    [
+        ("clinicalStatus", CLINICAL, "active recurrence relapse inactive remission resolved"),
+        ("verificationStatus", VER_STATUS, "unconfirmed provisional differential confirmed refuted entered-in-error"),
+    ],
+)
+def test_each_code_of_a_bound_concept_is_taken(name, system, codes):
+    for code in codes.split():
+        told_of = {issue.code for issue in issues_of(condition(**{name: {"coding": [{"system": system, "code": code}]}}))}
+        assert told_of <= {"invariant"}
+
+
 def test_a_null_that_nothing_fills_is_told_of_both_its_halves():
     patient = {"resourceType": "Patient", "name": [{"given": ["A", None], "_given": [{"id": "x"}, None]}]}
     assert told(patient) == [("error", "structure", "Patient.name[0].given[1]")] * 2
