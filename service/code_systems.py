@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date as iso_date
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NoReturn, Protocol
 
 from service.coding.releases import CODE_FORM, Icd10Cm, fiscal_year, normalise
@@ -117,10 +118,13 @@ class Icd10CmEdition:
         return _holding(self.icd10cm, _begun(self.icd10cm, self.on)).get(code) is False
 
     def parent(self, code: str) -> str | None:
-        return self.icd10cm.parent(code)
+        """The nearest header above: not each that a release has stands on every date."""
+        above = self.icd10cm.parent(code)
+        return above if above is None or self.concept(above) else self.parent(above)
 
     def children(self, code: str) -> tuple[str, ...]:
-        return tuple(below for below in self.icd10cm.children(code) if self.concept(below))
+        beneath = ([below] if self.concept(below) else self.children(below) for below in self.icd10cm.children(code))
+        return tuple(chain.from_iterable(beneath))
 
     def _title(self, code: str) -> str:
         return self.icd10cm.title(code, self.on) or code

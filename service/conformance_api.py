@@ -40,6 +40,7 @@ SEARCH_TYPES = {
 # Of _summary only `count` changes anything, and the total is always told (R4 lets a server do so).
 RESULT_PARAMETERS = frozenset({"_count", "_offset", "_format", "_pretty", "_summary", "_total"})
 _BETWEEN_COMMAS = re.compile(r"(?:[^\\,]|\\.)+")
+_WHOLE = re.compile(r"[0-9]{1,9}")
 _ESCAPED = re.compile(r"\\(.)")
 DEFAULT_COUNT, MAX_COUNT = 20, 100
 NOT_EXPANDED_BY = frozenset({"context", "contextDirection"})
@@ -79,7 +80,7 @@ def search(kind: str) -> Response:
 
     By GET, or by POST to _search with the parameters as a form (FHIR R4 "http", search).
     """
-    if request.method == "POST" and request.mimetype != FORM and request.get_data():
+    if request.method == "POST" and request.mimetype not in ("", FORM):
         refuse(415, "not-supported", f"A search takes its parameters as a form; send {FORM}.")
     criteria = list(_criteria())
     found = [one for one in published().of_type(kind) if all(_fits(one, *criterion) for criterion in criteria)]
@@ -136,7 +137,7 @@ def _agrees(held: str, wanted: str, kind: str, modifier: str) -> bool:
 
 def _whole(name: str, default: int) -> int:
     text = request.values.get(name, str(default))
-    if not text.isascii() or not text.isdecimal() or len(text) > 9:
+    if not _WHOLE.fullmatch(text):
         refuse(400, "value", f"{name} is a whole number, 0 or more.", name)
     return int(text)
 

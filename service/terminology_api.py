@@ -20,7 +20,7 @@ from service.fhir_http import fhir_response, is_strict, published
 from service.fhir_out import Json, part
 from service.json_body import parse_json
 from service.validation import refuse_errors, validate_resource
-from service.value_sets import MAX_PAGE, Moment, Page, Selected, expansion, selects, value_set_of
+from service.value_sets import MAX_PAGE, Moment, Page, expansion, selects, value_set_of
 
 terminology_api = Blueprint("terminology", __name__, url_prefix="/fhir")
 Given = dict[str, list[Any]]
@@ -82,7 +82,7 @@ _VALUE_NAMES = {
 
 def read_parameters(kinds: Mapping[str, str]) -> Given:
     """The parameters of the call by name, each a list; Refusal 400 for a wrong type or one that is given twice."""
-    given = _from_query(kinds) if request.method == "GET" else _from_body(kinds)
+    given = _from_body(kinds) if request.method == "POST" and request.get_data() else _from_query(kinds)
     for name, values in given.items():
         if len(values) > 1 and not kinds[name].endswith("*"):
             refuse(400, "invalid", f"The parameter {name} is given {len(values)} times; give it once.", name)
@@ -117,8 +117,6 @@ def _from_text(name: str, kind: str, text: str) -> Any:
 
 
 def _from_body(kinds: Mapping[str, str]) -> Given:
-    if not request.get_data():
-        return _from_query(kinds)
     body = parse_json(request.get_data())
     bare = {kind: name for name, kind in kinds.items() if kind in _RESOURCES}
     refuse_errors(validate_resource(body, allowed=frozenset({"Parameters", *bare})))
@@ -282,9 +280,8 @@ def _properties(edition: Edition, concept: CodedConcept) -> Iterator[tuple[str, 
     yield "notSelectable", ("valueBoolean", concept.abstract), ""
     parent = edition.parent(concept.code)
     for name, codes in (("parent", [parent] if parent else []), ("child", edition.children(concept.code))):
-        for code in codes:
-            found = edition.concept(code)
-            yield name, ("valueCode", code), found.display if found else ""
+        for found in filter(None, map(edition.concept, codes)):
+            yield name, ("valueCode", found.code), found.display
     yield from ((code, value, "") for code, value in concept.properties)
 
 
@@ -305,7 +302,7 @@ def _code_system_of(given: Given, identifier: str) -> tuple[str, str]:
         resource = _instance("CodeSystem", identifier)
         _refuse_other(given, "url", resource["url"])
         _refuse_other(given, "version", resource["version"])
-        return resource["url"], "" if "date" in given else resource["version"]
+        return resource["url"], resource["version"]
     if "codeSystem" in given:
         own = _one(given, "codeSystem").get("url", "")
         _refuse_other(given, "url", own)
@@ -322,8 +319,7 @@ def _in_edition(asked: Asked, url: str, given: Given) -> Verdict:
         edition: Edition = ListedEdition(_one(given, "codeSystem"))
     else:
         edition = published().code_systems.edition(asked.system, asked.version, _text(given, "date"))
-    concept = edition.concept(asked.code)
-    return _verdict(asked, concept, "" if concept else edition.absence(asked.code), given)
+    return _verdict(asked, edition.concept(asked.code), edition.absence(asked.code), given)
 
 
 def _is_same_system(one: str, other: str) -> bool:
@@ -422,19 +418,15 @@ def _versions(given: Given, name: str) -> dict[str, str]:
 
 
 def _in_value_set(asked: Asked, value_set: Json, moment: Moment, given: Given) -> Verdict:
-    if asked.version:
-        moment = replace(moment, versions={**moment.versions, asked.system: asked.version})
+    moment = replace(moment, versions={asked.system: asked.version})
     selected = selects(value_set, moment, asked.system, asked.code)
-    if selected is None:
-        edition = moment.edition(asked.system)
-        known = edition is None or edition.concept(asked.code) is not None
-        absence = "The code is not in the value set; $expand lists those that are."
-        return Verdict(False, absence if known or edition is None else edition.absence(asked.code))
-    return _verdict(asked, selected.concept(), _absence(selected), given)
-
-
-def _absence(selected: Selected) -> str:
-    return selected.edition.absence(selected.code) if selected.edition and selected.inactive else ""
+    if selected:
+        absence = selected.edition.absence(selected.code) if selected.edition else ""
+        return _verdict(asked, selected.concept(), absence, given)
+    edition = moment.edition(asked.system)
+    if edition and edition.concept(asked.code) is None:
+        return Verdict(False, edition.absence(asked.code))
+    return Verdict(False, "The code is not in the value set; $expand lists those that are.")
 
 
 # --- ConceptMap/$translate ----------------------------------------------------------------------------------------

@@ -475,6 +475,7 @@ def test_a_compose_that_cannot_be_carried_out_is_refused_whole(
         ({"url": M99_4, "offset": "2147483648"}, (400, "value")),
         ({"url": M99_4, "offset": "9" * 20}, (400, "value")),
         ({"url": M99_4, "system-version": ICD10CM}, (400, "value")),
+        ({"valueSet": "x"}, (400, "not-supported")),
         ({"url": M99_4, "activeOnly": "yes"}, (400, "value")),
         ({"context": "http://hl7.org/fhir/StructureDefinition/Condition#code"}, (400, "not-supported")),
     ],
@@ -484,7 +485,8 @@ def test_an_expansion_that_cannot_be_made_says_why(client: FlaskClient, query: J
 
 
 def test_what_would_keep_the_service_busy_is_refused(client: FlaskClient) -> None:
-    assert refused(get(client, "ValueSet/$expand", url=ALL, filter="a " * 60)) == (400, "too-long")
+    assert refused(get(client, "ValueSet/$expand", url=M99_4, filter="a" * 101)) == (400, "too-long")
+    assert codes(get(client, "ValueSet/$expand", url=M99_4, filter="a" * 100)) == []
     many = [{"system": REGION_SYSTEM}] * 41
     assert refused(post(client, "ValueSet/$expand", value_set(*many))) == (422, "too-costly")
     assert codes(post(client, "ValueSet/$expand", value_set(*many[1:]))) != []
@@ -561,6 +563,7 @@ def test_a_compose_says_whether_inactive_codes_are_in_it(client: FlaskClient, sa
     assert codes(post(client, "ValueSet/$expand", given)) == found
     coding = {"name": "coding", "valueCoding": {"system": ICD10CM, "code": "S23.420A"}}
     answer = post(client, "ValueSet/$validate-code", given, coding)  # of no code that it has not, it tells the display
+    assert "is not valid in ICD-10-CM" in told(answer, "message")
     assert (told(answer, "result"), bool(told(answer, "display"))) == (False, bool(found))
     given["resource"]["compose"]["include"].append({"system": ICD10CM, "concept": [{"code": "M99.41"}]})
     coding["valueCoding"]["code"] = "M99.41"
@@ -851,6 +854,81 @@ def test_a_token_may_name_its_system(client: FlaskClient) -> None:
     assert total("http://hl7.org/fhir/publication-status|active") == total("active") > 0
 
 
+def names(answer: Any) -> list[str]:
+    assert answer.status_code == 200, answer.get_json()
+    return [one["name"] for one in answer.get_json()["parameter"]]
+
+
+def coding(system: str, code: str) -> Json:
+    return {"name": "coding", "valueCoding": {"system": system, "code": code} if system else {"code": code}}
+
+
+def test_an_answer_has_nothing_empty(client: FlaskClient) -> None:
+    at, region = "CodeSystem/$validate-code", {"url": REGION_SYSTEM}
+    assert names(get(client, at, **region, code="cervical")) == ["result", "display"]
+    assert names(get(client, at, **region, code="none")) == ["result", "message"]
+    found = told(get(client, "CodeSystem/$lookup", system=ICD10CM, code="M99.41"), "property")
+    assert [one["code"] for one in found] == ["inactive", "notSelectable", "parent"]
+    translated = get(client, "ConceptMap/$translate", system=SNOMED, code="203712005")
+    assert names(translated) == ["result", "match"]
+    assert told(translated, "match")["source"] == f"{CANONICAL}/ConceptMap/snomed-ct-finding-to-icd-10-cm"
+    element = {"code": "a", "target": [{"code": "b", "equivalence": "equal"}]}
+    own = {"resourceType": "ConceptMap", "status": "draft", "group": [{"source": "urn:a", "element": [element]}]}
+    by_own = post(client, "ConceptMap/$translate", {"name": "conceptMap", "resource": own}, coding("urn:a", "a"))
+    assert told(by_own, "match") == {"equivalence": "equal", "concept": {"code": "b"}}
+
+
+def test_a_coding_may_leave_its_system_and_version_to_the_call(client: FlaskClient) -> None:
+    operation, url = "CodeSystem/$validate-code", {"name": "url", "valueUri": ICD10CM}
+    assert told(post(client, operation, coding(ICD10CM, "M48.061")), "result") is True
+    assert told(post(client, operation, url, coding("", "M48.061")), "result") is True
+    of_2016 = {"name": "version", "valueString": "2016"}
+    assert told(post(client, operation, url, of_2016, coding("", "M48.061")), "result") is False
+
+
+def test_an_instance_is_of_its_version_on_any_date(client: FlaskClient) -> None:
+    at = "CodeSystem/icd-10-cm-2026/$validate-code"
+    assert told(get(client, at, code="M99.41", date="2026-05-01"), "result") is True
+    assert refused(get(client, at, code="M99.41", date="2026-11-01")) == (400, "invalid")
+
+
+def test_a_header_that_a_release_has_not_is_passed_over(client: FlaskClient) -> None:
+    """H54.512 stands in every release but that of 2021, which has the code beneath it."""
+    for version, header in (("2021", "H54.51"), ("2025", "H54.512")):
+        asked = {"system": ICD10CM, "version": version}
+        found = told(get(client, "CodeSystem/$lookup", code="H54.512A", **asked), "property")
+        assert next(one for one in found if one["code"] == "parent")["value"] == header
+        children = told(get(client, "CodeSystem/$lookup", code=header, **asked, property="child"), "property")
+        assert "H54.512A" in str(children)
+
+
+def test_a_map_is_named_by_the_address(client: FlaskClient) -> None:
+    asked = {"system": SNOMED, "code": "203712005"}
+    for identifier, found in (("snomed-ct-finding-to-icd-10-cm", True), ("snomed-ct-body-site-to-region", False)):
+        assert told(get(client, f"ConceptMap/{identifier}/$translate", **asked), "result") is found
+
+
+@pytest.mark.parametrize(
+    ("code", "system", "says"),
+    [
+        ("M99.31", ICD10CM, "The code is not in the value set"),
+        ("M99.4Z", ICD10CM, "M99.4Z is in no release"),
+        ("1", SNOMED, "The code is not in the value set"),
+    ],
+)
+def test_why_a_code_is_not_in_a_value_set(client: FlaskClient, code: str, system: str, says: str) -> None:
+    answer = get(client, "ValueSet/$validate-code", url=M99_4, system=system, code=code)
+    assert says in told(answer, "message")
+
+
+def test_a_body_is_read_of_post_alone(client: FlaskClient) -> None:
+    query = {"system": ICD10CM, "code": "M99.41", "_format": "json", "_pretty": "true"}
+    with_body = client.get(
+        "/fhir/CodeSystem/$lookup", query_string=query, data=b"[", headers={"Prefer": "handling=strict"}
+    )
+    assert with_body.status_code == 200
+
+
 # --- each refusal of its own ---------------------------------------------------------------------------------------
 
 A_CODE = {"name": "code", "valueCode": "M99.41"}
@@ -869,6 +947,18 @@ LISTED = {
             "CodeSystem/$validate-code",
             [{"name": "codeableConcept", "valueCodeableConcept": {"text": "x"}}],
             (400, "required", "codeableConcept"),
+        ),
+        (
+            "CodeSystem/$validate-code",
+            [{"name": "codeableConcept", "valueCodeableConcept": {"coding": [{"system": ICD10CM, "code": "M99.41"},
+                                                                             {"code": "M99.41"}]}}],
+            (400, "required", "codeableConcept.coding[1]"),
+        ),
+        (
+            "ConceptMap/$translate",
+            [{"name": "coding", "valueCoding": {"system": SNOMED, "code": "1"}}, {"name": "dependency", "part": [
+                {"name": "concept", "valueCodeableConcept": {"coding": [{"code": "x"}]}}]}],
+            (400, "required", "dependency"),
         ),
         ("CodeSystem/$lookup", [{"name": "coding", "valueCoding": {"code": "M99.41"}}], (400, "required", "coding")),
         ("CodeSystem/$lookup", [{"name": "coding", "valueCoding": {"system": ICD10CM}}], (400, "required", "coding")),

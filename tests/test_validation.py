@@ -401,8 +401,8 @@ def test_every_required_binding_to_a_code_is_checked():
 )
 def test_each_code_of_a_bound_concept_is_taken(name, system, codes):
     for code in codes.split():
-        told_of = {issue.code for issue in issues_of(condition(**{name: {"coding": [{"system": system, "code": code}]}}))}
-        assert told_of <= {"invariant"}
+        issues = issues_of(condition(**{name: {"coding": [{"system": system, "code": code}]}}))
+        assert {issue.code for issue in issues} <= {"invariant"}
 
 
 def test_a_null_that_nothing_fills_is_told_of_both_its_halves():
