@@ -73,7 +73,7 @@ def billing_of(request: Request, assessments: Sequence[Assessment], on: str, **o
         tuple(_qualifications(request)),
         is_claim=True,
         **operators,
-        modifiers=tuple(modifier_extensions(request.claim.resource, "Claim")),
+        modifiers=tuple(modifier_extensions(request.claim.resource)),
     )
 
 

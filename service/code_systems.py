@@ -7,18 +7,20 @@ covers, a version that is not loaded.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date as iso_date
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NoReturn, Protocol
 
 from service.coding.releases import CODE_FORM, Icd10Cm, fiscal_year, normalise
-from service.concepts import system_of
+from service.concepts import LOINC, SNOMED, system_of
 from service.fhir_out import ICD10CM
 from service.json_body import Issue, Refusal
 
 Json = Mapping[str, Any]
+OFFICIAL = {"icd-10-cm": ICD10CM, "snomed": SNOMED, "loinc": LOINC}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ class Edition(Protocol):
     def concept(self, code: str) -> CodedConcept | None: ...
     def retired(self, code: str) -> CodedConcept | None: ...
     def absence(self, code: str) -> str: ...
-    def codes(self, words: Sequence[str] = (), beneath: str = "") -> Sequence[str]: ...
+    def codes(self, words: Sequence[str] = (), beneath: str = "") -> Collection[str]: ...
+    def is_abstract(self, code: str) -> bool: ...
     def parent(self, code: str) -> str | None: ...
     def children(self, code: str) -> tuple[str, ...]: ...
 
@@ -53,6 +56,11 @@ class Edition(Protocol):
 def refuse(status: int, code: str, sentence: str, expression: str = "") -> NoReturn:
     """End the call with one sentence (what, where, what to do) and an R4 issue type."""
     raise Refusal(status, [Issue("error", code, sentence, expression)]) from None
+
+
+def official(system: str) -> str:
+    """The URL of a system that has other names too, an OID say."""
+    return OFFICIAL.get(system_of({"system": system}), system)
 
 
 @dataclass(frozen=True)
@@ -94,26 +102,38 @@ class Icd10CmEdition:
             return f"{code} is not valid in {self.name} {self.version} on {self.on} ({status.reason}); code another."
         return f"{code} is in no release of {self.name} that is loaded; check the code."
 
-    def codes(self, words: Sequence[str] = (), beneath: str = "") -> Sequence[str]:
-        """The codes that hold on the date, in order; Refusal where a part of them cannot be known."""
-        if words or not self.icd10cm.covers(self.on):
-            return _holding(self.icd10cm, self.on, words, beneath)
-        return _all_holding(self.icd10cm, _begun(self.icd10cm, self.on), beneath)
+    def codes(self, words: Sequence[str] = (), beneath: str = "") -> Collection[str]:
+        """The codes that hold on the date, in order; Refusal where they cannot be known."""
+        if not self.icd10cm.tells_of(self.on):
+            refuse(404, "not-found", f"No release loaded tells which codes hold on {self.on}; add that release.")
+        if beneath and not words:
+            return [code for code in self.icd10cm.codes(beneath) if self.concept(code)]
+        held = _holding(self.icd10cm, _begun(self.icd10cm, self.on))
+        if not words:
+            return held.keys()
+        found = self.icd10cm.titled(words, self.on)
+        return [code for code in found if code in held and code.startswith(beneath) and code != beneath]
+
+    def is_abstract(self, code: str) -> bool:
+        return _holding(self.icd10cm, _begun(self.icd10cm, self.on)).get(code) is False
 
     def parent(self, code: str) -> str | None:
-        return self.icd10cm.parent(code)
+        """The nearest header above: not each that a release has stands on every date."""
+        above = self.icd10cm.parent(code)
+        return above if above is None or self.concept(above) else self.parent(above)
 
     def children(self, code: str) -> tuple[str, ...]:
-        return tuple(below for below in self.icd10cm.children(code) if self.concept(below))
+        beneath = ([below] if self.concept(below) else self.children(below) for below in self.icd10cm.children(code))
+        return tuple(chain.from_iterable(beneath))
 
     def _title(self, code: str) -> str:
         return self.icd10cm.title(code, self.on) or code
 
 
-# The pages of one expansion come one after the other; all of a release takes half a second to judge, little to keep.
-@lru_cache(maxsize=16)
-def _all_holding(icd10cm: Icd10Cm, on: str, beneath: str) -> Sequence[str]:
-    return _holding(icd10cm, on, (), beneath)
+# The pages of one expansion come one after the other.
+@lru_cache(maxsize=8)
+def _holding(icd10cm: Icd10Cm, on: str) -> Mapping[str, bool]:
+    return icd10cm.holding(on)
 
 
 def _begun(icd10cm: Icd10Cm, on: str) -> str:
@@ -126,14 +146,6 @@ def _begun(icd10cm: Icd10Cm, on: str) -> str:
 @lru_cache(maxsize=1)
 def _days_of_change(icd10cm: Icd10Cm) -> Sequence[str]:
     return sorted(icd10cm.days_of_change())
-
-
-def _holding(icd10cm: Icd10Cm, on: str, words: Sequence[str], beneath: str) -> Sequence[str]:
-    judged = [(code, icd10cm.status(code, on).validity) for code in icd10cm.codes(words, beneath)]
-    # In a release that is loaded or checked, what it does not tell of is a code that it no longer has.
-    if not icd10cm.covers(on) and any(validity == "not-known" for _, validity in judged):
-        refuse(404, "not-found", f"No release loaded tells which of these codes hold on {on}; add that release.")
-    return tuple(code for code, validity in judged if validity in ("valid", "not-billable"))
 
 
 @dataclass(frozen=True)
@@ -170,7 +182,10 @@ class ListedEdition:
     def absence(self, code: str) -> str:
         return f"The code is not in {self.name}; GET its CodeSystem for the codes that are."
 
-    def codes(self, words: Sequence[str] = (), beneath: str = "") -> Sequence[str]:
+    def is_abstract(self, code: str) -> bool:
+        return False
+
+    def codes(self, words: Sequence[str] = (), beneath: str = "") -> Collection[str]:
         return tuple(
             concept.code
             for concept in self.by_code.values()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from operator import itemgetter
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, current_app, request
@@ -12,7 +14,7 @@ from werkzeug.routing import Rule
 from service import __version__
 from service.code_systems import refuse
 from service.conformance import Published
-from service.fhir_http import FHIR_JSON, fhir_response, is_strict, published
+from service.fhir_http import FHIR_JSON, FORM, fhir_response, is_strict, published
 from service.fhir_out import CANONICAL, ICD10CM, Json
 from service.terminology_api import EXPAND
 
@@ -35,7 +37,11 @@ SEARCH_TYPES = {
     "url": "uri",
     "version": "token",
 }
-RESULT_PARAMETERS = frozenset({"_count", "_offset", "_format", "_pretty"})
+# Of _summary only `count` changes anything, and the total is always told (R4 lets a server do so).
+RESULT_PARAMETERS = frozenset({"_count", "_offset", "_format", "_pretty", "_summary", "_total"})
+_BETWEEN_COMMAS = re.compile(r"(?:[^\\,]|\\.)+")
+_WHOLE = re.compile(r"[0-9]{1,9}")
+_ESCAPED = re.compile(r"\\(.)")
 DEFAULT_COUNT, MAX_COUNT = 20, 100
 NOT_EXPANDED_BY = frozenset({"context", "contextDirection"})
 # Who defines an operation; the others are ours.
@@ -74,9 +80,12 @@ def search(kind: str) -> Response:
 
     By GET, or by POST to _search with the parameters as a form (FHIR R4 "http", search).
     """
+    if request.method == "POST" and request.mimetype not in ("", FORM):
+        refuse(415, "not-supported", f"A search takes its parameters as a form; send {FORM}.")
     criteria = list(_criteria())
     found = [one for one in published().of_type(kind) if all(_fits(one, *criterion) for criterion in criteria)]
     count, offset = min(_whole("_count", DEFAULT_COUNT), MAX_COUNT), _whole("_offset", 0)
+    count = 0 if request.values.get("_summary") == "count" else count
     base = f"{current_app.config['BASE_URL']}/fhir/{kind}"
     shown = found[offset : offset + count]
     entries = [{"fullUrl": f"{base}/{one['id']}", "resource": one, "search": {"mode": "match"}} for one in shown]
@@ -91,8 +100,9 @@ def search(kind: str) -> Response:
 
 
 def _criteria() -> Iterator[tuple[str, str, str]]:
-    """Name, modifier and value of each search parameter; one that is not known is passed over unless strict."""
-    for key, value in [*request.args.items(multi=True), *request.form.items(multi=True)]:
+    """Name, modifier and value of each search parameter with a value; unless strict, one not known is passed over."""
+    given = [*request.args.items(multi=True), *request.form.items(multi=True)]
+    for key, value in filter(itemgetter(1), given):
         name, _, modifier = key.partition(":")
         if name in RESULT_PARAMETERS:
             continue
@@ -110,9 +120,10 @@ def _criteria() -> Iterator[tuple[str, str, str]]:
 
 
 def _fits(resource: Json, name: str, modifier: str, value: str) -> bool:
-    """Any of the values between commas suffices (FHIR R4 "search")."""
+    """Any of the values between commas suffices; a comma with \\ before it is one of a value (FHIR R4 "search")."""
     held = str(resource.get(name.removeprefix("_"), ""))
-    return any(_agrees(held, one, SEARCH_TYPES[name], modifier) for one in value.split(","))
+    wanted = [_ESCAPED.sub(r"\1", one) for one in _BETWEEN_COMMAS.findall(value)]
+    return any(_agrees(held, one, SEARCH_TYPES[name], modifier) for one in wanted)
 
 
 def _agrees(held: str, wanted: str, kind: str, modifier: str) -> bool:
@@ -126,7 +137,7 @@ def _agrees(held: str, wanted: str, kind: str, modifier: str) -> bool:
 
 def _whole(name: str, default: int) -> int:
     text = request.values.get(name, str(default))
-    if not text.isascii() or not text.isdecimal() or len(text) > 9:
+    if not _WHOLE.fullmatch(text):
         refuse(400, "value", f"{name} is a whole number, 0 or more.", name)
     return int(text)
 

@@ -100,8 +100,8 @@ def _element_definition(name: str, annotation: object, targets: Iterable[str]) -
 
 
 def _without_none(annotation: object) -> typing.Any:
-    kinds = [kind for kind in typing.get_args(annotation) if kind is not type(None)]
-    return kinds[0] if type(None) in typing.get_args(annotation) else annotation
+    kinds = typing.get_args(annotation)
+    return kinds[0] if type(None) in kinds else annotation
 
 
 def _primitive_name(annotation: object) -> str:

@@ -32,13 +32,18 @@ def fhir_response(resource: Json, status: int = 200) -> Response:
 
 
 def is_search_form(asked: Request) -> bool:
-    """Is it a search whose parameters come as a form?"""
-    return asked.path.startswith("/fhir/") and asked.path.endswith("/_search") and asked.mimetype == FORM
+    """Is it a search whose parameters come as a form? (What else is sent there, the search refuses.)"""
+    return asked.path.endswith("/_search")
+
+
+def asked_for(asked: Request, name: str) -> str | None:
+    """A parameter of the address, or of a search that comes as a form."""
+    return (asked.values if is_search_form(asked) else asked.args).get(name)
 
 
 def refuse_format(asked: Request) -> None:
     """Refusal 406 where the client takes no FHIR JSON; `_format` counts before Accept (FHIR R4 "http")."""
-    named = asked.args.get("_format")
+    named = asked_for(asked, "_format")
     accepted = [named] if named else [entry for entry, quality in asked.accept_mimetypes if quality > 0]
     if not (named or asked.accept_mimetypes) or any(_is_json(entry) for entry in accepted):
         return
@@ -56,10 +61,10 @@ def written_as_asked(response: Response) -> Response:
     """The answer indented where `_pretty=true`, and as application/json where only that is taken."""
     if response.mimetype != "application/fhir+json" or not response.get_data():
         return response
-    if request.args.get("_pretty") == "true":
+    if asked_for(request, "_pretty") == "true":
         told = parse_json(response.get_data(), max_bytes=len(response.get_data()))
         response.set_data(simplejson.dumps(told, use_decimal=True, ensure_ascii=False, indent=2) + "\n")
-    if _wants_plain_json(request.accept_mimetypes.values()) and "_format" not in request.args:
+    if _wants_plain_json(request.accept_mimetypes.values()) and not asked_for(request, "_format"):
         response.content_type = "application/json; charset=utf-8"
     response.vary.add("Accept")
     return response

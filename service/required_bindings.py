@@ -27,6 +27,8 @@ _PRIORITY = "routine urgent asap stat"
 _CLAIM = "active cancelled draft entered-in-error"
 _GENDER = "male female other unknown"
 _ENCOUNTER = "planned arrived triaged in-progress onleave finished cancelled entered-in-error unknown"
+_DAYS = "mon tue wed thu fri sat sun"
+_UNITS_OF_TIME = "s min h d wk mo a"
 _CURRENCIES = (  # ISO 4217: those of today, and those that it has withdrawn since R4
     "AFN EUR ALL DZD USD AOA XCD ARS AMD AWG AUD AZN BSD BHD BDT BBD BYN BZD XOF BMD INR BTN BOB BOV BAM BWP NOK "
     "BRL BND BGN BIF CVE KHR XAF CAD KYD CLP CLF CNY COP COU KMF CDF NZD CRC CUP CUC ANG CZK DKK DJF DOP EGP SVC "
@@ -55,7 +57,9 @@ REQUIRED_CODES: Mapping[str, tuple[str, ...]] = {
         "CommunicationRequest.status": _REQUEST,
         "ContactPoint.system": "phone fax email pager url sms other",
         "ContactPoint.use": "home work temp old mobile",
+        "Contributor.type": "author editor reviewer endorser",
         "Coverage.status": _CLAIM,
+        "DataRequirementSort.direction": "ascending descending",
         "DeviceRequest.intent": _INTENT,
         "DeviceRequest.priority": _PRIORITY,
         "DeviceRequest.status": _REQUEST,
@@ -78,11 +82,17 @@ REQUIRED_CODES: Mapping[str, tuple[str, ...]] = {
         "NutritionOrder.intent": _INTENT,
         "NutritionOrder.status": _REQUEST,
         "Observation.status": "registered preliminary final amended corrected cancelled entered-in-error unknown",
+        "OperationOutcomeIssue.code": "invalid structure required value invariant security login unknown expired "
+        "forbidden suppressed processing not-supported duplicate multiple-matches not-found deleted too-long "
+        "code-invalid extension too-costly business-rule conflict transient lock-error no-store exception timeout "
+        "incomplete throttled informational",
+        "OperationOutcomeIssue.severity": "fatal error warning information",
+        "ParameterDefinition.use": "in out",
         "Patient.gender": _GENDER,
         "PatientContact.gender": _GENDER,
         "PatientLink.type": "replaced-by replaces refer seealso",
         "Practitioner.gender": _GENDER,
-        "PractitionerRoleAvailableTime.daysOfWeek": "mon tue wed thu fri sat sun",
+        "PractitionerRoleAvailableTime.daysOfWeek": _DAYS,
         "Quantity.comparator": "< <= >= >",
         "Questionnaire.status": "draft active retired unknown",
         "QuestionnaireItem.enableBehavior": "all any",
@@ -90,6 +100,8 @@ REQUIRED_CODES: Mapping[str, tuple[str, ...]] = {
         "choice open-choice attachment reference quantity",
         "QuestionnaireItemEnableWhen.operator": "exists = != > < >= <=",
         "QuestionnaireResponse.status": "in-progress completed amended entered-in-error stopped",
+        "RelatedArtifact.type": "documentation justification citation predecessor successor derived-from depends-on "
+        "composed-of",
         "ServiceRequest.intent": _INTENT,
         "ServiceRequest.priority": _PRIORITY,
         "ServiceRequest.status": _REQUEST,
@@ -97,6 +109,13 @@ REQUIRED_CODES: Mapping[str, tuple[str, ...]] = {
         "Task.priority": _PRIORITY,
         "Task.status": "draft requested received accepted rejected ready cancelled in-progress on-hold failed "
         "completed entered-in-error",
+        "TimingRepeat.dayOfWeek": _DAYS,
+        "TimingRepeat.durationUnit": _UNITS_OF_TIME,
+        "TimingRepeat.periodUnit": _UNITS_OF_TIME,
+        "TimingRepeat.when": "MORN MORN.early MORN.late NOON AFT AFT.early AFT.late EVE EVE.early EVE.late NIGHT PHS "
+        "HS WAKE C CM CD CV AC ACM ACD ACV PC PCM PCD PCV",
+        "TriggerDefinition.type": "named-event periodic data-changed data-added data-modified data-removed "
+        "data-accessed data-access-ended",
         "VisionPrescription.status": _CLAIM,
         "VisionPrescriptionLensSpecification.eye": "right left",
         "VisionPrescriptionLensSpecificationPrism.base": "up down in out",

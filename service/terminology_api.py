@@ -5,22 +5,22 @@ GET takes the parameters that are primitive, POST takes Parameters; where a reso
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from flask import Blueprint, Response, request
 
-from service.code_systems import CodedConcept, Edition, ListedEdition, day_of, refuse
+from service.code_systems import CodedConcept, Edition, ListedEdition, day_of, official, refuse
 from service.concept_maps import NO_MATCH, Match, Question, translate
-from service.concepts import LOINC, SNOMED, system_of
 from service.fhir_http import fhir_response, is_strict, published
-from service.fhir_out import ICD10CM, Json, part
+from service.fhir_out import Json, part
 from service.json_body import parse_json
 from service.validation import refuse_errors, validate_resource
-from service.value_sets import MAX_PAGE, Moment, Page, Selected, expansion, selects, value_set_of
+from service.value_sets import MAX_PAGE, Moment, Page, expansion, selects, value_set_of
 
 terminology_api = Blueprint("terminology", __name__, url_prefix="/fhir")
 Given = dict[str, list[Any]]
@@ -61,7 +61,7 @@ OPERATION_PARAMETERS = {
     "ConceptMap-translate": TRANSLATE,
 }
 MAX_FILTER = 100
-OFFICIAL = {"icd-10-cm": ICD10CM, "snomed": SNOMED, "loinc": LOINC}
+_INTEGER = re.compile(r"-?[0-9]{1,10}")
 _RESOURCES = frozenset({"CodeSystem", "ValueSet", "ConceptMap"})
 # What a parameter of a type may come as: JSON has no canonical of R5 kind, and clients mix the kinds of text.
 _VALUE_NAMES = {
@@ -82,7 +82,7 @@ _VALUE_NAMES = {
 
 def read_parameters(kinds: Mapping[str, str]) -> Given:
     """The parameters of the call by name, each a list; Refusal 400 for a wrong type or one that is given twice."""
-    given = _from_query(kinds) if request.method == "GET" else _from_body(kinds)
+    given = _from_body(kinds) if request.method == "POST" and request.get_data() else _from_query(kinds)
     for name, values in given.items():
         if len(values) > 1 and not kinds[name].endswith("*"):
             refuse(400, "invalid", f"The parameter {name} is given {len(values)} times; give it once.", name)
@@ -111,14 +111,12 @@ def _from_text(name: str, kind: str, text: str) -> Any:
         refuse(400, "value", f"The parameter {name} is empty; give it a value or leave it out.", name)
     if kind == "boolean" and text not in ("true", "false"):
         refuse(400, "value", f"The parameter {name} is true or false.", name)
-    if kind == "integer" and not text.lstrip("-").isdecimal():
-        refuse(400, "value", f"The parameter {name} is a whole number.", name)
+    if kind == "integer" and not (_INTEGER.fullmatch(text) and -(2**31) <= int(text) < 2**31):
+        refuse(400, "value", f"The parameter {name} is a whole number of 32 bits at most.", name)
     return text == "true" if kind == "boolean" else int(text) if kind == "integer" else text
 
 
 def _from_body(kinds: Mapping[str, str]) -> Given:
-    if not request.get_data():
-        return _from_query(kinds)
     body = parse_json(request.get_data())
     bare = {kind: name for name, kind in kinds.items() if kind in _RESOURCES}
     refuse_errors(validate_resource(body, allowed=frozenset({"Parameters", *bare})))
@@ -189,8 +187,6 @@ def _asked(given: Given, system: str, version: str) -> list[Asked]:
         )
     system, version = _system_and_version(system, version, "system")
     if ways == ["code"]:
-        if not system and "codeSystem" in given:
-            refuse(400, "required", "Beside codeSystem a code needs its coding, with the system; give it.", "coding")
         if not system:
             refuse(400, "required", "The system of the code is missing; give it too.", "code")
         return [Asked(system, _text(given, "code"), version, _text(given, "display"))]
@@ -214,12 +210,7 @@ def _system_and_version(system: str, version: str, at: str) -> tuple[str, str]:
     url, _, of_url = system.partition("|")
     if of_url and version not in ("", of_url):
         refuse(400, "invalid", "The system names one version and the call another; give one of them.", at)
-    return _official(url), of_url or version
-
-
-def _official(system: str) -> str:
-    """The URL of a system that has other names too, an OID say."""
-    return OFFICIAL.get(system_of({"system": system}), system) if system else ""
+    return official(url), of_url or version
 
 
 @dataclass(frozen=True)
@@ -289,9 +280,8 @@ def _properties(edition: Edition, concept: CodedConcept) -> Iterator[tuple[str, 
     yield "notSelectable", ("valueBoolean", concept.abstract), ""
     parent = edition.parent(concept.code)
     for name, codes in (("parent", [parent] if parent else []), ("child", edition.children(concept.code))):
-        for code in codes:
-            found = edition.concept(code)
-            yield name, ("valueCode", code), found.display if found else ""
+        for found in filter(None, map(edition.concept, codes)):
+            yield name, ("valueCode", found.code), found.display
     yield from ((code, value, "") for code, value in concept.properties)
 
 
@@ -310,11 +300,13 @@ def validate_code_in_code_system(identifier: str = "") -> Response:
 def _code_system_of(given: Given, identifier: str) -> tuple[str, str]:
     if identifier:
         resource = _instance("CodeSystem", identifier)
-        if _text(given, "url") not in ("", resource["url"]):
-            refuse(400, "invalid", "The url is of another code system than the address; give one of them.", "url")
-        return resource["url"], "" if "date" in given else resource["version"]
+        _refuse_other(given, "url", resource["url"])
+        _refuse_other(given, "version", resource["version"])
+        return resource["url"], resource["version"]
     if "codeSystem" in given:
-        return "", ""
+        own = _one(given, "codeSystem").get("url", "")
+        _refuse_other(given, "url", own)
+        return own, ""
     if "url" not in given and "coding" not in given and "codeableConcept" not in given:
         refuse(400, "required", "The code system is missing; give its url, or a coding with its system.", "url")
     return _text(given, "url"), _text(given, "version")
@@ -327,12 +319,11 @@ def _in_edition(asked: Asked, url: str, given: Given) -> Verdict:
         edition: Edition = ListedEdition(_one(given, "codeSystem"))
     else:
         edition = published().code_systems.edition(asked.system, asked.version, _text(given, "date"))
-    concept = edition.concept(asked.code)
-    return _verdict(asked, concept, "" if concept else edition.absence(asked.code), given)
+    return _verdict(asked, edition.concept(asked.code), edition.absence(asked.code), given)
 
 
 def _is_same_system(one: str, other: str) -> bool:
-    return _official(one) == _official(other.partition("|")[0])
+    return official(one) == official(other.partition("|")[0])
 
 
 def _instance(kind: str, identifier: str) -> Json:
@@ -356,7 +347,7 @@ def expand(identifier: str = "") -> Response:
         count=_count(given),
         active_only=bool(_one(given, "activeOnly")),
         for_ui=bool(_one(given, "excludeNotForUI")),
-        without_systems=frozenset(system.partition("|")[0] for system in given.get("exclude-system", ())),
+        without_systems=frozenset(official(one.partition("|")[0]) for one in given.get("exclude-system", ())),
     )
     made = {**expansion(value_set, _moment(given), page), "timestamp": datetime.now(UTC).isoformat(timespec="seconds")}
     kept = value_set if _one(given, "includeDefinition") else {k: v for k, v in value_set.items() if k != "compose"}
@@ -389,7 +380,7 @@ def _value_set(given: Given, identifier: str) -> Json:
 def _refuse_other(given: Given, name: str, own: str) -> None:
     """Who names a resource twice has to mean the same one."""
     if _text(given, name).partition("|")[0] not in ("", own):
-        refuse(400, "invalid", f"The {name} is of another value set than the one that is given; leave it out.", name)
+        refuse(400, "invalid", f"The {name} is of another resource than the one that is given; leave it out.", name)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -415,34 +406,27 @@ def _count(given: Given) -> int | None:
 
 def _moment(given: Given) -> Moment:
     date = day_of(_text(given, "date")) if "date" in given else ""
-    versions = _versions(given, "system-version")
-    checked = _versions(given, "check-system-version")
-    for system, version in checked.items():
-        if versions.get(system, version) != version:
-            refuse(
-                422, "invalid", "The version is not the one that check-system-version asks for; correct one of them."
-            )
-    return Moment(published(), date, {**versions, **checked}, _versions(given, "force-system-version"))
+    versions = (_versions(given, f"{which}system-version") for which in ("", "force-", "check-"))
+    return Moment(published(), date, *versions)
 
 
 def _versions(given: Given, name: str) -> dict[str, str]:
-    return {system: version for one in given.get(name, ()) for system, _, version in [one.partition("|")]}
+    found = {official(url): version for url, _, version in (one.partition("|") for one in given.get(name, ()))}
+    if not all(found.values()):
+        refuse(400, "value", f"A version is missing; give {name} as the system and its version, system|version.", name)
+    return found
 
 
 def _in_value_set(asked: Asked, value_set: Json, moment: Moment, given: Given) -> Verdict:
-    if asked.version:
-        moment = Moment(moment.published, moment.date, {**moment.versions, asked.system: asked.version}, moment.forced)
+    moment = replace(moment, versions={asked.system: asked.version})
     selected = selects(value_set, moment, asked.system, asked.code)
-    if selected is None:
-        edition = moment.edition(asked.system)
-        known = edition is None or edition.concept(asked.code) is not None
-        absence = "The code is not in the value set; $expand lists those that are."
-        return Verdict(False, absence if known or edition is None else edition.absence(asked.code))
-    return _verdict(asked, selected.concept(), _absence(selected), given)
-
-
-def _absence(selected: Selected) -> str:
-    return selected.edition.absence(selected.code) if selected.edition and selected.inactive else ""
+    if selected:
+        absence = selected.edition.absence(selected.code) if selected.edition else ""
+        return _verdict(asked, selected.concept(), absence, given)
+    edition = moment.edition(asked.system)
+    if edition and edition.concept(asked.code) is None:
+        return Verdict(False, edition.absence(asked.code))
+    return Verdict(False, "The code is not in the value set; $expand lists those that are.")
 
 
 # --- ConceptMap/$translate ----------------------------------------------------------------------------------------
@@ -453,7 +437,7 @@ def translate_code(identifier: str = "") -> Response:
     given = read_parameters(TRANSLATE)
     maps = _maps(given, identifier)
     dependencies = dict(_dependency(one) for one in given.get("dependency", ()))
-    target = _official(_text(given, "targetsystem").partition("|")[0])
+    target = official(_text(given, "targetsystem").partition("|")[0])
     reverse = bool(_one(given, "reverse"))
     matches = [
         match

@@ -124,11 +124,10 @@ def refuse_unsound(resource: object, *, allowed: frozenset[str], at: str = "") -
         refuse_errors(validate_resource(resource, allowed=allowed, at=at))
 
 
-def modifier_extensions(resource: object, at: str = "") -> list[str]:
+def modifier_extensions(resource: Mapping[str, object]) -> list[str]:
     """Return the FHIRPath of every modifierExtension, in document order: it may turn the meaning around."""
     found: list[str] = []
-    root = at or (safe_name(resource.get("resourceType")) if isinstance(resource, dict) else "")
-    unread = [(resource, root)]
+    unread: list[tuple[object, str]] = [(resource, safe_name(resource.get("resourceType")))]
     while unread:
         value, path = unread.pop()
         children = list(_children(value, path))
@@ -154,17 +153,16 @@ def _issues_of(resource: object, allowed: frozenset[str], at: str) -> list[Issue
     resource_type = resource.get("resourceType")
     model = resource_model(resource_type) if isinstance(resource_type, str) and resource_type in allowed else None
     if model is None:
-        return [_wrong_resource_type(resource_type, allowed, at)]
+        return [_wrong_resource_type(allowed, at)]
     path = at or model.__name__
     issues: list[Issue] = []
     _walk_object(resource, model, path, issues)
     return issues + _format_issues(resource, model, path, issues)
 
 
-def _wrong_resource_type(resource_type: object, allowed: frozenset[str], at: str) -> Issue:
+def _wrong_resource_type(allowed: frozenset[str], at: str) -> Issue:
     path = f"{at}.resourceType" if at else "resourceType"
-    found = "is missing" if resource_type is None else "names another type"
-    return _structure(path, f"{path} {found}; it must be one of: {', '.join(sorted(allowed))}.")
+    return _structure(path, f"{path} must be one of: {', '.join(sorted(allowed))}; give the type of the resource.")
 
 
 def _walk_object(members: dict[str, object], model: Model, path: str, issues: list[Issue]) -> None:
@@ -233,7 +231,7 @@ def _primitive_issues(type_name: str, value: object, path: str) -> Iterator[Issu
     if not isinstance(value, wanted) or is_boolean_as_number:
         write = WHAT_TO_WRITE.get(type_name, "a JSON string")
         yield Issue("error", "value", f"{path} must be a {type_name}; {_found(value)}: write {write}.", path)
-    elif value == "" and isinstance(value, str):
+    elif value == "":
         yield Issue("error", "value", f"{path} is an empty string, which FHIR forbids; leave it out or fill it.", path)
     elif type_name == "id" and not RESOURCE_ID.fullmatch(str(value)):
         yield _wrong_format("id", path)
@@ -320,8 +318,7 @@ def _format_issues(resource: dict[str, object], model: Model, path: str, known: 
     from pydantic import ValidationError  # noqa: PLC0415 (120 ms, on first use)
 
     try:
-        # At a null in an array it would stop and say nothing of the rest.
-        model.model_validate(_without_nulls(resource) if known else resource)
+        model.model_validate(_without_nulls(resource))
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
@@ -339,16 +336,13 @@ def _format_issues(resource: dict[str, object], model: Model, path: str, known: 
 
 
 def _without_nulls(value: object) -> object:
-    """Copy, leaving out what is null or an array with a null; the other array places stay as they are."""
+    """Copy, leaving out each array with a null: there fhir.resources would stop and say nothing of the rest."""
     if isinstance(value, list):
         return [_without_nulls(one) for one in value]
     if not isinstance(value, dict):
         return value
-    return {
-        name: _without_nulls(one)
-        for name, one in value.items()
-        if one is not None and not (isinstance(one, list) and None in one)
-    }
+    held = {name: one for name, one in value.items() if not (isinstance(one, list) and None in one)}
+    return {name: _without_nulls(one) for name, one in held.items()}
 
 
 def _is_about_format(error: Mapping[str, typing.Any]) -> bool:
@@ -358,23 +352,18 @@ def _is_about_format(error: Mapping[str, typing.Any]) -> bool:
 
 def _format_issue(model: Model, resource: dict[str, object], loc: Sequence[int | str], path: str) -> Issue | None:
     """Turn pydantic's place (category, 0, coding, 0, system) into FHIRPath and say what to write there."""
-    value: object = resource
+    value: typing.Any = resource
     element = ElementDefinition("", model.__name__, False, model)
     for step in loc:
         if isinstance(step, int):
-            path, value = f"{path}[{step}]", value[step] if isinstance(value, list) and step < len(value) else None
+            path, value = f"{path}[{step}]", value[step]
             continue
-        if element.type_name == "Resource" and isinstance(value, dict):
-            holder = resource_model(value.get("resourceType"))
-        else:
-            holder = element.model
+        holder = resource_model(value.get("resourceType")) if element.type_name == "Resource" else element.model
         found = definition_of(holder).elements.get(step) if holder else None
         if found is None:
             return _structure(path, f"{path} does not fit its definition in FHIR R4; check its structure.")
         element, path = found, f"{path}.{step.lstrip('_')}"
-        value = value.get(step) if isinstance(value, dict) else None
-    if element.model is not None:
-        return _structure(path, f"{path} is not a valid {element.type_name}; check its structure.")
+        value = value.get(step)
     if element.type_name in UNCHECKED_FORMATS:
         return None
     return (

@@ -231,6 +231,8 @@ def ids(bundle: Json) -> list[str]:
         ({"status": "draft"}, []),
         ({"url": "http://example.com/none"}, []),
         ({"url": REGION_SYSTEM, "unknown": "x"}, ["region"]),
+        ({"_id": ",region,space"}, ["region", "space"]),
+        ({"_id": "region", "name": ""}, ["region"]),
     ],
 )
 def test_resources_are_found_by_what_they_are_called(client: FlaskClient, query: Json, found: list[str]) -> None:
@@ -244,6 +246,29 @@ def test_a_search_may_come_as_a_form(client: FlaskClient) -> None:
     assert by_post.data == by_get.data
     assert client.post("/fhir/CodeSystem/_search").get_json()["total"] > 1
     assert client.post("/fhir/ValueSet/$expand", data={"url": "x"}).status_code == 415
+
+
+def test_a_search_by_post_is_a_form_whose_result_parameters_count_too(client: FlaskClient) -> None:
+    address = "/fhir/CodeSystem/_search"
+    assert client.post(address, data={"_format": "xml"}).status_code == 406
+    assert client.post(address, data={"_format": "json"}, headers={"Accept": "text/html"}).status_code == 200
+    assert b"\n  " in client.post(address, data={"_pretty": "true"}).data
+    as_json = client.post(address, json={"name": "Doc"})
+    assert (as_json.status_code, as_json.get_json()["issue"][0]["code"]) == (415, "not-supported")
+
+
+@pytest.mark.proves("R4 search: escaping of commas")
+def test_a_comma_may_be_part_of_a_value(client: FlaskClient) -> None:
+    assert ids(search(client, "ConceptMap", title="Region\\, tissue and")) == ["region-to-icd-10-cm"]
+    assert len(ids(search(client, "ConceptMap", title="Region,SNOMED"))) > 1
+
+
+@pytest.mark.proves("R4 search: _summary=count, _total")
+def test_the_matches_may_be_counted_alone(client: FlaskClient) -> None:
+    strict = {"Prefer": "handling=strict"}
+    counted = client.get("/fhir/CodeSystem?_summary=count&_total=accurate", headers=strict).get_json()
+    assert (counted["total"], "entry" in counted) == (search(client, "CodeSystem")["total"], False)
+    assert search(client, "CodeSystem", _summary="true")["entry"]
 
 
 @pytest.mark.proves("R4 search: paging")
@@ -267,6 +292,11 @@ def test_a_search_that_cannot_be_made_says_why(client: FlaskClient) -> None:
         assert (answer.status_code, answer.get_json()["issue"][0]["code"]) == (400, code)
     strict = client.get("/fhir/ValueSet?unknown=x", headers={"Prefer": "handling=strict"})
     assert (strict.status_code, strict.get_json()["issue"][0]["code"]) == (400, "not-supported")
+
+
+def test_no_value_set_runs_in_a_circle_for_none_refers_to_another(published: Published) -> None:
+    composed = [one["compose"] for one in published.of_type("ValueSet")]
+    assert not any("valueSet" in part for compose in composed for part in compose["include"])
 
 
 # --- formats ------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from service.coding.code_lines import CodeLines
 from service.coding.errors import PackError
 from service.coding.releases import Icd10Cm, fiscal_year, load_icd10cm, normalise
 from service.coding.unspecified import better_code
@@ -170,6 +171,47 @@ def test_the_days_of_the_codes_agree_with_every_official_file(icd10cm: Icd10Cm, 
     """Two sources apart from each other: the editor takes a code where the file has it, and only there."""
     differing = [c for c in icd10cm.codes() if icd10cm._holds(c, on) is not icd10cm.is_billable(c, on)]
     assert differing == []
+
+
+@pytest.mark.parametrize("on", ["2015-09-30", "2016-01-01", "2017-10-01", "2020-12-31", "2021-01-01", "2027-03-31"])
+def test_all_codes_that_hold_on_a_date_are_those_that_are_judged_so_one_by_one(icd10cm: Icd10Cm, on: str) -> None:
+    told = {"valid": True, "not-billable": False}
+    judged = {code: told.get(icd10cm.status(code, on).validity) for code in list(icd10cm.codes())[::23]}
+    held = icd10cm.holding(on)
+    assert list(held) == sorted(held)
+    assert {code: held.get(code) for code in judged} == judged
+
+
+def test_nothing_holds_where_nothing_is_told(icd10cm: Icd10Cm) -> None:
+    told = [icd10cm.tells_of(on) for on in ("2015-09-30", "2016-01-01", "2027-03-31", "2027-04-01")]
+    assert told == [True, True, True, False]
+    assert icd10cm.holding("2027-04-01") == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "on", "code", "is_found"),
+    [
+        (["m99.41"], "2026-05-01", "M99.41", True),
+        (["stenosis", "cervical", "neural"], "2026-05-01", "M99.41", True),
+        (["stenosis", "cervical", "m99.4"], "2026-05-01", "M99.41", True),
+        (["2026"], "2026-05-01", "M99.41", False),  # of its releases
+        ([",1,"], "2026-05-01", "M99.41", False),
+        (["chafeensis"], "2021-05-01", "A77.41", True),
+        (["chafeensis"], "2026-05-01", "A77.41", False),  # its title until 2021
+        (["demodex"], "2021-05-01", "B88.01", True),  # it has one title, and came with 2026
+        (["c78.31"], "2016-05-01", "C78.31", True),  # in no file
+        (["c78.32"], "2016-05-01", "C78.31", False),
+    ],
+)
+def test_words_are_sought_in_the_code_and_its_title(
+    icd10cm: Icd10Cm, words: list[str], on: str, code: str, is_found: bool
+) -> None:
+    assert (code in icd10cm.titled(words, on)) is is_found
+
+
+def test_a_word_in_quotes_is_found_as_a_title_has_it() -> None:
+    lines = CodeLines('A00,0,2026,Cholera\nA00.0,1,2026,"The ""classical"" one, so called"\n')
+    assert [line[:5] for line in lines.lines_with('"classical"')] == ["a00.0"]
 
 
 def test_what_has_not_the_form_of_a_code_is_unknown_on_any_date(icd10cm: Icd10Cm) -> None:
@@ -487,6 +529,7 @@ def test_words_name_the_code_that_says_what_they_say(icd10cm: Icd10Cm, code: str
 
 
 def test_no_unspecified_code_has_a_better_one_for_the_words_of_its_own_title(icd10cm: Icd10Cm) -> None:
-    codes = [code for code in icd10cm.codes(["unspecified"]) if icd10cm.is_billable(code, "2026-05-04")][::7]
+    on = "2026-05-04"
+    codes = [code for code in icd10cm.titled(["unspecified"], on) if icd10cm.is_billable(code, on)][::7]
     assert len(codes) > 2000
-    assert [c for c in codes if better_code(c, icd10cm.title(c) or "", icd10cm, "2026-05-04")] == []
+    assert [c for c in codes if better_code(c, icd10cm.title(c) or "", icd10cm, on)] == []

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from service import value_sets
 from service.code_systems import ListedEdition
 from service.fhir_out import CANONICAL, ICD10CM, REGION_SYSTEM, SPACE_SYSTEM, TISSUE_SYSTEM
 from service.terminology_api import (
@@ -255,15 +256,18 @@ def test_a_code_system_may_be_given_with_the_call(client: FlaskClient) -> None:
         "content": "complete",
         "concept": [{"code": "red", "display": "Red", "concept": [{"code": "crimson", "display": "Crimson"}]}],
     }
-    for code, result in (("crimson", True), ("blue", False)):
-        coding = {"system": "http://example.com/colours", "code": code}
-        answer = post(
-            client,
-            "CodeSystem/$validate-code",
-            {"name": "codeSystem", "resource": system},
-            {"name": "coding", "valueCoding": coding},
-        )
-        assert told(answer, "result") is result
+    given = {"name": "codeSystem", "resource": system}
+    for url, code, result in (
+        ("http://example.com/colours", "crimson", True),
+        ("http://example.com/colours", "blue", False),
+        (ICD10CM, "crimson", False),
+    ):
+        coding = {"name": "coding", "valueCoding": {"system": url, "code": code}}
+        assert told(post(client, "CodeSystem/$validate-code", given, coding), "result") is result
+    crimson = {"name": "code", "valueCode": "crimson"}
+    assert told(post(client, "CodeSystem/$validate-code", given, crimson), "result") is True
+    another = {"name": "url", "valueUri": ICD10CM}
+    assert refused(post(client, "CodeSystem/$validate-code", given, crimson, another)) == (400, "invalid")
 
 
 # --- ValueSet/$expand ---------------------------------------------------------------------------------------------
@@ -300,6 +304,20 @@ def test_an_expansion_is_filtered_and_paged(client: FlaskClient) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("M99.4", [f"M99.4{place}" for place in ("", *range(10))]),
+        ("m99.4 CERVICAL", ["M99.41"]),
+        ("2026", []),  # no code and no title has it
+    ],
+)
+def test_the_words_of_a_filter_stand_in_the_code_or_its_display(
+    client: FlaskClient, words: str, found: list[str]
+) -> None:
+    assert codes(get(client, "ValueSet/$expand", url=ALL, filter=words, date="2026-05-01")) == found
+
+
 def test_an_expansion_of_a_whole_release_is_had_by_pages_and_never_cut_short(client: FlaskClient) -> None:
     assert refused(get(client, "ValueSet/$expand", url=ALL)) == (422, "too-costly")
     release, pages = "2025", []
@@ -328,6 +346,20 @@ def test_a_page_is_as_long_as_it_is_asked_for_or_refused(client: FlaskClient) ->
     assert len(codes(get(client, "ValueSet/$expand", url=ALL, count=10_000))) == 10_000
 
 
+@pytest.mark.parametrize(("longest", "status"), [(10, 200), (9, 422)])
+def test_an_expansion_without_count_is_had_whole_or_refused(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, longest: int, status: int
+) -> None:
+    monkeypatch.setattr(value_sets, "MAX_PAGE", longest)
+    assert get(client, "ValueSet/$expand", url=M99_4).status_code == status
+    assert codes(get(client, "ValueSet/$expand", url=M99_4, offset=1)) == [f"M99.4{place}" for place in range(1, 10)]
+
+
+def test_an_expansion_of_nothing_has_no_empty_arrays(client: FlaskClient) -> None:
+    never_a_code = value_set({"system": ICD10CM, "concept": [{"code": "M99.4Z"}]})
+    assert {"parameter", "contains"}.isdisjoint(post(client, "ValueSet/$expand", never_a_code).get_json()["expansion"])
+
+
 def test_beyond_the_last_code_is_an_empty_page(client: FlaskClient) -> None:
     expansion = get(client, "ValueSet/$expand", url=M99_4, offset=10, count=5).get_json()["expansion"]
     assert (expansion["total"], expansion["offset"], "contains" in expansion) == (10, 10, False)
@@ -350,12 +382,38 @@ def test_an_exclude_by_filter_takes_out_what_it_says(client: FlaskClient) -> Non
     assert "M48.06" in codes(post(client, "ValueSet/$expand", value_set(family, exclude=of_2016)))
 
 
+def test_a_filter_finds_no_less_to_be_excluded(client: FlaskClient) -> None:
+    """What is excluded in 2021 was called otherwise then: Ehrlichiosis chafeensis."""
+    family = {"system": ICD10CM, "filter": [{"property": "parent", "op": "=", "value": "A77.4"}]}
+    of_2021 = {"system": ICD10CM, "version": "2021", "concept": [{"code": "A77.41"}]}
+    words = {"name": "filter", "valueString": "chaffeensis"}
+    assert codes(post(client, "ValueSet/$expand", value_set(family), words)) == ["A77.41"]
+    assert codes(post(client, "ValueSet/$expand", value_set(family, exclude=of_2021), words)) == []
+
+
+@pytest.mark.parametrize(
+    "include",
+    [
+        {"system": ICD10CM, "concept": [{"code": "M48.06"}, {"code": "M99.4"}, {"code": "M99.41"}]},
+        {"system": ICD10CM, "filter": [{"property": "concept", "op": "is-a", "value": "M99.4"}]},
+    ],
+)
+def test_a_filter_is_held_against_codes_that_are_listed_and_headers_too(client: FlaskClient, include: Json) -> None:
+    words = [{"name": "filter", "valueString": text} for text in ("m99.4 CANAL", "m99.41 cervical", "m99.4 lumbar foo")]
+    found = [codes(post(client, "ValueSet/$expand", value_set(include), each)) for each in words]
+    assert ("M99.4" in found[0], found[1:]) == (True, [["M99.41"], []])
+    assert "M99.4" not in codes(
+        post(client, "ValueSet/$expand", value_set(include), {**words[1], "valueString": "head"})
+    )
+
+
 def test_an_expansion_is_of_the_date(client: FlaskClient) -> None:
     split = {"url": f"{CANONICAL}/ValueSet/icd-10-cm", "filter": "M48.06"}
     assert codes(get(client, "ValueSet/$expand", **split, date="2026-11-01")) == ["M48.06", "M48.061", "M48.062"]
     assert codes(get(client, "ValueSet/$expand", **split, date="2017-09-30")) == ["M48.06"]
-    used = get(client, "ValueSet/$expand", url=M99_4, date="2018-05-01").get_json()["expansion"]["parameter"]
-    assert {"name": "used-codesystem", "valueUri": f"{ICD10CM}|2018"} in used
+    of_2018 = get(client, "ValueSet/$expand", url=M99_4, date="2018-05-01").get_json()["expansion"]
+    assert {"name": "used-codesystem", "valueUri": f"{ICD10CM}|2018"} in of_2018["parameter"]
+    assert {one["version"] for one in of_2018["contains"]} == {"2018"}
     assert refused(get(client, "ValueSet/$expand", url=ALL, filter="carpal", date="2027-05-01")) == (404, "not-found")
 
 
@@ -412,6 +470,12 @@ def test_a_compose_that_cannot_be_carried_out_is_refused_whole(
         ({}, (400, "required")),
         ({"url": M99_4, "count": "-1"}, (400, "value")),
         ({"url": M99_4, "count": "ten"}, (400, "value")),
+        ({"url": M99_4, "count": "--1"}, (400, "value")),
+        ({"url": M99_4, "count": "\u0661"}, (400, "value")),  # a digit of Arabic
+        ({"url": M99_4, "offset": "2147483648"}, (400, "value")),
+        ({"url": M99_4, "offset": "9" * 20}, (400, "value")),
+        ({"url": M99_4, "system-version": ICD10CM}, (400, "value")),
+        ({"valueSet": "x"}, (400, "not-supported")),
         ({"url": M99_4, "activeOnly": "yes"}, (400, "value")),
         ({"context": "http://hl7.org/fhir/StructureDefinition/Condition#code"}, (400, "not-supported")),
     ],
@@ -421,16 +485,24 @@ def test_an_expansion_that_cannot_be_made_says_why(client: FlaskClient, query: J
 
 
 def test_what_would_keep_the_service_busy_is_refused(client: FlaskClient) -> None:
-    assert refused(get(client, "ValueSet/$expand", url=ALL, filter="a " * 60)) == (400, "too-long")
-    assert refused(post(client, "ValueSet/$expand", value_set(*[{"system": ICD10CM}] * 41))) == (422, "too-costly")
+    assert refused(get(client, "ValueSet/$expand", url=M99_4, filter="a" * 101)) == (400, "too-long")
+    assert codes(get(client, "ValueSet/$expand", url=M99_4, filter="a" * 100)) == []
+    many = [{"system": REGION_SYSTEM}] * 41
+    assert refused(post(client, "ValueSet/$expand", value_set(*many))) == (422, "too-costly")
+    assert codes(post(client, "ValueSet/$expand", value_set(*many[1:]))) != []
 
 
 def test_version_parameters_choose_check_and_force_the_release(client: FlaskClient) -> None:
     ask = {"url": ALL, "filter": "M51.36"}
     for name in ("system_version", "check_system_version", "force_system_version"):
         assert codes(get(client, "ValueSet/$expand", **ask, **{name: f"{ICD10CM}|2021"})) == ["M51.36"]
-    excluded = get(client, "ValueSet/$expand", **ask, exclude_system=ICD10CM)
-    assert codes(excluded) == []
+    oid = "urn:oid:2.16.840.1.113883.6.90"
+    assert codes(get(client, "ValueSet/$expand", **ask, system_version=f"{oid}|2021")) == ["M51.36"]
+    by_oid = value_set({"system": oid, "filter": [{"property": "concept", "op": "descendent-of", "value": "M48.06"}]})
+    version = {"name": "system-version", "valueCanonical": f"{ICD10CM}|2017"}
+    assert codes(post(client, "ValueSet/$expand", by_oid, version)) == []
+    for system in (ICD10CM, oid):
+        assert codes(get(client, "ValueSet/$expand", **ask, exclude_system=system)) == []
     checked = get(
         client,
         "ValueSet/$expand",
@@ -439,6 +511,63 @@ def test_version_parameters_choose_check_and_force_the_release(client: FlaskClie
         check_system_version=f"{ICD10CM}|2026",
     )
     assert refused(checked) == (422, "invalid")
+
+
+@pytest.mark.proves("R4 ValueSet/$expand: check-system-version, an error where the value set names another version")
+@pytest.mark.parametrize(
+    ("checked", "date", "is_made"),
+    [("2021", "", True), ("2026", "", False), ("2021", "2026-05-01", True), ("2026", "2021-05-01", False)],
+)
+def test_a_version_that_is_checked_is_that_of_the_value_set(
+    client: FlaskClient, checked: str, date: str, is_made: bool
+) -> None:
+    include = {"system": ICD10CM, "concept": [{"code": "M99.41"}]} | (
+        {} if date == "2021-05-01" else {"version": "2021"}
+    )
+    given = [{"name": "date", "valueDateTime": date}] if date else []
+    check = {"name": "check-system-version", "valueCanonical": f"{ICD10CM}|{checked}"}
+    answer = post(client, "ValueSet/$expand", value_set(include), check, *given)
+    assert (codes(answer) == ["M99.41"]) if is_made else (refused(answer) == (422, "invalid"))
+
+
+@pytest.mark.proves("R4 ValueSet.compose.lockedDate")
+@pytest.mark.parametrize(
+    ("include", "parameter", "is_of_2017"),
+    [
+        ({}, [], True),
+        ({}, [{"name": "date", "valueDateTime": "2026-05-01"}], True),
+        ({}, [{"name": "system-version", "valueCanonical": f"{ICD10CM}|2026"}], True),
+        ({}, [{"name": "force-system-version", "valueCanonical": f"{ICD10CM}|2026"}], False),
+        ({"version": "2026"}, [], False),
+    ],
+)
+def test_a_compose_that_is_locked_is_of_that_day_where_it_names_no_version(
+    client: FlaskClient, include: Json, parameter: list[Json], is_of_2017: bool
+) -> None:
+    family = {"system": ICD10CM, "filter": [{"property": "concept", "op": "descendent-of", "value": "M48.06"}]}
+    given = value_set({**family, **include})
+    given["resource"]["compose"]["lockedDate"] = "2017-09-30"
+    assert codes(post(client, "ValueSet/$expand", given, *parameter)) == ([] if is_of_2017 else ["M48.061", "M48.062"])
+    if not any("system-version" in one["name"] for one in parameter):
+        coding = {"name": "coding", "valueCoding": {"system": ICD10CM, "code": "M48.061"}}
+        assert told(post(client, "ValueSet/$validate-code", given, coding, *parameter), "result") is not is_of_2017
+
+
+@pytest.mark.proves("R4 ValueSet.compose.inactive")
+@pytest.mark.parametrize(
+    ("says", "found"), [({}, ["S23.420A"]), ({"inactive": True}, ["S23.420A"]), ({"inactive": False}, [])]
+)
+def test_a_compose_says_whether_inactive_codes_are_in_it(client: FlaskClient, says: Json, found: list[str]) -> None:
+    given = value_set({"system": ICD10CM, "concept": [{"code": "S23.420A"}]})
+    given["resource"]["compose"] |= says
+    assert codes(post(client, "ValueSet/$expand", given)) == found
+    coding = {"name": "coding", "valueCoding": {"system": ICD10CM, "code": "S23.420A"}}
+    answer = post(client, "ValueSet/$validate-code", given, coding)  # of no code that it has not, it tells the display
+    assert "is not valid in ICD-10-CM" in told(answer, "message")
+    assert (told(answer, "result"), bool(told(answer, "display"))) == (False, bool(found))
+    given["resource"]["compose"]["include"].append({"system": ICD10CM, "concept": [{"code": "M99.41"}]})
+    coding["valueCoding"]["code"] = "M99.41"
+    assert told(post(client, "ValueSet/$validate-code", given, coding), "result") is True
 
 
 # --- ValueSet/$validate-code --------------------------------------------------------------------------------------
@@ -659,13 +788,53 @@ def test_an_operation_takes_exactly_the_parameters_of_r4(operation: str) -> None
 
 
 def test_the_url_of_another_code_system_than_the_address_is_refused(client: FlaskClient) -> None:
-    answer = get(client, "CodeSystem/region/$validate-code", url=ICD10CM, code="cervical")
-    assert refused(answer) == (400, "invalid")
+    for named, status in (({}, 200), ({"url": REGION_SYSTEM}, 200), ({"url": ICD10CM}, 400), ({"version": "0"}, 400)):
+        answer = get(client, "CodeSystem/region/$validate-code", code="cervical", **named)
+        assert answer.status_code == status
+        assert status == 200 or refused(answer) == (400, "invalid")
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("Zebedee Quux", "The code has not the form of an ICD-10-CM code"),
+        ("m9941", "give M99.41."),
+        ("S23.420A", "S23.420A is not valid in ICD-10-CM 2027 on 2026-11-01 ("),
+        ("M99.4Z", "M99.4Z is in no release of ICD-10-CM"),
+    ],
+)
+def test_why_there_is_no_such_code_is_said_without_words_that_are_none(
+    client: FlaskClient, code: str, says: str
+) -> None:
+    answer = get(client, "CodeSystem/$validate-code", url=ICD10CM, code=code, date="2026-11-01")
+    assert (told(answer, "result"), says in told(answer, "message")) == (False, True)
+    assert "Zebedee" not in answer.text
 
 
 def test_the_filter_is_told_as_it_was_given(client: FlaskClient) -> None:
     answer = get(client, "ValueSet/$expand", url=ALL, filter="Carpal Tunnel", date="2026-05-01").get_json()
     assert {"name": "filter", "valueString": "Carpal Tunnel"} in answer["expansion"]["parameter"]
+
+
+@pytest.mark.parametrize(
+    ("query", "parameters"),
+    [
+        ({}, {}),
+        ({"filter": "Cervical  head"}, {"filter": "Cervical  head"}),
+        ({"date": "2026-05-01T10:00:00Z"}, {"date": "2026-05-01"}),
+        ({"activeOnly": "true", "excludeNotForUI": "true"}, {"activeOnly": True, "excludeNotForUI": True}),
+        ({"activeOnly": "false", "excludeNotForUI": "false"}, {}),
+        ({"exclude-system": f"{SNOMED}|1"}, {"exclude-system": SNOMED}),
+        ({"offset": "0"}, {}),
+        ({"offset": "2"}, {"offset": 2, "count": None}),
+        ({"count": "3"}, {"offset": 0, "count": 3}),
+    ],
+)
+def test_an_expansion_says_what_it_was_made_with(client: FlaskClient, query: Json, parameters: Json) -> None:
+    made = get(client, "ValueSet/$expand", url=M99_4, **query).get_json()["expansion"]
+    told = {one["name"]: next(v for key, v in one.items() if key.startswith("value")) for one in made["parameter"]}
+    assert told.pop("used-codesystem", "").startswith(f"{ICD10CM}|") is (parameters.get("filter") is None)
+    assert told == {name: value for name, value in parameters.items() if value is not None}
 
 
 def test_an_address_below_fhir_that_is_none_points_to_the_statement(client: FlaskClient) -> None:
@@ -685,24 +854,111 @@ def test_a_token_may_name_its_system(client: FlaskClient) -> None:
     assert total("http://hl7.org/fhir/publication-status|active") == total("active") > 0
 
 
+def names(answer: Any) -> list[str]:
+    assert answer.status_code == 200, answer.get_json()
+    return [one["name"] for one in answer.get_json()["parameter"]]
+
+
+def coding(system: str, code: str) -> Json:
+    return {"name": "coding", "valueCoding": {"system": system, "code": code} if system else {"code": code}}
+
+
+def test_an_answer_has_nothing_empty(client: FlaskClient) -> None:
+    at, region = "CodeSystem/$validate-code", {"url": REGION_SYSTEM}
+    assert names(get(client, at, **region, code="cervical")) == ["result", "display"]
+    assert names(get(client, at, **region, code="none")) == ["result", "message"]
+    found = told(get(client, "CodeSystem/$lookup", system=ICD10CM, code="M99.41"), "property")
+    assert [one["code"] for one in found] == ["inactive", "notSelectable", "parent"]
+    translated = get(client, "ConceptMap/$translate", system=SNOMED, code="203712005")
+    assert names(translated) == ["result", "match"]
+    assert told(translated, "match")["source"] == f"{CANONICAL}/ConceptMap/snomed-ct-finding-to-icd-10-cm"
+    element = {"code": "a", "target": [{"code": "b", "equivalence": "equal"}]}
+    own = {"resourceType": "ConceptMap", "status": "draft", "group": [{"source": "urn:a", "element": [element]}]}
+    by_own = post(client, "ConceptMap/$translate", {"name": "conceptMap", "resource": own}, coding("urn:a", "a"))
+    assert told(by_own, "match") == {"equivalence": "equal", "concept": {"code": "b"}}
+
+
+def test_a_coding_may_leave_its_system_and_version_to_the_call(client: FlaskClient) -> None:
+    operation, url = "CodeSystem/$validate-code", {"name": "url", "valueUri": ICD10CM}
+    assert told(post(client, operation, coding(ICD10CM, "M48.061")), "result") is True
+    assert told(post(client, operation, url, coding("", "M48.061")), "result") is True
+    of_2016 = {"name": "version", "valueString": "2016"}
+    assert told(post(client, operation, url, of_2016, coding("", "M48.061")), "result") is False
+
+
+def test_an_instance_is_of_its_version_on_any_date(client: FlaskClient) -> None:
+    at = "CodeSystem/icd-10-cm-2026/$validate-code"
+    assert told(get(client, at, code="M99.41", date="2026-05-01"), "result") is True
+    assert refused(get(client, at, code="M99.41", date="2026-11-01")) == (400, "invalid")
+
+
+def test_a_header_that_a_release_has_not_is_passed_over(client: FlaskClient) -> None:
+    """H54.512 stands in every release but that of 2021, which has the code beneath it."""
+    for version, header in (("2021", "H54.51"), ("2025", "H54.512")):
+        asked = {"system": ICD10CM, "version": version}
+        found = told(get(client, "CodeSystem/$lookup", code="H54.512A", **asked), "property")
+        assert next(one for one in found if one["code"] == "parent")["value"] == header
+        children = told(get(client, "CodeSystem/$lookup", code=header, **asked, property="child"), "property")
+        assert "H54.512A" in str(children)
+
+
+def test_a_map_is_named_by_the_address(client: FlaskClient) -> None:
+    asked = {"system": SNOMED, "code": "203712005"}
+    for identifier, found in (("snomed-ct-finding-to-icd-10-cm", True), ("snomed-ct-body-site-to-region", False)):
+        assert told(get(client, f"ConceptMap/{identifier}/$translate", **asked), "result") is found
+
+
+@pytest.mark.parametrize(
+    ("code", "system", "says"),
+    [
+        ("M99.31", ICD10CM, "The code is not in the value set"),
+        ("M99.4Z", ICD10CM, "M99.4Z is in no release"),
+        ("1", SNOMED, "The code is not in the value set"),
+    ],
+)
+def test_why_a_code_is_not_in_a_value_set(client: FlaskClient, code: str, system: str, says: str) -> None:
+    answer = get(client, "ValueSet/$validate-code", url=M99_4, system=system, code=code)
+    assert says in told(answer, "message")
+
+
+def test_a_body_is_read_of_post_alone(client: FlaskClient) -> None:
+    query = {"system": ICD10CM, "code": "M99.41", "_format": "json", "_pretty": "true"}
+    with_body = client.get(
+        "/fhir/CodeSystem/$lookup", query_string=query, data=b"[", headers={"Prefer": "handling=strict"}
+    )
+    assert with_body.status_code == 200
+
+
 # --- each refusal of its own ---------------------------------------------------------------------------------------
 
 A_CODE = {"name": "code", "valueCode": "M99.41"}
 LISTED = {
     "name": "codeSystem",
-    "resource": {"resourceType": "CodeSystem", "url": "http://example.com/a", "status": "draft", "content": "complete"},
+    "resource": {"resourceType": "CodeSystem", "status": "draft", "content": "complete"},
 }
 
 
 @pytest.mark.parametrize(
     ("operation", "parameters", "refusal"),
     [
-        ("CodeSystem/$validate-code", [LISTED, A_CODE], (400, "required", "coding")),
+        ("CodeSystem/$validate-code", [LISTED, A_CODE], (400, "required", "code")),
         ("CodeSystem/$validate-code", [A_CODE], (400, "required", "url")),
         (
             "CodeSystem/$validate-code",
             [{"name": "codeableConcept", "valueCodeableConcept": {"text": "x"}}],
             (400, "required", "codeableConcept"),
+        ),
+        (
+            "CodeSystem/$validate-code",
+            [{"name": "codeableConcept", "valueCodeableConcept": {"coding": [{"system": ICD10CM, "code": "M99.41"},
+                                                                             {"code": "M99.41"}]}}],
+            (400, "required", "codeableConcept.coding[1]"),
+        ),
+        (
+            "ConceptMap/$translate",
+            [{"name": "coding", "valueCoding": {"system": SNOMED, "code": "1"}}, {"name": "dependency", "part": [
+                {"name": "concept", "valueCodeableConcept": {"coding": [{"code": "x"}]}}]}],
+            (400, "required", "dependency"),
         ),
         ("CodeSystem/$lookup", [{"name": "coding", "valueCoding": {"code": "M99.41"}}], (400, "required", "coding")),
         ("CodeSystem/$lookup", [{"name": "coding", "valueCoding": {"system": ICD10CM}}], (400, "required", "coding")),
@@ -788,6 +1044,16 @@ def test_both_operations_follow_a_compose_alike(client: FlaskClient) -> None:
     assert [is_in(client, code, family, exclude=headers) for code in ("M99.4", "M99.41")] == [False, True]
     assert [is_in(client, code, family, exclude=enumerated) for code in ("M99.40", "M99.41")] == [True, False]
     assert [is_in(client, code, enumerated) for code in ("S23.420A", "M99.41", "M99.40")] == [False, True, False]
+    assert [is_in(client, code, enumerated, family) for code in ("M99.41", "M99.42")] == [True, True]
+    unknown: Json = {"system": ICD10CM, "filter": [{"property": "concept", "op": "is-a", "value": "M99.4Z"}]}
+    assert is_in(client, "M99.4Z", unknown) is False
+    oid: Json = {**enumerated, "system": "urn:oid:2.16.840.1.113883.6.90"}
+    assert [is_in(client, code, oid) for code in ("M99.41", "M99.40")] == [True, False]
+    assert [is_in(client, code, family, exclude=oid) for code in ("M99.41", "M99.40")] == [False, True]
+    children: Json = {"system": ICD10CM, "filter": [{"property": "parent", "op": "=", "value": "M48.0"}]}
+    assert [is_in(client, code, children) for code in ("M48.06", "M48.061")] == [True, False]
+    elsewhere: Json = {"system": ICD10CM, "concept": [{"code": "M99.31"}], "valueSet": [M99_4]}
+    assert is_in(client, "M99.31", elsewhere) is False
     both = {**enumerated, "valueSet": [M99_4]}
     assert [is_in(client, code, both) for code in ("M99.41", "M99.40")] == [True, False]
     assert [is_in(client, code, {"valueSet": [M99_4]}) for code in ("M99.41", "M99.31")] == [True, False]
@@ -798,6 +1064,19 @@ def test_both_operations_follow_a_compose_alike(client: FlaskClient) -> None:
         False,
     ]
     assert is_in(client, "cervical", family, system=REGION_SYSTEM) is False
+    of_icd = {"name": "coding", "valueCoding": {"system": ICD10CM, "code": "cervical"}}
+    assert told(post(client, "ValueSet/$validate-code", value_set(listed), of_icd), "result") is False
+
+
+def test_whether_a_code_is_in_a_code_system_that_is_not_served_is_not_guessed(client: FlaskClient) -> None:
+    elsewhere = {"system": "http://example.com/none"}
+    coding = {"name": "coding", "valueCoding": {**elsewhere, "code": "x"}}
+    operation = "ValueSet/$validate-code"
+    assert refused(post(client, operation, value_set(elsewhere), coding)) == (404, "not-found")
+    listed = {**elsewhere, "concept": [{"code": "x"}]}
+    for_ui = {"name": "excludeNotForUI", "valueBoolean": True}
+    assert codes(post(client, "ValueSet/$expand", value_set(listed), for_ui)) == ["x"]
+    assert told(post(client, operation, value_set(listed), coding), "result") is True
 
 
 def test_the_hierarchy_of_a_listed_code_system_is_followed(client: FlaskClient) -> None:

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.fhir_definitions import resource_model, resource_package
+from service.required_bindings import REQUIRED_CODES
 from service.validation import (
     Issue,
     Refusal,
@@ -21,8 +23,9 @@ from service.validation import (
     status_of,
     validate_resource,
 )
+from tests.running import REPO
 
-ALLOWED = frozenset({"Condition", "DiagnosticReport", "Encounter", "Claim", "Patient", "Bundle", "Parameters"})
+ALLOWED = frozenset("Condition DiagnosticReport Encounter Claim Patient Bundle Parameters PractitionerRole".split())
 CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
 VER_STATUS = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
 CANARY = "Zebedee Quux"  # stands for what a patient would not want to read in a log
@@ -73,6 +76,10 @@ def claim(**elements):
 
 
 SAMPLES = (condition(), report(), encounter(), claim())
+
+
+def without(resource, *names):
+    return {name: value for name, value in resource.items() if name not in names}
 
 
 def issues_of(resource):
@@ -221,6 +228,14 @@ def test_a_sound_resource_has_no_issue_and_is_left_as_it_was(sample):
         condition(onsetDateTime="2026-03-31T10:00:60Z"),
         condition(contained=[{"resourceType": "Immunization", "status": "completed", "vaccineCode": {"text": "x"},
                               "patient": {"reference": "#"}, "occurrenceString": "x"}]),
+        condition(category=[{"coding": [{"code": "problem-list-item"}]}]),
+        without(condition(), "clinicalStatus"),
+        without(condition(category=[{"coding": [{"code": "problem-list-item"}]}],
+                          verificationStatus={"coding": [{"code": "entered-in-error"}]}), "clinicalStatus"),
+        condition(verificationStatus={"extension": [{"url": "urn:x", "valueCode": "unknown"}]}),
+        condition(contained=[{"resourceType": "AllergyIntolerance", "patient": {"reference": "#"}, "clinicalStatus":
+                              {"coding": [{"system": CLINICAL.replace("condition", "allergyintolerance"),
+                                           "code": "active"}]}}]),
         claim(total={"value": parse_json(b"1.10E2")}),
         {"resourceType": "Patient", "name": [{"given": ["A", None], "_given": [None, {"id": "x"}]}]},
         {"resourceType": "DiagnosticReport", "_status": {"extension": [{"url": "urn:x", "valueCode": "unknown"}]},
@@ -245,10 +260,6 @@ def test_the_well_known_slips_of_an_ehr_are_warnings():
 
 
 # --- unsound resources ----------------------------------------------------------------------------------------
-
-
-def without(resource, *names):
-    return {name: value for name, value in resource.items() if name not in names}
 
 
 UNSOUND = [
@@ -276,6 +287,11 @@ UNSOUND = [
     (condition(contained=[{"resourceType": "Nope"}]), "structure", "Condition.contained[0].resourceType"),
     (condition(contained=[{"resourceType": "Coding"}]), "structure", "Condition.contained[0].resourceType"),
     (condition(contained=[{"resourceType": {}}]), "structure", "Condition.contained[0].resourceType"),
+    (condition(contained=[{"resourceType": "DomainResource"}]), "structure", "Condition.contained[0].resourceType"),
+    (condition(_recordedDate={}), "structure", "Condition.recordedDate"),
+    (condition(onsetString="x", _onsetDateTime={"id": "x"}), "structure", "Condition.onset"),
+    ({"resourceType": "Patient", "name": [{"given": ["A", None], "_given": [{"id": "x"}]}]}, "structure",
+     "Patient.name[0].given[1]"),
     # cardinality
     (without(condition(), "subject"), "required", "Condition.subject"),
     (without(report(), "status"), "required", "DiagnosticReport.status"),
@@ -288,6 +304,11 @@ UNSOUND = [
     (condition(id=""), "value", "Condition.id"),
     (condition(note=[{"text": ""}]), "value", "Condition.note[0].text"),
     (condition(note=[{"text": 5}]), "value", "Condition.note[0].text"),
+    ({"resourceType": "Patient", "name": [{"given": [5], "_given": [{"id": "x"}]}]}, "value",
+     "Patient.name[0].given[0]"),
+    (condition(language="en:  x"), "value", "Condition.language"),
+    (report(status=5), "value", "DiagnosticReport.status"),
+    (report(status=""), "value", "DiagnosticReport.status"),
     (condition(recordedDate="31.03.2026"), "value", "Condition.recordedDate"),
     (condition(recordedDate="2026-02-30"), "value", "Condition.recordedDate"),
     (condition(recordedDate="2026-03-31T13:28:17"), "value", "Condition.recordedDate"),
@@ -309,13 +330,19 @@ UNSOUND = [
     (condition(clinicalStatus={"coding": [{"system": "urn:local", "code": "active"}]}), "code-invalid",
      "Condition.clinicalStatus"),
     (condition(verificationStatus={"text": "sure"}), "code-invalid", "Condition.verificationStatus"),
+    (condition(verificationStatus={"coding": [{"code": "a  b"}]}), "code-invalid", "Condition.verificationStatus"),
     (report(status="finished"), "code-invalid", "DiagnosticReport.status"),
+    (condition(extension=[{"url": "urn:x", "valueTiming": {"repeat": {"periodUnit": "week"}}}]), "code-invalid",
+     "Condition.extension[0].valueTiming.repeat.periodUnit"),
+    ({"resourceType": "PractitionerRole", "availableTime": [{"daysOfWeek": ["mon", "Monday"]}]}, "code-invalid",
+     "PractitionerRole.availableTime[0].daysOfWeek"),
     (encounter(status="Finished"), "code-invalid", "Encounter.status"),
     (claim(use="bill"), "code-invalid", "Claim.use"),
     ({"resourceType": "Patient", "gender": "F"}, "code-invalid", "Patient.gender"),
     ({"resourceType": "Bundle", "type": "pile"}, "code-invalid", "Bundle.type"),
     # invariants
     (condition(abatementDateTime="2026"), "invariant", "Condition.clinicalStatus"),
+    (condition(_abatementDateTime={"id": "x"}), "invariant", "Condition.clinicalStatus"),
     (condition(verificationStatus={"coding": [{"system": VER_STATUS, "code": "entered-in-error"}]}), "invariant",
      "Condition.clinicalStatus"),
 ]  # fmt: skip
@@ -332,6 +359,93 @@ def test_an_issue_is_one_sentence_without_the_words_of_the_record(resource, code
     assert issue.diagnostics.endswith(".")
     assert CANARY not in issue.diagnostics + issue.expression
     assert "pydantic" not in issue.diagnostics
+
+
+def enumerated():
+    """Each element to which fhir.resources says that R4 binds codes, with them; in `+` it leaves out further ones."""
+    orders = ["Appointment", "CommunicationRequest", "DeviceRequest", "MedicationRequest", "NutritionOrder", "Task"]
+    lenses = ["VisionPrescription", "VisionPrescriptionLensSpecification", "VisionPrescriptionLensSpecificationPrism"]
+    types = json.loads((REPO / "service" / "r4_types.json").read_text("utf-8"))
+    for name in [*types, *orders, "AppointmentParticipant", *lenses]:
+        for element, field in resource_package().get_fhir_model_class(name).model_fields.items():
+            if codes := (field.json_schema_extra or {}).get("enum_values"):
+                yield f"{name}.{field.alias or element}", codes
+
+
+TRUNCATED = {
+    "DiagnosticReport.status": "amended corrected appended cancelled entered-in-error unknown",
+    "Encounter.status": "entered-in-error unknown",
+    "EncounterStatusHistory.status": "entered-in-error unknown",
+    "Observation.status": "corrected cancelled entered-in-error unknown",
+    "Task.status": "rejected ready cancelled in-progress on-hold failed completed entered-in-error",
+    "QuestionnaireItem.type": "question time string text url choice open-choice attachment reference quantity",
+}
+
+
+def test_every_required_binding_to_a_code_is_checked():
+    bound = {element: {*codes} for element, codes in enumerated() if element != "Expression.language"}  # extensible
+    assert {element for element, codes in bound.items() if "+" in codes} == TRUNCATED.keys()
+    bound |= {element: bound[element] - {"+"} | {*codes.split()} for element, codes in TRUNCATED.items()}
+    bound["Quantity.comparator"] = {"<", "<=", ">=", ">"}
+    others = {"Money.currency", "OperationOutcomeIssue.code", "TimingRepeat.when"}  # of too many codes to be listed
+    assert {element: {*codes} for element, codes in REQUIRED_CODES.items() if element not in others} == bound
+    assert [len(REQUIRED_CODES[element]) for element in sorted(others)] == [183, 31, 26]
+
+
+@pytest.mark.parametrize(
+    ("name", "system", "codes"),
+    [
+        ("clinicalStatus", CLINICAL, "active recurrence relapse inactive remission resolved"),
+        ("verificationStatus", VER_STATUS, "unconfirmed provisional differential confirmed refuted entered-in-error"),
+    ],
+)
+def test_each_code_of_a_bound_concept_is_taken(name, system, codes):
+    for code in codes.split():
+        issues = issues_of(condition(**{name: {"coding": [{"system": system, "code": code}]}}))
+        assert {issue.code for issue in issues} <= {"invariant"}
+
+
+def test_a_null_that_nothing_fills_is_told_of_both_its_halves():
+    patient = {"resourceType": "Patient", "name": [{"given": ["A", None], "_given": [{"id": "x"}, None]}]}
+    assert told(patient) == [("error", "structure", "Patient.name[0].given[1]")] * 2
+
+
+def test_a_null_hides_no_other_fault():
+    wrong = condition(category=[{"coding": [None]}], recordedDate="2026-02-30", note=[{"text": None}])
+    places = ["Condition.category[0].coding[0]", "Condition.note[0].text", "Condition.recordedDate"]
+    assert [expression for _, _, expression in sorted(told(wrong), key=lambda one: one[2])] == places
+
+
+@pytest.mark.parametrize(
+    ("resource", "says"),
+    [
+        (condition(colour="x"), "Condition has no element 'colour' in FHIR R4"),
+        (condition(**{CANARY: "x"}), "Condition has an element unknown to FHIR R4"),
+        (report(status="finished"), "partial, preliminary, final, amended"),
+        (claim(total={"value": 1, "currency": "ZZZ"}), "AFN, EUR, ALL and 1"),
+        (None, "The body must be a JSON object"),
+    ],
+)
+def test_a_sentence_names_what_can_be_named(resource, says):
+    [issue] = issues_of(resource)
+    assert says in issue.diagnostics
+
+
+@pytest.mark.parametrize(("inner", "place"), [([], ""), ({"resourceType": "Nope"}, ".resourceType")])
+def test_what_is_wrong_inside_another_resource_is_told_by_its_place_there(inner, place):
+    at = "Parameters.parameter[0].resource"
+    [issue] = validate_resource(inner, allowed=ALLOWED, at=at)
+    assert (issue.expression, issue.diagnostics.startswith(f"{at}{place} must be")) == (f"{at}{place}", True)
+
+
+@pytest.mark.parametrize("error", [ArithmeticError, AttributeError, LookupError, TypeError, ValueError])
+def test_what_fhir_resources_trips_over_is_no_valid_resource(monkeypatch, error):
+    def trip(*_):
+        raise error
+
+    monkeypatch.setattr(resource_model("Condition"), "model_validate", trip)
+    assert told(condition(recordedDate="2026-02-30")) == [("error", "structure", "Condition")]
+    assert told(condition(colour="x")) == [("error", "structure", "Condition.colour")]
 
 
 def test_a_problem_without_clinical_status_is_warned_of_and_not_refused():
@@ -376,7 +490,7 @@ def test_twenty_issues_are_told_and_no_number_of_warnings_hides_an_error():
 @pytest.mark.parametrize(
     ("codes", "status"),
     [({"structure"}, 400), ({"value"}, 400), ({"required"}, 400), ({"code-invalid"}, 422), ({"invariant"}, 422),
-     ({"invariant", "required"}, 400)],
+     ({"invariant", "required"}, 400), ({"code-invalid", "invariant", "business-rule"}, 422)],
 )  # fmt: skip
 def test_a_wrong_shape_answers_400_and_a_wrong_meaning_422(codes, status):
     issues = [Issue("error", code, "x.") for code in sorted(codes)] + [Issue("warning", "value", "x.")]
@@ -404,8 +518,16 @@ def test_issues_become_an_operation_outcome_that_r4_accepts():
 
 def test_modifier_extensions_are_found_at_every_depth():
     extension = [{"url": "urn:x", "valueBoolean": True}]
-    nested = condition(modifierExtension=extension, stage=[{"summary": {"text": "x"}, "modifierExtension": extension}])
-    assert modifier_extensions(nested) == ["Condition.modifierExtension[0]", "Condition.stage[0].modifierExtension[0]"]
+    nested = condition(
+        modifierExtension=extension,
+        stage=[{"summary": {"text": "x"}, "modifierExtension": extension}],
+        _recordedDate={"extension": [{"url": "urn:x", "modifierExtension": extension}]},
+    )
+    assert modifier_extensions(nested) == [
+        "Condition.modifierExtension[0]",
+        "Condition.stage[0].modifierExtension[0]",
+        "Condition.recordedDate.extension[0].modifierExtension[0]",
+    ]
     assert modifier_extensions(condition()) == []
 
 

@@ -23,6 +23,7 @@ class CodeLines:
 
     def __init__(self, text: str) -> None:
         self._text = text
+        self._lowered = ""
         self._found: dict[str, str] = {}
 
     def __contains__(self, code: str) -> bool:
@@ -32,14 +33,24 @@ class CodeLines:
         """The rows of a code; none where it is no code here."""
         return [_row(line) for line in self._of(code).split("\n") if line]
 
-    def beginning_with(self, start: str) -> Iterator[tuple[str, str]]:
-        """Each code that begins so, in order, with the lines that are written of it."""
+    def beginning_with(self, start: str) -> Iterator[str]:
+        """Each code that begins so, in order."""
         text, at = self._text, self._place(start)
         while at < len(text) and text.startswith(start, at):
             code = text[at : text.find(",", at)]
-            beyond = self._end(at, code)
-            yield code, text[at:beyond]
-            at = beyond
+            yield code
+            at = self._end(at, code)
+
+    def lines_with(self, word: str) -> Iterator[str]:
+        """Each line in which a lower-case word stands, in lower case."""
+        # Once made it is kept (9 MB), since to make it takes ten times as long as to search it.
+        self._lowered = self._lowered or self._text.lower()
+        text, written = self._lowered, word.replace('"', '""')
+        at = text.find(written)
+        while at >= 0:
+            end = text.find("\n", at)
+            yield text[text.rfind("\n", 0, at) + 1 : end]
+            at = text.find(written, end)
 
     def __iter__(self) -> Iterator[str]:
         """Each line as it is written."""
@@ -109,7 +120,7 @@ def overview_of(lines: CodeLines) -> Overview:
         if code < before:
             raise ValueError(f"{code} stands after {before}")
         before = code
-        told = plain(_unquoted(title))
+        told = plain(unquoted(title))
         years.add(releases)
         written.update(told.split(" "))
         hashes.add(_hash(told))
@@ -129,9 +140,9 @@ def _hash(title: str) -> int:
 
 def _row(line: str) -> CodeRow:
     _, billable, years, title = line.split(",", 3)  # csv.reader takes three times as long
-    return billable == "1", _unquoted(title), frozenset(years.split())
+    return billable == "1", unquoted(title), frozenset(years.split())
 
 
-def _unquoted(field: str) -> str:
+def unquoted(field: str) -> str:
     """The last field of a CSV line, which holds no line break."""
     return field[1:-1].replace('""', '"') if field.startswith('"') else field

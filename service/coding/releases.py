@@ -9,6 +9,7 @@ import csv
 import gzip
 import hashlib
 import re
+import sys
 import zlib
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from service.coding.code_lines import HEADING, CodeLines, CodeRow, Overview, overview_from, overview_of, plain
+from service.coding.code_lines import HEADING, CodeLines, CodeRow, Overview, overview_from, overview_of, plain, unquoted
 from service.coding.errors import PackError
 from service.coding.kept import kept, key_of
 from service.coding.yaml_strict import load_yaml
@@ -215,13 +216,51 @@ class Icd10Cm:
         """The header directly above a code, of all releases loaded; None for a category."""
         return self._parent(normalise(code))
 
-    def codes(self, words: Sequence[str] = (), beneath: str = "") -> Iterator[str]:
-        """The codes of all releases, in order, beneath a header, with each of the lower-case words in code or title."""
+    def codes(self, beneath: str = "") -> Iterator[str]:
+        """The codes of all releases, in order; those beneath a header where one is given."""
         header = normalise(beneath)
-        for code, written in self._beginning_with(header):
-            lowered = written.lower() if words else ""
-            if code != header and all(word in lowered for word in words):
-                yield code
+        return (code for code in self._beginning_with(header) if code != header)
+
+    def titled(self, words: Sequence[str], on: str) -> list[str]:
+        """The codes of all releases, in order, with each of the lower-case words in the code or its title on a date."""
+        release, found = self._release_for_title(on), set[str]()
+        for line in self._lines.lines_with(max(words, key=len)):
+            code, _, years, title = line.split(",", 3)
+            known = code.upper()
+            shown = unquoted(title) if release in years else (self.title(known, on) or "").lower()
+            if all(word in f"{code}\n{shown}" for word in words):
+                found.add(known)
+        dated = (code for code in self._codes_with_period if all(word in code.lower() for word in words))
+        return sorted(found.union(dated))
+
+    def tells_of(self, on: str) -> bool:
+        """Can it be told of a code whether it holds on the date?"""
+        return on < self.begins or self._periods.tell_of(on) or any(r.in_force(on) for r in self._official)
+
+    def holding(self, on: str) -> dict[str, bool]:
+        """Each code that holds on a date, in order, and whether it may be reported: all of `status` in one reading."""
+        release = next((each.fiscal_year for each in self._official if each.in_force(on)), "")
+        if on < self.begins or not self.tells_of(on):
+            return {}
+        return self._of_release(release) if release else self._of_day(on)
+
+    def _of_release(self, release: str) -> dict[str, bool]:
+        fields = (line.split(",", 3) for line in self._lines)
+        return {sys.intern(code): billable == "1" for code, billable, years, _ in fields if release in years}
+
+    def _of_day(self, on: str) -> dict[str, bool]:
+        billable = dict[str, bool]()
+        for line in self._lines:
+            code, told, _ = line.split(",", 2)
+            billable[code] = told == "1" or billable.get(code, False)
+        for code, (first, last) in self._periods.of_code.items():
+            billable[code] = first <= on <= last
+        held, below = dict[str, bool](), ""
+        for code in sorted(billable, reverse=True):
+            below = code if billable[code] else below
+            if below.startswith(code):
+                held[sys.intern(code)] = billable[code]
+        return dict(reversed(held.items()))
 
     def is_extension_of(self, code: str) -> str | None:
         """The complete code that an unknown one adds characters to: M99.40XA extends M99.40, which takes none."""
@@ -313,21 +352,21 @@ class Icd10Cm:
 
     def _beneath(self, code: str) -> Iterator[str]:
         # A category's codes begin with its dot; M80.00XA stands beneath M80.00 though M80.00X is no code.
-        for below, _ in self._beginning_with(code):
+        for below in self._beginning_with(code):
             if below != code:
                 yield below
 
-    def _beginning_with(self, start: str) -> Iterator[tuple[str, str]]:
-        """Each code that begins so, in order, with what the releases write of it; itself where none has it."""
+    def _beginning_with(self, start: str) -> Iterator[str]:
+        """Each code that begins so, in order."""
         dated, at = self._codes_with_period, bisect_left(self._codes_with_period, start)
-        for code, written in self._lines.beginning_with(start):
+        for code in self._lines.beginning_with(start):
             while at < len(dated) and dated[at] < code:
-                yield dated[at], dated[at]
+                yield dated[at]
                 at += 1
             at += at < len(dated) and dated[at] == code
-            yield code, written
+            yield code
         while at < len(dated) and dated[at].startswith(start):
-            yield dated[at], dated[at]
+            yield dated[at]
             at += 1
 
     def _parent(self, code: str) -> str | None:
