@@ -345,10 +345,11 @@ def _engine(address: sa.URL, *, patient: bool = False) -> sa.Engine:
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
         return engine
-    limit = int(seconds * 1000)
-    options = f"-c synchronous_commit=on -c lock_timeout={limit} -c statement_timeout={limit}"
-    arguments = {"connect_timeout": 2, "tcp_user_timeout": 3000, "options": options}
-    return sa.create_engine(address, connect_args=arguments, pool_pre_ping=True, pool_timeout=seconds)
+    options = f"-c synchronous_commit=on -c statement_timeout={int(seconds * 1000)}"
+    engine = sa.create_engine(address, connect_args={"options": options}, pool_pre_ping=True, pool_timeout=seconds)
+    connections = import_module("service.postgresql").Connections(seconds + 1)  # a server that lives says so before
+    sa.event.listen(engine, "do_connect", connections.make)
+    return engine
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

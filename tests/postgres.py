@@ -79,6 +79,22 @@ def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
     raise AssertionError("the server does not answer")
 
 
+@contextmanager
+def hanging(server: str) -> Iterator[None]:
+    """As on a machine that stands still: connections are taken by the system, and nobody answers on them."""
+    with psycopg.connect(f"postgresql://tester@{server}/postgres") as connection:
+        [[written]] = connection.execute("SELECT pg_read_file('postmaster.pid')").fetchall()
+    main = int(written.split()[0])
+    stopped = [main, *map(int, Path(f"/proc/{main}/task/{main}/children").read_text().split())]
+    for process in stopped:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in stopped:
+            os.kill(process, signal.SIGCONT)
+
+
 def new_database(server: str, name: str) -> str:
     """The DATABASE_URL of an empty database."""
     with psycopg.connect(f"postgresql://tester@{server}/postgres", autocommit=True) as connection:

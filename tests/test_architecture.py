@@ -44,6 +44,7 @@ KEPT_TO = {  # a library and the only modules that may know it
     "werkzeug": OPENS_DOORS | set(DOORS),
     "marshmallow": OPENS_DOORS | set(DOORS),
     "sqlalchemy": STORE,
+    "psycopg": frozenset({"service.postgresql"}),
     "alembic": STORE - {"service.store"},
     "pyarrow": frozenset({"service.bulk_output"}),
     "pyspark": frozenset({"service.spark"}),

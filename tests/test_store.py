@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -18,6 +21,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from service import postgresql
 from service import store as tables_of
 from service.store import (
     Binding,
@@ -32,7 +36,8 @@ from service.store import (
     StoreUnavailable,
     open_store,
 )
-from tests.postgres import new_database
+from tests.postgres import hanging, new_database
+from tests.test_survival import until
 
 NOW = datetime(2026, 11, 16, 8, 0, tzinfo=UTC)
 
@@ -177,6 +182,103 @@ def test_a_connection_lost_in_the_middle_is_told_and_not_used_again(postgres: st
     assert store.see_token("ehr", "one", datetime.now(UTC))
     engine.dispose()
     store.close()
+
+
+def test_a_call_that_waited_for_a_lock_in_vain_leaves_nothing_waiting_in_the_server(postgres: str) -> None:
+    url = new_database(postgres, "locked")
+    store, engine = open_store(url), sa.create_engine(url)
+    with engine.connect() as operator:
+        operator.exec_driver_sql("LOCK TABLE feedback")
+        with pytest.raises(StoreUnavailable):
+            store.add_feedback("", [Feedback("c1", {})], NOW)
+        assert operator.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE NOT granted").scalar() == 0
+    engine.dispose()
+    store.close()
+
+
+def test_who_finds_no_connection_free_is_told_so(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.store.BUSY_SECONDS", 0.1)
+    store = open_store(database_url)
+    with ThreadPoolExecutor(1) as caller, ExitStack() as taken:
+        for _ in range(15):  # five, and ten more where they are needed
+            taken.enter_context(store._engine.connect())
+        for ask in (lambda: store.decision("none"), lambda: store.see_token("ehr", "one", NOW)):
+            with pytest.raises(StoreUnavailable):
+                caller.submit(ask).result(10)
+    store.close()
+
+
+# --- a PostgreSQL that says nothing -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of a server that takes connections and says nothing on them, until it ends them."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        end = threading.Timer(15, listening.close)
+        end.start()
+        yield f"postgresql+psycopg://127.0.0.1:{listening.getsockname()[1]}/none"
+        end.cancel()
+
+
+def test_a_server_that_is_silent_at_the_start_is_told(silent: str) -> None:
+    with pytest.raises(StoreError, match="SilentServer"):
+        open_store(silent)
+
+
+@pytest.mark.proves("reliability: a database that hangs, an answer within seconds, then recovery by itself")
+def test_a_server_that_falls_silent_is_waited_for_for_a_moment_only(postgres: str) -> None:
+    store = open_store(new_database(postgres, "silent"))
+    store.probe(NOW)
+    with ThreadPoolExecutor(1) as caller, hanging(postgres):
+        for ask in (store.probe, store.probe):  # over a connection that there is, and over a new one
+            with pytest.raises(StoreUnavailable):
+                caller.submit(ask, NOW).result(10)
+
+    def is_back() -> bool:
+        with suppress(StoreUnavailable):
+            store.probe(NOW)
+            return True
+        return False
+
+    until(is_back)
+    with store._engine.connect(), store._engine.connect():
+        pass  # who calls at the same time is let in as well
+    store.close()
+
+
+def test_a_connection_that_fell_silent_is_closed_and_none_is_made_for_a_moment(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.store.BUSY_SECONDS", 0.5)
+    monkeypatch.setattr(postgresql, "PAUSE_SECONDS", 60)
+    store = open_store(new_database(postgres, "fallen"))
+    with store._engine.connect() as connection, hanging(postgres):
+        used = connection.connection.driver_connection
+        with pytest.raises(sa.exc.OperationalError):
+            connection.exec_driver_sql("SELECT 1")
+        assert used is not None and used.closed
+        with pytest.raises(sa.exc.OperationalError, match="SilentServer"):
+            store._engine.connect()
+    store.close()
+
+
+def test_a_server_that_was_silent_is_left_alone_for_a_moment(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgresql, "PAUSE_SECONDS", 60)
+    engine = tables_of._engine(sa.make_url(silent))
+    for told in ("ConnectionTimeout", "SilentServer", "SilentServer"):
+        with pytest.raises(sa.exc.OperationalError, match=told):
+            engine.connect()
+
+
+def test_one_call_at_a_time_sees_whether_a_silent_server_is_back(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgresql, "PAUSE_SECONDS", 0)
+    engine = tables_of._engine(sa.make_url(silent))
+    with ThreadPoolExecutor(2) as callers:
+        for told in (["ConnectionTimeout"] * 2, ["ConnectionTimeout", "SilentServer"]):
+            asked = [callers.submit(engine.connect) for _ in range(2)]
+            faults: list[Any] = [one.exception(20) for one in asked]
+            assert sorted(type(fault.orig).__name__ for fault in faults) == told
 
 
 @pytest.mark.proves("PHI: ids as hashes under the store's own key")
