@@ -119,6 +119,19 @@ def test_metrics_sum_over_the_workers(server: Running) -> None:
     assert counted(server, ASSIST) == before + 20
 
 
+def test_counts_outlive_their_workers_in_no_more_files_than_there_are_workers_at_once(tmp_path: Path) -> None:
+    with serving(tmp_path, workers=1) as running:
+        children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children")
+        for _ in range(4):
+            good_request(running.port)
+            [past] = children.read_text().split()
+            running.process.send_signal(signal.SIGHUP)
+            until(lambda past=past: len(now := children.read_text().split()) == 1 and past not in now)  # type: ignore[misc]
+        good_request(running.port)
+        assert counted(running, ASSIST) == 5
+        assert len(list(tmp_path.glob("coding-assist-counts-*/*.db"))) == 2 * 2  # the old and the new of a reload
+
+
 def test_a_service_keeps_house_and_sees_who_calls_behind_its_proxy(tmp_path: Path) -> None:
     store = open_store(f"sqlite:///{tmp_path}/store.db")
     store.see_token("ehr", "over", datetime.now(UTC) - timedelta(days=1))

@@ -40,7 +40,7 @@ def serve(options: argparse.Namespace) -> int:
     server.read = _knowledge_files(settings)
     server.assist = open_assist(settings)  # in the main process: wrong knowledge is told before any port is open,
     open_store(settings.database_url).close()  # and so is a wrong database; each worker opens it for itself
-    server.share_counts()
+    server.counts = Path(mkdtemp(prefix="coding-assist-counts-"))
     gc.freeze()  # not collected before: of a hundred thousand objects there were 53 to be freed, for 55 ms
     server.run()
     return 0
@@ -52,7 +52,7 @@ class Server(Application):
     settings: Settings
     assist: Assist
     read: list[tuple[str, int, int]]  # the files that the knowledge was read from
-    counts: Path
+    counts: Path  # the folder of what all workers count, past ones too; it goes when the service stops
 
     def __init__(self, command_line: dict[str, Any]) -> None:
         self.command_line = command_line
@@ -78,14 +78,10 @@ class Server(Application):
 
     def load(self) -> Any:  # a Flask application, which gunicorn's types do not see as one
         """The application of one worker: what it opens is its own, the knowledge it shares."""
+        share_counts(self.counts)
         store = open_store(self.settings.database_url)
         start_housekeeping(store, self.settings.retention_days)
         return create_app(self.settings, self.assist, store)
-
-    def share_counts(self) -> None:
-        """Counts of all workers, past ones too, in a folder that goes when the service stops."""
-        self.counts = Path(mkdtemp(prefix="coding-assist-counts-"))
-        share_counts(self.counts)
 
     def reload(self) -> None:
         """On HUP: gunicorn's settings, and the files that ours name, as they are now; what is wrong changes nothing."""
