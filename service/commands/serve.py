@@ -67,8 +67,7 @@ class Server(Application):
         """Our defaults, then the operator's GUNICORN_CMD_ARGS, then the command line."""
         defaults = {**_server_defaults(), "on_exit": lambda _: shutil.rmtree(self.counts, ignore_errors=True)}
         for name, value in defaults.items():
-            if name in self.cfg.settings:  # the control socket came with gunicorn 25
-                self.cfg.set(name, value)
+            self.cfg.set(name, value)
         given = vars(self.cfg.parser().parse_args(self.cfg.get_cmd_args_from_env()))
         if given["config"]:
             self.load_config_from_file(given["config"])
@@ -133,7 +132,7 @@ def _configured(options: argparse.Namespace) -> Server:
         _ = server.cfg.address  # gunicorn reads these two only when they are asked for
         if check := getattr(server.cfg.worker_class, "check_config", None):
             check(server.cfg, None)
-    except (ConfigError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+    except (ConfigError, ValueError, TypeError, RuntimeError) as error:
         told = str(error).strip().partition("\n")[0].rstrip(" .:")
         raise OperatorError(f"GUNICORN_CMD_ARGS is not accepted: {told}. Correct it.") from None
     return server
