@@ -89,7 +89,6 @@ class BufferingWorker(Worker):
             max_request_body_size=2 * MAX_BYTES,  # up to there app.py says what is too much; chunks have a frame
             ident=None,
             clear_untrusted_proxy_headers=False,  # app.py believes those of TRUSTED_PROXIES
-            asyncore_use_poll=True,  # select() ends at file descriptor 1024
             log_socket_errors=False,
         )
         kind = _UnixServer if listener.family.name == "AF_UNIX" else _TcpServer
@@ -99,7 +98,7 @@ class BufferingWorker(Worker):
 
     def _turn(self) -> None:
         self.notify()
-        wasyncore.loop(TICK_SECONDS, True, self.connections, 1)
+        wasyncore.loop(TICK_SECONDS, use_poll=True, map=self.connections, count=1)  # select() ends at descriptor 1024
 
     def _finish(self) -> None:
         """Answer what has come, each with `Connection: close`; then end the connections on which nothing comes."""

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import threading
@@ -239,6 +240,23 @@ def test_a_worker_that_is_stopped_before_it_listens_to_signals_stops(tmp_path: P
         until(lambda: told.exists() and told.read_text() != "")
         until(lambda: not Path("/proc", told.read_text()).exists())
         assert status(one.port, "GET", "/healthz") == 200
+
+
+def test_a_worker_that_holds_more_than_1024_descriptors_answers(tmp_path: Path) -> None:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if most < 2048:
+        pytest.skip("no process may have so many descriptors here")
+    config = tmp_path / "config.py"
+    config.write_text(
+        "import os, resource\n"
+        "from service.commands.serve import _keep_inherited\n"
+        "def post_fork(arbiter, worker):\n"
+        f"    resource.setrlimit(resource.RLIMIT_NOFILE, (2048, {most}))\n"
+        "    worker.held = [os.dup(0) for _ in range(1100)]\n"
+        "    _keep_inherited(arbiter, worker)\n"
+    )
+    with serving(tmp_path, workers=1, gunicorn=f"--config {config}") as one:
+        assert good_request(one.port, limit=10)
 
 
 def test_a_silent_connection_does_not_hold_up_a_stop(own_server: Running) -> None:
