@@ -294,10 +294,11 @@ def _sha256(*parts: str) -> str:
 # --- opening ------------------------------------------------------------------------------------------------------
 
 
-def open_store(url: str, *, patient: bool = False) -> Store:
+def open_store(url: str, *, patient: bool = False, is_current: bool = False) -> Store:
     """The store behind a DATABASE_URL with its tables as this release has them; StoreError says what is wrong.
 
-    A `patient` one waits a minute for a lock or an answer, where one that serves calls waits a second.
+    A `patient` one waits a minute for a lock or an answer, where one that serves calls waits a second. Where the caller
+    knows that the tables are current, the database need not answer yet.
     """
     transient = tempfile.mkdtemp(prefix="coding-assist-") if url == TRANSIENT else None
     if transient:
@@ -306,7 +307,8 @@ def open_store(url: str, *, patient: bool = False) -> Store:
         address = sa.engine.make_url(url)
         if address.get_backend_name() == "sqlite":
             _make_private(Path(str(address.database)))
-        _make_current(address)
+        if transient or not is_current:
+            _make_current(address)
         return Store(_engine(address, patient=patient), transient)
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError):
         raise StoreError(

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -86,13 +86,17 @@ def hanging(server: str) -> Iterator[None]:
         [[written]] = connection.execute("SELECT pg_read_file('postmaster.pid')").fetchall()
     main = int(written.split()[0])
     stopped = [main, *map(int, Path(f"/proc/{main}/task/{main}/children").read_text().split())]
-    for process in stopped:
-        os.kill(process, signal.SIGSTOP)
+
+    def tell(what: signal.Signals) -> None:
+        for process in stopped:
+            with suppress(ProcessLookupError):  # it was about to end
+                os.kill(process, what)
+
+    tell(signal.SIGSTOP)
     try:
         yield
     finally:
-        for process in stopped:
-            os.kill(process, signal.SIGCONT)
+        tell(signal.SIGCONT)
 
 
 def new_database(server: str, name: str) -> str:

@@ -76,9 +76,12 @@ class Server(Application):
                 self.cfg.set(name, value)
 
     def load(self) -> Any:  # a Flask application, which gunicorn's types do not see as one
-        """The application of one worker: what it opens is its own, the knowledge it shares."""
+        """The application of one worker: what it opens is its own, the knowledge it shares.
+
+        A worker that cannot begin ends the service, so the database, which was there at the start, may be away now.
+        """
         share_counts(self.counts)
-        store = open_store(self.settings.database_url)
+        store = open_store(self.settings.database_url, is_current=True)
         start_housekeeping(store, self.settings.retention_days)
         return create_app(self.settings, self.assist, store)
 
