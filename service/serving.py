@@ -73,11 +73,6 @@ class BufferingWorker(Worker):
         self._finish()
         self.threads.shutdown()
 
-    def handle_exit(self, sig: int, frame: Any) -> None:
-        super().handle_exit(sig, frame)
-        for server in getattr(self, "servers", ()):
-            server.pull_trigger()  # else the loop would wait for its tick
-
     def _listen(self, listening: Any) -> Any:
         listener = listening.sock
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # its connections inherit it
@@ -200,9 +195,7 @@ class _Stopping:
         while before != len(self.active_channels):
             before = len(self.active_channels)
             self.handle_accept()
-        self.accepting = False
-        self.del_channel()
-        self.socket.close()
+        wasyncore.dispatcher.close(self)  # its own would let go of what wakes the loop, too
 
     def add_task(self: Any, channel: _Channel) -> None:
         """Serve the next request of a connection, once its client has read the answers before."""

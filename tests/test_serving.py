@@ -18,10 +18,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from waitress import wasyncore
 from waitress.server import TcpWSGIServer
 
 from service.commands.serve import _server_defaults
-from service.serving import _Channel, _Stopping
+from service.serving import BufferingWorker, _Channel, _Stopping
 from service.store import open_store
 from tests.records import ASSIST, CANARY, HOOK, call
 from tests.running import Load, Running, serving
@@ -239,6 +240,45 @@ def test_a_worker_that_is_stopped_before_it_listens_to_signals_stops(tmp_path: P
         until(lambda: told.exists() and told.read_text() != "")
         until(lambda: not Path("/proc", told.read_text()).exists())
         assert status(one.port, "GET", "/healthz") == 200
+
+
+def test_a_worker_that_stops_leaves_new_connections_to_the_others() -> None:
+    cfg = SimpleNamespace(backlog=8, worker_connections=8)
+    worker: Any = SimpleNamespace(cfg=cfg, threads=None, wsgi=None, connections={})
+    with socket.create_server(("127.0.0.1", 0)) as listening, listening.dup() as others:
+        server = BufferingWorker._listen(worker, SimpleNamespace(sock=listening))
+        server.stop()
+        with socket.create_connection(others.getsockname()):
+            wasyncore.loop(0.1, use_poll=True, map=worker.connections, count=1)
+            assert server.active_channels == {}
+            others.accept()[0].close()
+        server.trigger.close()
+
+
+def test_a_worker_ends_when_its_time_is_over_whoever_holds_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter(range(50))
+    monkeypatch.setattr("service.serving.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    busy = SimpleNamespace(end_if_idle=lambda: None)
+    worker: Any = SimpleNamespace(servers=[], cfg=SimpleNamespace(graceful_timeout=20), _open=lambda: [busy])
+    worker._turn = lambda: None
+    BufferingWorker._finish(worker)
+
+
+@pytest.mark.parametrize(
+    ("channel", "ends"),
+    [
+        ({}, True),
+        ({"parked": True, "requests": [True], "total_outbufs_len": 300_000}, True),
+        ({"requests": [True]}, False),
+        ({"request": True}, False),
+        ({"total_outbufs_len": 1}, False),
+    ],
+)
+def test_at_a_stop_silent_connections_end_and_those_in_use_do_not(channel: dict[str, Any], ends: bool) -> None:
+    state = {"requests": [], "request": None, "parked": False, "total_outbufs_len": 0, "will_close": False, **channel}
+    held: Any = SimpleNamespace(**state)
+    _Channel.end_if_idle(held)
+    assert held.will_close is ends
 
 
 def test_a_worker_that_holds_more_than_1024_descriptors_answers(tmp_path: Path) -> None:
