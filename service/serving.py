@@ -201,7 +201,6 @@ class _Stopping:
         """Serve the next request of a connection, once its client has read the answers before."""
         if channel.total_outbufs_len > MAX_UNREAD_BYTES:
             channel.parked = True
-            self.pull_trigger()
         else:
             self.task_dispatcher.add_task(channel)
 

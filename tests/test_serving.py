@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from waitress import wasyncore
+from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 
 from service.commands.serve import _server_defaults
@@ -80,6 +81,9 @@ def test_what_is_no_http_is_refused_as_everything_else(server: Running, sent: by
     assert "Smith" not in str(told)
     assert answer.headers["X-Request-ID"]
     assert answer.headers["Server"] is None
+    told = {name: answer.headers[name] for name in ("Content-Type", "Cache-Control", "X-Content-Type-Options")}
+    assert list(told.values()) == ["application/fhir+json; charset=utf-8", "no-store", "nosniff"]
+    assert answer.headers["Connection"] == "close"  # where a next request would begin is not known
 
 
 @pytest.mark.parametrize(
@@ -217,6 +221,7 @@ def test_a_stop_answers_what_has_come_and_loses_no_record_of_it(own_server: Runn
         answer.begin()
         assert (answer.status, b"M99.41" in answer.read()) == (200, True)
         one.close()
+    assert answer.headers["Connection"] == "close"  # of the last, which came when the worker was stopping
     assert own_server.process.wait(20) == 0
     store = open_store(f"sqlite:///{tmp_path}/store.db")
     assert len(list(store.export_audit())) == len(waiting) + 1
@@ -240,6 +245,19 @@ def test_a_worker_that_is_stopped_before_it_listens_to_signals_stops(tmp_path: P
         until(lambda: told.exists() and told.read_text() != "")
         until(lambda: not Path("/proc", told.read_text()).exists())
         assert status(one.port, "GET", "/healthz") == 200
+
+
+def test_a_connection_whose_answers_were_read_goes_on_with_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However it came that nothing is left to be sent: the thread that answers sends, too."""
+    added: list[Any] = []
+    monkeypatch.setattr(HTTPChannel, "handle_write", lambda _: None)
+    channel: Any = _Channel.__new__(_Channel)
+    nothing_left = {"total_outbufs_len": 0, "will_close": False, "close_when_flushed": False, "parked": True}
+    vars(channel).update(nothing_left, server=SimpleNamespace(task_dispatcher=SimpleNamespace(add_task=added.append)))
+    assert channel.writable()
+    for _ in range(2):
+        channel.handle_write()
+    assert (added, bool(channel.writable())) == ([channel], False)
 
 
 def test_a_worker_that_stops_leaves_new_connections_to_the_others() -> None:
