@@ -84,7 +84,6 @@ class BufferingWorker(Worker):
             max_request_body_size=2 * MAX_BYTES,  # up to there app.py says what is too much; chunks have a frame
             ident=None,
             clear_untrusted_proxy_headers=False,  # app.py believes those of TRUSTED_PROXIES
-            log_socket_errors=False,
         )
         kind = _UnixServer if listener.family.name == "AF_UNIX" else _TcpServer
         known = {"dispatcher": self.threads, "adj": adjustments, "bind_socket": False, "map": self.connections}

@@ -11,7 +11,8 @@ import signal
 import socket
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,10 +24,11 @@ from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 
 from service.commands.serve import _server_defaults
+from service.json_body import MAX_BYTES
 from service.serving import BufferingWorker, _Channel, _Stopping
 from service.store import open_store
 from tests.records import ASSIST, CANARY, HOOK, call
-from tests.running import Load, Running, serving
+from tests.running import JSON, Load, Running, serving
 from tests.slow_clients import BODY, HEADERS, KINDS, LONG, good_request, held_by
 from tests.test_clients import BASE, CALL, CLIENTS, bearer, claims, signed
 from tests.test_survival import status, until
@@ -84,6 +86,14 @@ def test_what_is_no_http_is_refused_as_everything_else(server: Running, sent: by
     told = {name: answer.headers[name] for name in ("Content-Type", "Cache-Control", "X-Content-Type-Options")}
     assert list(told.values()) == ["application/fhir+json; charset=utf-8", "no-store", "nosniff"]
     assert answer.headers["Connection"] == "close"  # where a next request would begin is not known
+
+
+def test_a_body_of_the_largest_size_may_come_in_small_chunks(server: Running) -> None:
+    body = BODY + b" " * (MAX_BYTES - len(BODY))
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection.request("POST", ASSIST, (body[at : at + 64] for at in range(0, MAX_BYTES, 64)), JSON)
+    assert connection.getresponse().status == 200
+    connection.close()
 
 
 @pytest.mark.parametrize(
@@ -260,17 +270,53 @@ def test_a_connection_whose_answers_were_read_goes_on_with_one_request(monkeypat
     assert (added, bool(channel.writable())) == ([channel], False)
 
 
-def test_a_worker_that_stops_leaves_new_connections_to_the_others() -> None:
-    cfg = SimpleNamespace(backlog=8, worker_connections=8)
+@contextmanager
+def listening_server(connections: int = 8) -> Iterator[tuple[Any, socket.socket]]:
+    """What a worker listens with, and the same socket as the other workers have it."""
+    cfg = SimpleNamespace(backlog=7, worker_connections=connections)
     worker: Any = SimpleNamespace(cfg=cfg, threads=None, wsgi=None, connections={})
     with socket.create_server(("127.0.0.1", 0)) as listening, listening.dup() as others:
-        server = BufferingWorker._listen(worker, SimpleNamespace(sock=listening))
+        made = BufferingWorker._listen(worker, SimpleNamespace(sock=listening))
+        yield made, others
+        made.trigger.close()
+
+
+def test_a_worker_that_stops_leaves_new_connections_to_the_others() -> None:
+    with listening_server() as (server, others):
         server.stop()
         with socket.create_connection(others.getsockname()):
-            wasyncore.loop(0.1, use_poll=True, map=worker.connections, count=1)
+            wasyncore.loop(0.1, use_poll=True, map=server._map, count=1)
             assert server.active_channels == {}
             others.accept()[0].close()
-        server.trigger.close()
+
+
+def test_a_worker_takes_as_many_connections_as_the_operator_says() -> None:
+    for connections, takes_more in ((3, True), (2, False)):  # the listening one counts, and what wakes the loop
+        with listening_server(connections) as (server, _):
+            assert (server.readable(), server.adj.backlog) == (takes_more, 7)
+
+
+def test_every_second_who_was_silent_for_half_a_minute_is_let_go() -> None:
+    with listening_server() as (server, _):
+        for silent, ends in ((29, False), (31, True)):
+            state = {"requests": [], "last_activity": time.time() - silent, "is_too_slow": lambda _: False}
+            held = SimpleNamespace(**state, will_close=False)
+            server.active_channels, server.next_channel_cleanup = {1: held}, time.time()
+            server.readable()
+            assert held.will_close is ends
+        assert server.next_channel_cleanup <= time.time() + 1
+
+
+def test_the_time_for_a_request_counts_from_its_first_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HTTPChannel, "received", lambda *_: None)
+    channel: Any = _Channel.__new__(_Channel)
+    begun = []
+    for request in (None, "begun", "begun"):
+        monkeypatch.setattr("service.serving.time", SimpleNamespace(time=lambda: 100 + len(begun)))
+        channel.request = request
+        channel.received(b"x")
+        begun.append(channel.begun)
+    assert begun == [100, 100, 100]
 
 
 def test_a_worker_ends_when_its_time_is_over_whoever_holds_on(monkeypatch: pytest.MonkeyPatch) -> None:
