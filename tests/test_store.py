@@ -87,6 +87,18 @@ def test_who_starts_while_another_writes_waits_for_it(tmp_path: Path, monkeypatc
     other.close()
 
 
+def test_who_only_reads_does_not_wait_for_who_writes(database_url: str, store: Store) -> None:
+    opened(store)
+    other = sa.create_engine(database_url)
+    with other.connect() as connection:
+        is_sqlite = other.dialect.name == "sqlite"
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_sqlite else "LOCK TABLE form IN EXCLUSIVE MODE")
+        assert about(store, "form-1") == {"note": "said"}
+        assert closed(store) == ()
+        connection.rollback()
+    other.dispose()
+
+
 @pytest.mark.proves("reliability: what cannot be kept whole is not kept")
 def test_what_fails_in_the_middle_leaves_nothing_behind(database_url: str, store: Store) -> None:
     nothing: Any = None
