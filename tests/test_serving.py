@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import os
 import re
 import resource
@@ -155,6 +156,11 @@ def test_a_service_keeps_house_and_sees_who_calls_behind_its_proxy(tmp_path: Pat
         assert [status(running.port, "GET", "/cds-services", headers=one) for one in callers] == [200, 200, 429]
         until(lambda: store.see_token("ehr", "over", datetime.now(UTC) + timedelta(days=1)))  # it was forgotten
     store.close()
+
+
+def test_a_request_that_waits_for_a_thread_is_no_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("waitress.queue").warning("Task queue depth is 1")
+    assert caplog.text == ""
 
 
 def test_an_access_log_that_an_operator_turns_on_names_no_address_of_a_request() -> None:

@@ -87,6 +87,19 @@ def test_who_starts_while_another_writes_waits_for_it(tmp_path: Path, monkeypatc
     other.close()
 
 
+def test_a_fault_while_the_first_connection_is_set_up_is_told(
+    database_url: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> None:
+        raise sa.exc.OperationalError("SELECT version()", None, Exception("lost"))
+
+    other = open_store(database_url, is_current=True)
+    monkeypatch.setattr(other._engine.dialect, "initialize", lost)
+    with pytest.raises(StoreUnavailable):
+        other.see_token("ehr", "one", NOW)
+    other.close()
+
+
 def test_who_only_reads_does_not_wait_for_who_writes(database_url: str, store: Store) -> None:
     opened(store)
     other = sa.create_engine(database_url)
