@@ -368,6 +368,27 @@ def test_a_worker_that_holds_more_than_1024_descriptors_answers(tmp_path: Path) 
         assert good_request(one.port, limit=10)
 
 
+def test_a_worker_that_waits_for_calls_is_not_taken_for_one_that_hangs(tmp_path: Path) -> None:
+    with serving(tmp_path, workers=1, gunicorn="--timeout 2") as one:
+        good_request(one.port)
+        begun = one.workers
+        time.sleep(5)
+        assert one.workers == begun
+
+
+def test_workers_end_when_their_main_process_is_gone(own_server: Running) -> None:
+    good_request(own_server.port)
+    own_server.process.kill()
+
+    def is_nobody_left() -> bool:
+        with suppress(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", own_server.port)).close()
+            return False
+        return True
+
+    until(is_nobody_left)
+
+
 def test_a_silent_connection_does_not_hold_up_a_stop(own_server: Running) -> None:
     with socket.create_connection(("127.0.0.1", own_server.port), timeout=10):
         time.sleep(0.5)  # until a worker has it
