@@ -23,9 +23,10 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from service import postgresql
-from service import store as tables_of
+from service import database, postgresql
 from service.store import (
+    _CLOSED_FORMS,
+    _OVERRIDES,
     Binding,
     Card,
     Decision,
@@ -38,6 +39,7 @@ from service.store import (
     StoreUnavailable,
     open_store,
 )
+from service.tables import tables
 from tests.postgres import hanging, new_database
 from tests.test_survival import until
 
@@ -48,7 +50,7 @@ def test_the_migrations_make_the_tables_that_the_code_knows(database_url: str, s
     engine = sa.create_engine(database_url)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection)
-        assert compare_metadata(context, tables_of.tables) == []
+        assert compare_metadata(context, tables) == []
     engine.dispose()
 
 
@@ -78,7 +80,7 @@ def test_a_database_that_cannot_be_opened_is_told_in_one_sentence_without_its_ad
 
 
 def test_who_starts_while_another_writes_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.store.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("service.database.BUSY_SECONDS", 0.05)
     other = sqlite3.connect(tmp_path / "store.db", isolation_level=None, check_same_thread=False)
     other.execute("PRAGMA journal_mode=WAL")
     other.execute("BEGIN IMMEDIATE")
@@ -177,7 +179,7 @@ def test_each_connection_to_sqlite_is_made_as_promised_whatever_the_machine_hold
         assert raw
         for usual in ("synchronous=OFF", "secure_delete=OFF", "journal_mode=DELETE"):
             raw.cursor().execute(f"PRAGMA {usual}")
-        tables_of._prepare_sqlite(raw, None)
+        database.prepare_sqlite(raw, None)
         told = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "secure_delete")
@@ -251,7 +253,7 @@ def test_a_call_that_waited_for_a_lock_in_vain_leaves_nothing_waiting_in_the_ser
 
 
 def test_who_finds_no_connection_free_is_told_so(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.store.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("service.database.BUSY_SECONDS", 0.1)
     store = open_store(database_url)
     with ThreadPoolExecutor(1) as caller, ExitStack() as taken:
         for _ in range(15):  # five, and ten more where they are needed
@@ -304,7 +306,7 @@ def test_a_server_that_falls_silent_is_waited_for_for_a_moment_only(postgres: st
 def test_a_connection_that_fell_silent_is_closed_and_none_is_made_for_a_moment(
     postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.store.BUSY_SECONDS", 0.5)
+    monkeypatch.setattr("service.database.BUSY_SECONDS", 0.5)
     monkeypatch.setattr(postgresql, "PAUSE_SECONDS", 60)
     store = open_store(new_database(postgres, "fallen"))
     with store._engine.connect() as connection, hanging(postgres):
@@ -319,7 +321,7 @@ def test_a_connection_that_fell_silent_is_closed_and_none_is_made_for_a_moment(
 
 def test_a_server_that_was_silent_is_left_alone_for_a_moment(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgresql, "PAUSE_SECONDS", 60)
-    engine = tables_of._engine(sa.make_url(silent))
+    engine = database.make_engine(sa.make_url(silent))
     for told in ("ConnectionTimeout", "SilentServer", "SilentServer"):
         with pytest.raises(sa.exc.OperationalError, match=told):
             engine.connect()
@@ -327,7 +329,7 @@ def test_a_server_that_was_silent_is_left_alone_for_a_moment(silent: str, monkey
 
 def test_one_call_at_a_time_sees_whether_a_silent_server_is_back(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgresql, "PAUSE_SECONDS", 0)
-    engine = tables_of._engine(sa.make_url(silent))
+    engine = database.make_engine(sa.make_url(silent))
     with ThreadPoolExecutor(2) as callers:
         for told in (["ConnectionTimeout"] * 2, ["ConnectionTimeout", "SilentServer"]):
             asked = [callers.submit(engine.connect) for _ in range(2)]
@@ -557,8 +559,8 @@ def test_what_each_call_asks_for_is_found_by_an_index(tmp_path: Path) -> None:
     store = open_store(f"sqlite:///{tmp_path}/store.db")
     with sa.create_engine(f"sqlite:///{tmp_path}/store.db").connect() as connection:
         for statement, index in (
-            (tables_of._OVERRIDES, "ix_override_visit (visit=?)"),
-            (tables_of._CLOSED_FORMS, "ix_form_closed (patient=? AND encounter=? AND closed>? AND closed<?)"),
+            (_OVERRIDES, "ix_override_visit (visit=?)"),
+            (_CLOSED_FORMS, "ix_form_closed (patient=? AND encounter=? AND closed>? AND closed<?)"),
         ):
             values = dict.fromkeys(statement.compile().params, "x")
             plan = connection.execute(sa.text(f"EXPLAIN QUERY PLAN {statement}"), values).all()
