@@ -242,7 +242,6 @@ _OVERRIDDEN = (
     .group_by(card.c.uuid, card.c.visit, card.c.matters)
 )
 _OF_WRITER = audit_chain.c.writer == sa.bindparam("of")
-_CHAIN_END = sa.select(audit_chain.c.last_number, audit_chain.c.last_hash).where(_OF_WRITER).with_for_update()
 _MOVED_END = (
     audit_chain.update()
     .where(_OF_WRITER)
@@ -282,7 +281,7 @@ class Store:
         noting = self._insert(override).from_select(override.c.keys(), _OVERRIDDEN).on_conflict_do_nothing()
         keeping = self._insert(record).from_select(["id", "content"], _WAITED_FOR).on_conflict_do_nothing()
         self._noting, self._keeping_record = self._prepared(noting), self._prepared(keeping)
-        self._chain_end, self._moved_end = self._prepared(_CHAIN_END), self._prepared(_MOVED_END)
+        self._moved_end = self._prepared(_MOVED_END)
         self._seeing = self._prepared(self._adding[seen_token])
         self._closed_forms, self._overrides = self._prepared(_CLOSED_FORMS), self._prepared(_OVERRIDES)
         self.close = weakref.finalize(
@@ -388,11 +387,8 @@ class Store:
     def append(self, chain: Chain, entries: Sequence[Entry]) -> Chain:
         """Keep all of these in one transaction; said again after a commit of unknown end, it adds nothing."""
         events = [(entry.recorded, event) for entry in entries for event in entry.events]
+        rows, end = _chained_rows(chain, events)
         with self._driver() as cursor:
-            [(last_number, last_hash)] = self._chain_end.rows(cursor, {"of": chain.writer})
-            if last_number == chain.number + len(events):
-                return Chain(chain.writer, last_number, last_hash)
-            rows, end = _chained_rows(chain, events)
             self._adding_many[audit_record].run_each(cursor, rows)
             self._moved_end.run(cursor, {"of": chain.writer, "end_number": end.number, "end_hash": end.hash})
             self._add_decisions(cursor, [entry.decision for entry in entries if entry.decision])

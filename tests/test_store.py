@@ -27,8 +27,10 @@ from service import database, postgresql
 from service.store import (
     _CLOSED_FORMS,
     _OVERRIDES,
+    TRANSIENT,
     Binding,
     Card,
+    Chain,
     Decision,
     Entry,
     Feedback,
@@ -349,6 +351,33 @@ def test_an_id_has_another_hash_in_every_store_and_the_same_one_in_each_for_ever
     assert len({one for pair in hashes for one in pair}) == 4
 
 
+def test_a_database_that_goes_with_the_process_leaves_nothing_behind() -> None:
+    store = open_store(TRANSIENT)
+    folder = Path(str(store._engine.url.database)).parent
+    assert folder.exists()
+    store.close()
+    assert not folder.exists()
+
+
+def test_writers_that_begin_at_once_get_chains_of_their_own(store: Store) -> None:
+    start = threading.Barrier(8)
+
+    def begin(name: str) -> Chain:
+        start.wait()
+        return store.open_chain(name, NOW)
+
+    with ThreadPoolExecutor(8) as threads:
+        chains = list(threads.map(begin, "abcdefgh"))
+    assert {chain.writer for chain in chains} == set("abcdefgh")
+    assert list(store.chain_faults({})) == []
+
+
+def test_a_writer_that_others_always_come_before_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Store, "_add_once", lambda *_: False)
+    with pytest.raises(StoreUnavailable, match="too many writers"):
+        store.open_chain("one", NOW)
+
+
 # --- tokens -------------------------------------------------------------------------------------------------------
 
 
@@ -463,6 +492,7 @@ def test_the_first_answer_to_a_form_stands(store: Store) -> None:
     form_id = opened(store)
     assert store.close_form(form_id, "answered", {"region": "cervical"}, TOLD, NOW)
     assert not store.close_form(form_id, "declined", {}, TOLD, NOW)
+    assert [told["outcome"] for told in store._answers("card-1")] == ["answered"]
     form = store.form(form_id, NOW + 2 * DAY)
     assert form is not None
     assert (form.state, form.content) == ("answered", {"region": "cervical"})
@@ -518,6 +548,7 @@ def test_what_was_overridden_is_known_whichever_is_written_first(
         step(store)
     assert away(store) == {"matter-1", "matter-2"}
     assert (away(store, -DAY / 2), away(store, visit="visit-2")) == (frozenset(), frozenset())
+    assert store.past(MINE, "visit-1", NOW, NOW + DAY).overridden == frozenset()
 
 
 def test_a_card_that_was_accepted_counts_as_no_override_whatever_the_comment_says(store: Store) -> None:
