@@ -28,7 +28,8 @@ pages: `smart_pages`), and `launches` reads and writes the record with the user'
 calls out (by `calling`), `servers` says what an address must look like, `limits` how often one may call.
 
 `assist.Assist` is the line itself; of a problem list `glance` tells by the `gate` what need not be read. `store` keeps
-what must survive it, in SQLite or PostgreSQL (`migrating` brings its tables up to date):
+what must survive it: `tables` says in which, `database` in SQLite or PostgreSQL (`migrating` brings the tables up to
+date, `postgresql` waits no longer for an answer than it may), `retention` what is let go;
 `decisions` and `audit` say what is kept of an answer, `journal` writes it, `replay` makes the answer again,
 `readiness` tells whether it can be written.
 `coding/` is the pure core, what a coder has to trust; it reads in this order:

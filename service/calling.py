@@ -53,8 +53,7 @@ class Watched(HTTPAdapter):
         self._is_cut = True
         for one in self._sockets:
             with suppress(OSError):  # closed meanwhile
-                # Below TLS, whose state belongs to the thread that reads.
-                socket.socket.shutdown(one, socket.SHUT_RDWR)
+                one.shutdown(socket.SHUT_RDWR)
 
 
 def call(asking: Asking, deadline: float, limit: int, adapter: Watched) -> Fetched:

@@ -5,9 +5,11 @@ The labels are closed sets: route templates, methods, statuses, dispositions, ru
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections import Counter as Tally
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,25 @@ FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def share_counts(folder: Path) -> None:
-    """Keep the counts of this process and of those that it starts in files there, so that each can tell the sum."""
+    """Keep the counts of this process in files there, so that each that does so can tell the sum.
+
+    They go on from what a process that has ended left in them: there are never more than processes at once.
+    """
     os.environ[FOLDER] = str(folder)
+    place = next(number for number in count() if _is_free(folder / str(number)))
     # The library looks at the environment only when it is imported.
-    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
+    values.ValueClass = values.MultiProcessValue(lambda: place)  # type: ignore[no-untyped-call]
+
+
+def _is_free(place: Path) -> bool:
+    """Whether no other process has it; this one has it from now on, for as long as it lives."""
+    held = os.open(place, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(held)
+        return False
+    return True
 
 
 def _labelled(metric: Any, *values: str) -> Any:
@@ -60,8 +77,8 @@ class Metrics:
         """What came of one visit that was answered."""
         if visit.answer is None:
             return
-        for disposition, count in Tally(one.assessment.disposition for one in visit.answer.judged).items():
-            self._labelled(self._assessments, disposition).inc(count)
+        for disposition, number in Tally(one.assessment.disposition for one in visit.answer.judged).items():
+            self._labelled(self._assessments, disposition).inc(number)
         for rule in rules_in(visit.answer):
             self._labelled(self._rules, rule).inc()
         for card in visit.cards or ():

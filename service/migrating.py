@@ -12,12 +12,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
 
+from service.database import NewerDatabase
+
 if TYPE_CHECKING:
     from sqlalchemy import Engine
-
-
-class NewerDatabase(Exception):
-    """The database has tables that this release does not know."""
 
 
 def migrate(engine: Engine, folder: Path) -> None:

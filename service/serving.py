@@ -73,11 +73,6 @@ class BufferingWorker(Worker):
         self._finish()
         self.threads.shutdown()
 
-    def handle_exit(self, sig: int, frame: Any) -> None:
-        super().handle_exit(sig, frame)
-        for server in getattr(self, "servers", ()):
-            server.pull_trigger()  # else the loop would wait for its tick
-
     def _listen(self, listening: Any) -> Any:
         listener = listening.sock
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # its connections inherit it
@@ -89,8 +84,6 @@ class BufferingWorker(Worker):
             max_request_body_size=2 * MAX_BYTES,  # up to there app.py says what is too much; chunks have a frame
             ident=None,
             clear_untrusted_proxy_headers=False,  # app.py believes those of TRUSTED_PROXIES
-            asyncore_use_poll=True,  # select() ends at file descriptor 1024
-            log_socket_errors=False,
         )
         kind = _UnixServer if listener.family.name == "AF_UNIX" else _TcpServer
         known = {"dispatcher": self.threads, "adj": adjustments, "bind_socket": False, "map": self.connections}
@@ -99,7 +92,7 @@ class BufferingWorker(Worker):
 
     def _turn(self) -> None:
         self.notify()
-        wasyncore.loop(TICK_SECONDS, True, self.connections, 1)
+        wasyncore.loop(TICK_SECONDS, use_poll=True, map=self.connections, count=1)  # select() ends at descriptor 1024
 
     def _finish(self) -> None:
         """Answer what has come, each with `Connection: close`; then end the connections on which nothing comes."""
@@ -201,15 +194,12 @@ class _Stopping:
         while before != len(self.active_channels):
             before = len(self.active_channels)
             self.handle_accept()
-        self.accepting = False
-        self.del_channel()
-        self.socket.close()
+        wasyncore.dispatcher.close(self)  # its own would let go of what wakes the loop, too
 
     def add_task(self: Any, channel: _Channel) -> None:
         """Serve the next request of a connection, once its client has read the answers before."""
         if channel.total_outbufs_len > MAX_UNREAD_BYTES:
             channel.parked = True
-            self.pull_trigger()
         else:
             self.task_dispatcher.add_task(channel)
 

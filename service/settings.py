@@ -148,9 +148,15 @@ def _hours(given: Mapping[str, str]) -> float:
 def _days(written: str | None) -> int | None:
     if written is None:
         return None
-    if not (written.isascii() and written.isdigit() and 1 <= int(written[:6]) <= 36500):
+    if not (days := _whole_number(written, 36500)):
         raise SettingError(f"{PREFIX}RETENTION is a number of days from 1 to 36500; without it all is kept.")
-    return int(written)
+    return days
+
+
+def _whole_number(written: str, most: int) -> int:
+    """0 where it is none from 1 to the most that is taken."""
+    number = int(written) if re.fullmatch("[0-9]{1,9}", written) else 0
+    return number if number <= most else 0
 
 
 def _origins(written: str) -> frozenset[str]:
@@ -161,9 +167,10 @@ def _origins(written: str) -> frozenset[str]:
 
 
 def _rate_limit(written: str) -> int:
-    if written and not (written.isascii() and written.isdigit() and 1 <= int(written[:9]) <= 1_000_000):
+    calls = _whole_number(written, 1_000_000)
+    if written and not calls:
         raise SettingError(f"{PREFIX}RATE_LIMIT is a number of calls a minute, 1 to 1000000; leave it out for none.")
-    return int(written or 0)
+    return calls
 
 
 def _proxies(written: str) -> tuple[Network, ...]:

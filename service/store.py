@@ -1,9 +1,7 @@
 """What must survive: audit records, feedback, decisions, queries and answers, open forms, seen tokens.
 
-SQLite (WAL, synchronous FULL) or PostgreSQL; the only module that knows SQLAlchemy. What a function here returns
-from is on the disk. When it cannot be written, StoreUnavailable goes up and becomes a 503 in app.py.
-Times are text in UTC with milliseconds, so that they sort and are exported as they are; patients and users are
-keyed hashes, but for the audit records, which name them (see audit.py).
+What a function here returns from is on the disk. When it cannot be written, StoreUnavailable goes up and becomes a 503
+in app.py. The tables stand in tables.py, the databases in database.py, what is let go in retention.py.
 """
 
 from __future__ import annotations
@@ -11,14 +9,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import secrets
 import shutil
 import tempfile
-import time
 import weakref
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -33,143 +28,34 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.audit import chained
+from service.database import BEGIN, NewerDatabase, make_current, make_engine, make_private
 from service.errors import OperatorError
 from service.json_body import dump_json, kept_json
 from service.prepared import Prepared, driver
+from service.retention import DONE_WITH, PAGE, WAITING, delete_decisions, expired, let_go, old
+from service.tables import (
+    answer,
+    audit_chain,
+    audit_record,
+    card,
+    decision,
+    feedback,
+    form,
+    launch,
+    override,
+    query,
+    record,
+    secret,
+    seen_token,
+    subject,
+    tables,
+)
 
 Json = dict[str, Any]
 FormState = Literal["open", "answered", "declined", "expired"]
-BUSY_SECONDS = 1.0
-_BEGIN = "BEGIN IMMEDIATE"  # of a transaction in SQLite; PostgreSQL's driver begins by itself
-PATIENT_SECONDS = 60.0  # of an operator, who would rather wait than ask again
-PAGE = 500
-BREATH_SECONDS = 0.02
-MIGRATIONS = Path(__file__).parent / "migrations"
 LOWEST = -(2**31)
 NOTHING = ""  # the hash before the first record of a chain, and before the first chain
 TRANSIENT = "sqlite://"  # a database that goes with the process
-
-tables = sa.MetaData()
-secret = sa.Table(
-    "secret",
-    tables,
-    sa.Column("name", sa.String(20), primary_key=True),
-    sa.Column("value", sa.String(64), nullable=False),
-)
-audit_chain = sa.Table(
-    "audit_chain",
-    tables,
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("writer", sa.String(32), nullable=False, unique=True),
-    sa.Column("opened", sa.String(24), nullable=False),
-    sa.Column("link", sa.String(64), nullable=False),
-    sa.Column("kept_after", sa.Integer, nullable=False),
-    sa.Column("kept_hash", sa.String(64), nullable=False),
-    sa.Column("last_number", sa.Integer, nullable=False),
-    sa.Column("last_hash", sa.String(64), nullable=False),
-)
-audit_record = sa.Table(
-    "audit_record",
-    tables,
-    sa.Column("writer", sa.String(32), primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("recorded", sa.String(24), nullable=False, index=True),
-    sa.Column("event", sa.Text, nullable=False),
-    sa.Column("hash", sa.String(64), nullable=False),
-)
-decision = sa.Table(
-    "decision",
-    tables,
-    sa.Column("id", sa.String(36), primary_key=True),
-    sa.Column("recorded", sa.String(24), nullable=False, index=True),
-    sa.Column("content", sa.Text, nullable=False),
-)
-subject = sa.Table(
-    "subject",
-    tables,
-    sa.Column("decision", sa.String(36), primary_key=True),
-    sa.Column("patient", sa.String(64), primary_key=True, index=True),
-)
-card = sa.Table(
-    "card",
-    tables,
-    sa.Column("uuid", sa.String(100), primary_key=True),
-    sa.Column("decision", sa.String(36), nullable=False, index=True),
-    sa.Column("kind", sa.String(40), nullable=False),
-    sa.Column("visit", sa.String(64), nullable=False),
-    sa.Column("matters", sa.Text, nullable=False),
-)
-override = sa.Table(  # the cards that users have overridden
-    "override",
-    tables,
-    sa.Column("card", sa.String(100), primary_key=True),
-    sa.Column("visit", sa.String(64), nullable=False, index=True),
-    sa.Column("received", sa.String(24), nullable=False),
-    sa.Column("matters", sa.Text, nullable=False),
-)
-query = sa.Table(
-    "query",
-    tables,
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("id", sa.String(100), nullable=False, unique=True),
-    sa.Column("asked", sa.String(24), nullable=False),
-    sa.Column("decision", sa.String(36), nullable=False, index=True),
-    sa.Column("content", sa.Text, nullable=False),
-)
-answer = sa.Table(
-    "answer",
-    tables,
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("key", sa.String(64), nullable=False, unique=True),
-    sa.Column("query", sa.String(100), nullable=False, index=True),
-    sa.Column("answered", sa.String(24), nullable=False),
-    sa.Column("outcome", sa.String(20), nullable=False),
-    sa.Column("content", sa.Text, nullable=False),
-)
-feedback = sa.Table(
-    "feedback",
-    tables,
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("key", sa.String(64), nullable=False, unique=True),
-    sa.Column("received", sa.String(24), nullable=False, index=True),
-    sa.Column("card", sa.String(100), nullable=False, index=True),
-    sa.Column("content", sa.Text, nullable=False),
-)
-form = sa.Table(
-    "form",
-    tables,
-    sa.Column("id", sa.String(64), primary_key=True),
-    sa.Column("key", sa.String(64), nullable=False, unique=True),
-    sa.Column("patient", sa.String(64), nullable=False),
-    sa.Column("user", sa.String(64), nullable=False),
-    sa.Column("encounter", sa.String(64), nullable=False),
-    sa.Column("opened", sa.String(24), nullable=False),
-    sa.Column("expires", sa.String(24), nullable=False, index=True),
-    sa.Column("closed", sa.String(24), nullable=False),
-    sa.Column("state", sa.String(10), nullable=False),
-    sa.Column("content", sa.Text, nullable=False),
-    sa.Column("record", sa.String(64), nullable=False, server_default="", index=True),
-    sa.Index("ix_form_closed", "patient", "encounter", "closed"),
-)
-record = sa.Table(  # what forms that are still open are about
-    "record",
-    tables,
-    sa.Column("id", sa.String(64), primary_key=True),
-    sa.Column("content", sa.Text, nullable=False),
-)
-launch = sa.Table(
-    "launch",
-    tables,
-    sa.Column("key", sa.String(64), primary_key=True),
-    sa.Column("expires", sa.String(24), nullable=False, index=True),
-    sa.Column("content", sa.Text, nullable=False),
-)
-seen_token = sa.Table(
-    "seen_token",
-    tables,
-    sa.Column("key", sa.String(64), primary_key=True),
-    sa.Column("expires", sa.String(24), nullable=False, index=True),
-)
 
 
 class StoreError(OperatorError):
@@ -294,10 +180,11 @@ def _sha256(*parts: str) -> str:
 # --- opening ------------------------------------------------------------------------------------------------------
 
 
-def open_store(url: str, *, patient: bool = False) -> Store:
+def open_store(url: str, *, patient: bool = False, is_current: bool = False) -> Store:
     """The store behind a DATABASE_URL with its tables as this release has them; StoreError says what is wrong.
 
-    A `patient` one waits a minute for a lock or an answer, where one that serves calls waits a second.
+    A `patient` one waits a minute for a lock or an answer, where one that serves calls waits a second. Where the caller
+    knows that the tables are current, the database need not answer yet.
     """
     transient = tempfile.mkdtemp(prefix="coding-assist-") if url == TRANSIENT else None
     if transient:
@@ -305,9 +192,12 @@ def open_store(url: str, *, patient: bool = False) -> Store:
     try:
         address = sa.engine.make_url(url)
         if address.get_backend_name() == "sqlite":
-            _make_private(Path(str(address.database)))
-        _make_current(address)
-        return Store(_engine(address, patient=patient), transient)
+            make_private(Path(str(address.database)))
+        if transient or not is_current:
+            make_current(address)
+        return Store(make_engine(address, patient=patient), transient)
+    except NewerDatabase:
+        raise StoreError("The database is of a newer release of this service; start that release.") from None
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError):
         raise StoreError(
             "DATABASE_URL is not one that can be used; give sqlite:///... or postgresql+psycopg://..."
@@ -328,69 +218,6 @@ def _unavailable(error: Exception) -> StoreUnavailable:
 def _kind(error: Exception) -> str:
     """The class of the driver's error: its text may hold parts of a statement or of the address."""
     return type(getattr(error, "orig", None) or error).__name__
-
-
-def _make_private(path: Path) -> None:
-    """SQLite gives its side files the mode of the database."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-
-
-def _engine(address: sa.URL, *, patient: bool = False) -> sa.Engine:
-    """Connections that flush at each commit; those that serve calls wait a second at most for a lock."""
-    seconds = PATIENT_SECONDS if patient else BUSY_SECONDS
-    if address.get_backend_name() == "sqlite":
-        pool: Json = {"pool_timeout": seconds, "pool_use_lifo": True}  # the one used last has most in its memory
-        engine = sa.create_engine(address, connect_args={"timeout": seconds}, **pool)
-        sa.event.listen(engine, "connect", _prepare_sqlite)
-        sa.event.listen(engine, "begin", _begin_sqlite)
-        return engine
-    limit = int(seconds * 1000)
-    options = f"-c synchronous_commit=on -c lock_timeout={limit} -c statement_timeout={limit}"
-    arguments = {"connect_timeout": 2, "tcp_user_timeout": 3000, "options": options}
-    return sa.create_engine(address, connect_args=arguments, pool_pre_ping=True, pool_timeout=seconds)
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # else the driver would begin by itself, and later than we need
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA secure_delete=ON")  # what is removed is overwritten, not only unlinked
-    cursor.close()
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    # A transaction that reads first and then writes would fail at once where another has written meanwhile. What only
-    # reads has no need of one: each of its statements sees the whole of what was there when it began.
-    if connection.get_execution_options().get("writes"):
-        connection.exec_driver_sql(_BEGIN)
-
-
-def _make_current(address: sa.URL) -> None:
-    """The tables as this release has them; StoreError where they are of a newer one."""
-    engine = _engine(address, patient=True)
-    try:
-        if _version(engine) != max(path.name[1:5] for path in MIGRATIONS.glob("versions/v*.py")):
-            _migrate(engine)
-    finally:
-        engine.dispose()
-
-
-def _version(engine: sa.Engine) -> str | None:
-    try:
-        with engine.connect() as connection:
-            return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    except DBAPIError:
-        return None  # no tables yet; or no database, which the migrations tell
-
-
-def _migrate(engine: sa.Engine) -> None:
-    migrating = import_module("service.migrating")  # see there why so late
-    try:
-        migrating.migrate(engine, MIGRATIONS)
-    except migrating.NewerDatabase:
-        raise StoreError("The database is of a newer release of this service; start that release.") from None
 
 
 # What every call asks (prepared.py).
@@ -415,7 +242,6 @@ _OVERRIDDEN = (
     .group_by(card.c.uuid, card.c.visit, card.c.matters)
 )
 _OF_WRITER = audit_chain.c.writer == sa.bindparam("of")
-_CHAIN_END = sa.select(audit_chain.c.last_number, audit_chain.c.last_hash).where(_OF_WRITER).with_for_update()
 _MOVED_END = (
     audit_chain.update()
     .where(_OF_WRITER)
@@ -426,11 +252,9 @@ _FORM = (
     .outerjoin(record, record.c.id == form.c.record)
     .where(form.c.id == sa.bindparam("of"))
 )
-_WAITING = sa.select(form.c.id).where(form.c.state == "open")
 _WAITED_FOR = sa.select(sa.bindparam("of", type_=sa.String), sa.bindparam("text", type_=sa.Text)).where(
-    _WAITING.where(form.c.record == sa.bindparam("of", type_=sa.String)).exists()
+    WAITING.where(form.c.record == sa.bindparam("of", type_=sa.String)).exists()
 )
-_DONE_WITH = record.delete().where(~_WAITING.where(form.c.record == record.c.id).correlate(record).exists())
 _IN_NUMBERS = (audit_record, decision, subject, card, query, form)
 _RECORD_OF_FORM = sa.select(form.c.record).where(form.c.id == sa.bindparam("done")).scalar_subquery()
 
@@ -457,7 +281,7 @@ class Store:
         noting = self._insert(override).from_select(override.c.keys(), _OVERRIDDEN).on_conflict_do_nothing()
         keeping = self._insert(record).from_select(["id", "content"], _WAITED_FOR).on_conflict_do_nothing()
         self._noting, self._keeping_record = self._prepared(noting), self._prepared(keeping)
-        self._chain_end, self._moved_end = self._prepared(_CHAIN_END), self._prepared(_MOVED_END)
+        self._moved_end = self._prepared(_MOVED_END)
         self._seeing = self._prepared(self._adding[seen_token])
         self._closed_forms, self._overrides = self._prepared(_CLOSED_FORMS), self._prepared(_OVERRIDES)
         self.close = weakref.finalize(
@@ -479,7 +303,7 @@ class Store:
     def _driver(self, *, writes: bool = True) -> Iterator[Any]:
         """A transaction for what every call asks."""
         try:
-            with driver(self._engine, _BEGIN if writes and self._is_sqlite else "") as cursor:
+            with driver(self._engine, BEGIN if writes and self._is_sqlite else "") as cursor:
                 yield cursor
         except (self._engine.dialect.loaded_dbapi.Error, DBAPIError, PoolTimeout) as error:
             raise _unavailable(error) from None
@@ -563,11 +387,8 @@ class Store:
     def append(self, chain: Chain, entries: Sequence[Entry]) -> Chain:
         """Keep all of these in one transaction; said again after a commit of unknown end, it adds nothing."""
         events = [(entry.recorded, event) for entry in entries for event in entry.events]
+        rows, end = _chained_rows(chain, events)
         with self._driver() as cursor:
-            [(last_number, last_hash)] = self._chain_end.rows(cursor, {"of": chain.writer})
-            if last_number == chain.number + len(events):
-                return Chain(chain.writer, last_number, last_hash)
-            rows, end = _chained_rows(chain, events)
             self._adding_many[audit_record].run_each(cursor, rows)
             self._moved_end.run(cursor, {"of": chain.writer, "end_number": end.number, "end_hash": end.hash})
             self._add_decisions(cursor, [entry.decision for entry in entries if entry.decision])
@@ -648,7 +469,7 @@ class Store:
         with self._transaction() as connection:
             is_first = connection.execute(form.update().where(is_open).values(closed)).rowcount == 1
             if is_first:
-                connection.execute(_DONE_WITH.where(record.c.id == _RECORD_OF_FORM), {"done": form_id})
+                connection.execute(DONE_WITH.where(record.c.id == _RECORD_OF_FORM), {"done": form_id})
                 self._add_once(connection, answer, _answer_row(told[0], state, told[1], at))
             return is_first
 
@@ -788,9 +609,9 @@ class Store:
         """Remove what is kept of one patient (a hash) but for the audit records; how many rows of each table."""
         mine = sa.select(subject.c.decision).where(subject.c.patient == patient)
         with self._transaction() as connection:
-            counts = _delete_decisions(connection, mine)
+            counts = delete_decisions(connection, mine)
             counts["form"] = connection.execute(form.delete().where(form.c.patient == patient)).rowcount
-            counts["record"] = connection.execute(_DONE_WITH).rowcount
+            counts["record"] = connection.execute(DONE_WITH).rowcount
         return counts
 
     def empty_log(self) -> None:
@@ -808,26 +629,11 @@ class Store:
 
     def retire(self, before: datetime, now: datetime) -> dict[str, int]:
         """Remove what is older than the operator keeps, and forms and tokens that have expired by then."""
-        return self._let_go([*_old(instant(before)), *_expired(instant(now))])
+        return let_go([*old(instant(before)), *expired(instant(now))], self._transaction)
 
     def forget_expired(self, now: datetime) -> dict[str, int]:
         """Remove tokens that have expired, which are refused by their time alone, and forms that nobody answered."""
-        return self._let_go(_expired(instant(now)))
-
-    def _let_go(self, steps: Iterable[_Step]) -> dict[str, int]:
-        """Take each step until there is nothing left for it, every time in a transaction of its own: whoever writes
-        meanwhile waits for one page, not for all that has become old.
-        """
-        counts: Counter[str] = Counter()
-        for step in steps:
-            removed = 1
-            while removed:
-                with self._transaction() as connection:
-                    page = step(connection)
-                counts.update(page)
-                if removed := sum(page.values()):
-                    time.sleep(BREATH_SECONDS)  # SQLite lets in who asks at the right moment
-        return dict(counts)
+        return let_go(expired(instant(now)), self._transaction)
 
 
 def _close(engine: sa.Engine, transient: str | None) -> None:
@@ -857,74 +663,3 @@ def _chained_rows(chain: Chain, events: Iterable[tuple[str, str]]) -> tuple[list
         before = chained(before, chain.writer, number, event)
         rows.append({"writer": chain.writer, "number": number, "recorded": recorded, "event": event, "hash": before})
     return rows, Chain(chain.writer, number, before)
-
-
-def _delete_decisions(connection: sa.Connection, chosen: sa.Select[tuple[str]]) -> dict[str, int]:
-    """Decisions with all that hangs on them."""
-    counts: Counter[str] = Counter()
-    doomed = connection.execute(chosen).scalars().all()
-    for start in range(0, len(doomed), PAGE):
-        ids = doomed[start : start + PAGE]
-        cards = sa.select(card.c.uuid).where(card.c.decision.in_(ids))
-        queries = sa.select(query.c.id).where(query.c.decision.in_(ids))
-        for table, hanging in {
-            feedback: feedback.c.card.in_(cards),
-            answer: answer.c.query.in_(queries),
-            query: query.c.decision.in_(ids),
-            override: override.c.card.in_(cards),
-            card: card.c.decision.in_(ids),
-            decision: decision.c.id.in_(ids),
-        }.items():
-            counts[str(table.name)] += connection.execute(table.delete().where(hanging)).rowcount
-        connection.execute(subject.delete().where(subject.c.decision.in_(ids)))
-    return dict(counts)
-
-
-_Step = Callable[[sa.Connection], dict[str, int]]  # lets go of one page; how many rows of each table
-
-
-def _old(oldest: str) -> Iterator[_Step]:
-    """What is older than the operator keeps."""
-    decisions = sa.select(decision.c.id).where(decision.c.recorded < oldest).limit(PAGE)
-    yield lambda connection: _delete_decisions(connection, decisions)
-    # One whose query or card was lost (AUDIT=group, a kill) hangs on no decision.
-    yield _deleting(feedback, feedback.c.number, feedback.c.received < oldest)
-    yield _deleting(answer, answer.c.number, answer.c.answered < oldest)
-    yield _deleting(form, form.c.id, form.c.expires < oldest)
-    yield lambda connection: {"audit_record": _cut_chains(connection, oldest)}
-
-
-def _expired(now: str) -> Iterator[_Step]:
-    yield _deleting(seen_token, seen_token.c.key, seen_token.c.expires < now)
-    yield _deleting(launch, launch.c.key, launch.c.expires < now)
-    yield _deleting(form, form.c.id, (form.c.state == "open") & (form.c.expires < now))
-    yield lambda connection: {"record": connection.execute(_DONE_WITH).rowcount}
-
-
-def _deleting(table: sa.Table, key: sa.Column[Any], old: sa.ColumnElement[bool]) -> _Step:
-    page = table.delete().where(key.in_(sa.select(key).where(old).limit(PAGE)))
-    return lambda connection: {str(table.name): connection.execute(page).rowcount}
-
-
-def _cut_chains(connection: sa.Connection, oldest: str) -> int:
-    """Take a page of old records off the front of the chains, and note where each now begins."""
-    of, number = audit_record.c.writer, audit_record.c.number
-    oldest_first = sa.select(of, number).where(audit_record.c.recorded < oldest).order_by(audit_record.c.recorded)
-    last: dict[str, int] = {}
-    for row in connection.execute(oldest_first.limit(PAGE)):
-        last[row.writer] = max(row.number, last.get(row.writer, 0))
-    return sum(_cut_chain(connection, writer, last[writer]) for writer in sorted(last))
-
-
-def _cut_chain(connection: sa.Connection, writer: str, last: int) -> int:
-    """Another worker may be at it: then the chain begins where the one that came further says."""
-    mine = (audit_record.c.writer == writer) & (audit_record.c.number <= last)
-    end = sa.select(audit_record.c.hash).where(mine, audit_record.c.number == last)
-    begins = {"kept_after": last, "kept_hash": connection.execute(end).scalar()}
-    is_further = (audit_chain.c.writer == writer) & (audit_chain.c.kept_after < last)
-    if (
-        begins["kept_hash"] is None
-        or not connection.execute(audit_chain.update().where(is_further).values(begins)).rowcount
-    ):
-        return 0
-    return connection.execute(audit_record.delete().where(mine)).rowcount

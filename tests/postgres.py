@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -77,6 +77,26 @@ def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
         except psycopg.OperationalError:
             time.sleep(0.05)
     raise AssertionError("the server does not answer")
+
+
+@contextmanager
+def hanging(server: str) -> Iterator[None]:
+    """As on a machine that stands still: connections are taken by the system, and nobody answers on them."""
+    with psycopg.connect(f"postgresql://tester@{server}/postgres") as connection:
+        [[written]] = connection.execute("SELECT pg_read_file('postmaster.pid')").fetchall()
+    main = int(written.split()[0])
+    stopped = [main, *map(int, Path(f"/proc/{main}/task/{main}/children").read_text().split())]
+
+    def tell(what: signal.Signals) -> None:
+        for process in stopped:
+            with suppress(ProcessLookupError):  # it was about to end
+                os.kill(process, what)
+
+    tell(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        tell(signal.SIGCONT)
 
 
 def new_database(server: str, name: str) -> str:

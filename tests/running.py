@@ -26,6 +26,11 @@ class Running:
     process: subprocess.Popen[str]
     port: int
 
+    @property
+    def workers(self) -> set[int]:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return {int(child) for child in children.read_text().split()}
+
 
 @contextmanager
 def serving(

@@ -38,13 +38,17 @@ OPENS_DOORS = frozenset({"service.app", "service.cli", "service.replay"}) | COMM
 # Read terminology/, and what is kept of it; all other files come through them.
 LOADERS = frozenset({f"{CORE}.yaml_strict", f"{CORE}.releases", f"{CORE}.kept"})
 MIGRATIONS = frozenset(f"service.migrations.versions.{path.stem}" for path in SERVICE.glob("migrations/versions/v*.py"))
-STORE = MIGRATIONS | {"service.store", "service.prepared", "service.migrating", "service.migrations.env"}
+STORE = MIGRATIONS | {
+    f"service.{module}"
+    for module in ("store", "tables", "database", "retention", "prepared", "migrating", "migrations.env")
+}
 KEPT_TO = {  # a library and the only modules that may know it
     "flask": OPENS_DOORS | set(DOORS),
     "werkzeug": OPENS_DOORS | set(DOORS),
     "marshmallow": OPENS_DOORS | set(DOORS),
     "sqlalchemy": STORE,
-    "alembic": STORE - {"service.store"},
+    "psycopg": frozenset({"service.postgresql"}),
+    "alembic": MIGRATIONS | {"service.migrating", "service.migrations.env"},
     "pyarrow": frozenset({"service.bulk_output"}),
     "pyspark": frozenset({"service.spark"}),
     "pandas": frozenset({"service.spark"}),

@@ -54,6 +54,11 @@ def knowledge_loaded_once(assist: Assist, request: pytest.FixtureRequest, monkey
             monkeypatch.setattr(each, "open_assist", lambda settings: assist)
 
 
+@pytest.fixture(autouse=True)
+def no_server_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve.Server, "run", lambda _: pytest.fail("what had to be refused is served"))
+
+
 @pytest.fixture
 def loads() -> None:
     """The command loads its knowledge itself."""

@@ -45,7 +45,7 @@ def is_empty(store: Store) -> bool:
 def test_what_is_old_is_let_go_in_pages_between_which_others_may_write(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.store.PAGE", 10)
+    monkeypatch.setattr("service.retention.PAGE", 10)
     filled(store)
     deleted, largest = [0], [0]
 
@@ -70,7 +70,7 @@ def test_what_is_old_is_let_go_in_pages_between_which_others_may_write(
 def test_workers_that_let_go_at_once_leave_chains_whole(
     database_url: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.store.PAGE", 3)
+    monkeypatch.setattr("service.retention.PAGE", 3)
     filled(store)
     stores = [open_store(database_url) for _ in range(3)]
     with ThreadPoolExecutor(3) as threads:
@@ -108,7 +108,7 @@ def test_a_removal_whose_log_others_hold_on_to_says_so(
 ) -> None:
     url = f"sqlite:///{tmp_path}/store.db"
     monkeypatch.setenv("CODING_ASSIST_DATABASE_URL", url)
-    monkeypatch.setattr("service.store.PATIENT_SECONDS", 0.2)
+    monkeypatch.setattr("service.database.PATIENT_SECONDS", 0.2)
     store = filled(open_store(url))
     reading = sa.create_engine(url).connect()
     reading.exec_driver_sql("BEGIN")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import socket
+import sqlite3
 import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -18,10 +23,14 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from service import store as tables_of
+from service import database, postgresql
 from service.store import (
+    _CLOSED_FORMS,
+    _OVERRIDES,
+    TRANSIENT,
     Binding,
     Card,
+    Chain,
     Decision,
     Entry,
     Feedback,
@@ -32,7 +41,9 @@ from service.store import (
     StoreUnavailable,
     open_store,
 )
-from tests.postgres import new_database
+from service.tables import tables
+from tests.postgres import hanging, new_database
+from tests.test_survival import until
 
 NOW = datetime(2026, 11, 16, 8, 0, tzinfo=UTC)
 
@@ -41,7 +52,7 @@ def test_the_migrations_make_the_tables_that_the_code_knows(database_url: str, s
     engine = sa.create_engine(database_url)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection)
-        assert compare_metadata(context, tables_of.tables) == []
+        assert compare_metadata(context, tables) == []
     engine.dispose()
 
 
@@ -55,13 +66,65 @@ def test_a_database_of_a_newer_release_is_refused_with_a_sentence(database_url: 
 
 
 @pytest.mark.parametrize(
-    "url", ["var/store.db", "mysql://x/y", "postgresql+psycopg://127.0.0.1:1/none", "sqlite:////proc/none/store.db"]
+    ("url", "told"),
+    [
+        ("var/store.db", "is not one that can be used"),
+        ("mysql://x/y", "is not one that can be used"),
+        ("no-such-database://x/y", "is not one that can be used"),
+        ("postgresql+psycopg://127.0.0.1:1/none", "cannot be opened (OperationalError)"),
+        ("sqlite:////proc/none/store.db", "The folder of the database cannot be used"),
+    ],
 )
-def test_a_database_that_cannot_be_opened_is_told_in_one_sentence_without_its_address(url: str) -> None:
-    with pytest.raises(StoreError) as told:
+def test_a_database_that_cannot_be_opened_is_told_in_one_sentence_without_its_address(url: str, told: str) -> None:
+    with pytest.raises(StoreError, match=re.escape(told) + r".+\.$") as error:
         open_store(url)
-    assert str(told.value).endswith(".")
-    assert url not in str(told.value)
+    assert url not in str(error.value)
+
+
+def test_who_starts_while_another_writes_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.database.BUSY_SECONDS", 0.05)
+    other = sqlite3.connect(tmp_path / "store.db", isolation_level=None, check_same_thread=False)
+    other.execute("PRAGMA journal_mode=WAL")
+    other.execute("BEGIN IMMEDIATE")
+    threading.Timer(0.5, other.rollback).start()
+    open_store(f"sqlite:///{tmp_path}/store.db").close()
+    other.close()
+
+
+def test_a_fault_while_the_first_connection_is_set_up_is_told(
+    database_url: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> None:
+        raise sa.exc.OperationalError("SELECT version()", None, Exception("lost"))
+
+    other = open_store(database_url, is_current=True)
+    monkeypatch.setattr(other._engine.dialect, "initialize", lost)
+    with pytest.raises(StoreUnavailable):
+        other.see_token("ehr", "one", NOW)
+    other.close()
+
+
+def test_who_only_reads_does_not_wait_for_who_writes(database_url: str, store: Store) -> None:
+    opened(store)
+    other = sa.create_engine(database_url)
+    with other.connect() as connection:
+        is_sqlite = other.dialect.name == "sqlite"
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_sqlite else "LOCK TABLE form IN EXCLUSIVE MODE")
+        assert about(store, "form-1") == {"note": "said"}
+        assert closed(store) == ()
+        connection.rollback()
+    other.dispose()
+
+
+@pytest.mark.proves("reliability: what cannot be kept whole is not kept")
+def test_what_fails_in_the_middle_leaves_nothing_behind(database_url: str, store: Store) -> None:
+    nothing: Any = None
+    with pytest.raises(StoreUnavailable):
+        store.add_feedback("", [Feedback("c1", {}), Feedback(nothing, {})], NOW)
+    with pytest.raises(StoreUnavailable):
+        store.open_forms([NewForm("form-1", "call-1", {}), NewForm(nothing, "call-2", {})], MINE, {}, NOW, DAY)
+    assert list(store.export_feedback()) == []
+    assert store.form("form-1", NOW) is None
 
 
 @pytest.mark.proves("PHI: no words of the record in errors")
@@ -118,7 +181,7 @@ def test_each_connection_to_sqlite_is_made_as_promised_whatever_the_machine_hold
         assert raw
         for usual in ("synchronous=OFF", "secure_delete=OFF", "journal_mode=DELETE"):
             raw.cursor().execute(f"PRAGMA {usual}")
-        tables_of._prepare_sqlite(raw, None)
+        database.prepare_sqlite(raw, None)
         told = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "secure_delete")
@@ -129,7 +192,7 @@ def test_each_connection_to_sqlite_is_made_as_promised_whatever_the_machine_hold
 
 def test_writers_that_read_first_do_not_fail_for_one_another(database_url: str, store: Store) -> None:
     def write(name: str) -> None:
-        one = open_store(database_url)
+        one = open_store(database_url, patient=True)  # what fails for another's write does so at once
         chain = one.open_chain(name, NOW)
         for number in range(40):
             chain = one.append(chain, [Entry("x", (f'{{"recorded":"x","number":{number}}}',))])
@@ -179,6 +242,103 @@ def test_a_connection_lost_in_the_middle_is_told_and_not_used_again(postgres: st
     store.close()
 
 
+def test_a_call_that_waited_for_a_lock_in_vain_leaves_nothing_waiting_in_the_server(postgres: str) -> None:
+    url = new_database(postgres, "locked")
+    store, engine = open_store(url), sa.create_engine(url)
+    with engine.connect() as operator:
+        operator.exec_driver_sql("LOCK TABLE feedback")
+        with pytest.raises(StoreUnavailable):
+            store.add_feedback("", [Feedback("c1", {})], NOW)
+        assert operator.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE NOT granted").scalar() == 0
+    engine.dispose()
+    store.close()
+
+
+def test_who_finds_no_connection_free_is_told_so(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.database.BUSY_SECONDS", 0.1)
+    store = open_store(database_url)
+    with ThreadPoolExecutor(1) as caller, ExitStack() as taken:
+        for _ in range(15):  # five, and ten more where they are needed
+            taken.enter_context(store._engine.connect())
+        for ask in (lambda: store.decision("none"), lambda: store.see_token("ehr", "one", NOW)):
+            with pytest.raises(StoreUnavailable):
+                caller.submit(ask).result(10)
+    store.close()
+
+
+# --- a PostgreSQL that says nothing -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of a server that takes connections and says nothing on them, until it ends them."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        end = threading.Timer(15, listening.close)
+        end.start()
+        yield f"postgresql+psycopg://127.0.0.1:{listening.getsockname()[1]}/none"
+        end.cancel()
+
+
+def test_a_server_that_is_silent_at_the_start_is_told(silent: str) -> None:
+    with pytest.raises(StoreError, match="SilentServer"):
+        open_store(silent)
+
+
+@pytest.mark.proves("reliability: a database that hangs, an answer within seconds, then recovery by itself")
+def test_a_server_that_falls_silent_is_waited_for_for_a_moment_only(postgres: str) -> None:
+    store = open_store(new_database(postgres, "silent"))
+    store.probe(NOW)
+    with ThreadPoolExecutor(1) as caller, hanging(postgres):
+        for ask in (store.probe, store.probe):  # over a connection that there is, and over a new one
+            with pytest.raises(StoreUnavailable):
+                caller.submit(ask, NOW).result(10)
+
+    def is_back() -> bool:
+        with suppress(StoreUnavailable):
+            store.probe(NOW)
+            return True
+        return False
+
+    until(is_back)
+    with store._engine.connect(), store._engine.connect():
+        pass  # who calls at the same time is let in as well
+    store.close()
+
+
+def test_a_connection_that_fell_silent_is_closed_and_none_is_made_for_a_moment(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.database.BUSY_SECONDS", 0.5)
+    monkeypatch.setattr(postgresql, "PAUSE_SECONDS", 60)
+    store = open_store(new_database(postgres, "fallen"))
+    with store._engine.connect() as connection, hanging(postgres):
+        used = connection.connection.driver_connection
+        with pytest.raises(sa.exc.OperationalError):
+            connection.exec_driver_sql("SELECT 1")
+        assert used is not None and used.closed
+        with pytest.raises(sa.exc.OperationalError, match="SilentServer"):
+            store._engine.connect()
+    store.close()
+
+
+def test_a_server_that_was_silent_is_left_alone_for_a_moment(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgresql, "PAUSE_SECONDS", 60)
+    engine = database.make_engine(sa.make_url(silent))
+    for told in ("ConnectionTimeout", "SilentServer", "SilentServer"):
+        with pytest.raises(sa.exc.OperationalError, match=told):
+            engine.connect()
+
+
+def test_one_call_at_a_time_sees_whether_a_silent_server_is_back(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgresql, "PAUSE_SECONDS", 0)
+    engine = database.make_engine(sa.make_url(silent))
+    with ThreadPoolExecutor(2) as callers:
+        for told in (["ConnectionTimeout"] * 2, ["ConnectionTimeout", "SilentServer"]):
+            asked = [callers.submit(engine.connect) for _ in range(2)]
+            faults: list[Any] = [one.exception(20) for one in asked]
+            assert sorted(type(fault.orig).__name__ for fault in faults) == told
+
+
 @pytest.mark.proves("PHI: ids as hashes under the store's own key")
 def test_an_id_has_another_hash_in_every_store_and_the_same_one_in_each_for_ever(tmp_path: Path) -> None:
     urls = [f"sqlite:///{tmp_path}/{name}.db" for name in ("one", "other", "one")]
@@ -189,6 +349,33 @@ def test_an_id_has_another_hash_in_every_store_and_the_same_one_in_each_for_ever
         store.close()
     assert hashes[0] == hashes[2]
     assert len({one for pair in hashes for one in pair}) == 4
+
+
+def test_a_database_that_goes_with_the_process_leaves_nothing_behind() -> None:
+    store = open_store(TRANSIENT)
+    folder = Path(str(store._engine.url.database)).parent
+    assert folder.exists()
+    store.close()
+    assert not folder.exists()
+
+
+def test_writers_that_begin_at_once_get_chains_of_their_own(store: Store) -> None:
+    start = threading.Barrier(8)
+
+    def begin(name: str) -> Chain:
+        start.wait()
+        return store.open_chain(name, NOW)
+
+    with ThreadPoolExecutor(8) as threads:
+        chains = list(threads.map(begin, "abcdefgh"))
+    assert {chain.writer for chain in chains} == set("abcdefgh")
+    assert list(store.chain_faults({})) == []
+
+
+def test_a_writer_that_others_always_come_before_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Store, "_add_once", lambda *_: False)
+    with pytest.raises(StoreUnavailable, match="too many writers"):
+        store.open_chain("one", NOW)
 
 
 # --- tokens -------------------------------------------------------------------------------------------------------
@@ -305,6 +492,7 @@ def test_the_first_answer_to_a_form_stands(store: Store) -> None:
     form_id = opened(store)
     assert store.close_form(form_id, "answered", {"region": "cervical"}, TOLD, NOW)
     assert not store.close_form(form_id, "declined", {}, TOLD, NOW)
+    assert [told["outcome"] for told in store._answers("card-1")] == ["answered"]
     form = store.form(form_id, NOW + 2 * DAY)
     assert form is not None
     assert (form.state, form.content) == ("answered", {"region": "cervical"})
@@ -360,6 +548,7 @@ def test_what_was_overridden_is_known_whichever_is_written_first(
         step(store)
     assert away(store) == {"matter-1", "matter-2"}
     assert (away(store, -DAY / 2), away(store, visit="visit-2")) == (frozenset(), frozenset())
+    assert store.past(MINE, "visit-1", NOW, NOW + DAY).overridden == frozenset()
 
 
 def test_a_card_that_was_accepted_counts_as_no_override_whatever_the_comment_says(store: Store) -> None:
@@ -401,8 +590,8 @@ def test_what_each_call_asks_for_is_found_by_an_index(tmp_path: Path) -> None:
     store = open_store(f"sqlite:///{tmp_path}/store.db")
     with sa.create_engine(f"sqlite:///{tmp_path}/store.db").connect() as connection:
         for statement, index in (
-            (tables_of._OVERRIDES, "ix_override_visit (visit=?)"),
-            (tables_of._CLOSED_FORMS, "ix_form_closed (patient=? AND encounter=? AND closed>? AND closed<?)"),
+            (_OVERRIDES, "ix_override_visit (visit=?)"),
+            (_CLOSED_FORMS, "ix_form_closed (patient=? AND encounter=? AND closed>? AND closed<?)"),
         ):
             values = dict.fromkeys(statement.compile().params, "x")
             plan = connection.execute(sa.text(f"EXPLAIN QUERY PLAN {statement}"), values).all()

@@ -29,7 +29,7 @@ from service.assist import load_assist
 from service.settings import Settings
 from service.shipped import terminology_dir
 from service.store import open_store
-from tests.postgres import free_port, new_database
+from tests.postgres import free_port, hanging, new_database
 from tests.records import ASSIST, HOOK, condition
 from tests.running import JSON, REPO, Load, Running, serving
 from tests.slow_clients import BODY, good_request
@@ -76,9 +76,8 @@ def kill_all(running: Running) -> None:
 
 
 def kill_one_worker(running: Running) -> None:
-    children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
-    if children:
-        os.kill(int(children[0]), signal.SIGKILL)
+    for worker in list(running.workers)[:1]:
+        os.kill(worker, signal.SIGKILL)
 
 
 @pytest.mark.proves("reliability: kill -9, nothing acknowledged lost or kept twice")
@@ -196,6 +195,23 @@ def until(holds: Callable[[], bool]) -> None:
             return
         time.sleep(0.1)
     raise AssertionError("it did not come to hold within ten seconds")
+
+
+@pytest.mark.proves(
+    "reliability: a database that hangs, 503 within seconds for all who call, reloads, recovery by itself"
+)
+def test_a_database_that_hangs_keeps_nobody_waiting(tmp_path: Path, postgres: str) -> None:
+    settings = {"DATABASE_URL": new_database(postgres, "hanging"), "AUDIT": "sync"}
+    with serving(tmp_path, settings, workers=1) as running, ThreadPoolExecutor(24) as callers:
+        assert good_request(running.port) < 5
+        with hanging(postgres):
+            called = [callers.submit(answered, running.port, ASSIST, BODY, {}) for _ in range(24)]
+            assert {one.result(8)[0] for one in called} == {503}
+            past = running.workers
+            running.process.send_signal(signal.SIGHUP)
+            until(lambda: bool(running.workers) and not running.workers & past)
+            assert status(running.port, "GET", "/readyz") == 503
+        until(lambda: status(running.port, "POST", ASSIST, condition()) == 200)
 
 
 @pytest.mark.proves("cds-hooks: jti is seen once, over two workers")

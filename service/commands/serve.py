@@ -40,7 +40,7 @@ def serve(options: argparse.Namespace) -> int:
     server.read = _knowledge_files(settings)
     server.assist = open_assist(settings)  # in the main process: wrong knowledge is told before any port is open,
     open_store(settings.database_url).close()  # and so is a wrong database; each worker opens it for itself
-    server.share_counts()
+    server.counts = Path(mkdtemp(prefix="coding-assist-counts-"))
     gc.freeze()  # not collected before: of a hundred thousand objects there were 53 to be freed, for 55 ms
     server.run()
     return 0
@@ -52,7 +52,7 @@ class Server(Application):
     settings: Settings
     assist: Assist
     read: list[tuple[str, int, int]]  # the files that the knowledge was read from
-    counts: Path
+    counts: Path  # the folder of what all workers count, past ones too; it goes when the service stops
 
     def __init__(self, command_line: dict[str, Any]) -> None:
         self.command_line = command_line
@@ -67,8 +67,7 @@ class Server(Application):
         """Our defaults, then the operator's GUNICORN_CMD_ARGS, then the command line."""
         defaults = {**_server_defaults(), "on_exit": lambda _: shutil.rmtree(self.counts, ignore_errors=True)}
         for name, value in defaults.items():
-            if name in self.cfg.settings:  # the control socket came with gunicorn 25
-                self.cfg.set(name, value)
+            self.cfg.set(name, value)
         given = vars(self.cfg.parser().parse_args(self.cfg.get_cmd_args_from_env()))
         if given["config"]:
             self.load_config_from_file(given["config"])
@@ -77,15 +76,14 @@ class Server(Application):
                 self.cfg.set(name, value)
 
     def load(self) -> Any:  # a Flask application, which gunicorn's types do not see as one
-        """The application of one worker: what it opens is its own, the knowledge it shares."""
-        store = open_store(self.settings.database_url)
+        """The application of one worker: what it opens is its own, the knowledge it shares.
+
+        A worker that cannot begin ends the service, so the database, which was there at the start, may be away now.
+        """
+        share_counts(self.counts)
+        store = open_store(self.settings.database_url, is_current=True)
         start_housekeeping(store, self.settings.retention_days)
         return create_app(self.settings, self.assist, store)
-
-    def share_counts(self) -> None:
-        """Counts of all workers, past ones too, in a folder that goes when the service stops."""
-        self.counts = Path(mkdtemp(prefix="coding-assist-counts-"))
-        share_counts(self.counts)
 
     def reload(self) -> None:
         """On HUP: gunicorn's settings, and the files that ours name, as they are now; what is wrong changes nothing."""
@@ -137,7 +135,7 @@ def _configured(options: argparse.Namespace) -> Server:
         _ = server.cfg.address  # gunicorn reads these two only when they are asked for
         if check := getattr(server.cfg.worker_class, "check_config", None):
             check(server.cfg, None)
-    except (ConfigError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+    except (ConfigError, ValueError, TypeError, RuntimeError) as error:
         told = str(error).strip().partition("\n")[0].rstrip(" .:")
         raise OperatorError(f"GUNICORN_CMD_ARGS is not accepted: {told}. Correct it.") from None
     return server
