@@ -41,7 +41,7 @@ from service.batch import (
     wording_of,
 )
 from service.bulk_export import JOINED, PASSED_OVER, Export, Located, Visit, index_row
-from service.bulk_files import Line, Part, Source, lay_down, lines_of, parts_of, read_at, read_document, read_piece
+from service.bulk_files import Line, Part, Source, lay_down, lines_of, parts_of, pieces_of, read_at, read_document
 from service.bulk_output import Journal
 from service.envelope import reference_of, request_of
 from service.fhir_in import Entry
@@ -253,25 +253,29 @@ def _check_part(part: Part) -> Checked:
         body, size = read_document(source)
         found = judge(Record(source.name, 1, body, size, is_line=False), judging.assist, every=judging.every)
         return Checked([(1, _finding(row)) for row in found.rows], 1, found.tally) if body.strip() else _NOTHING
-    piece = read_piece(source.path, part)
-    chosen = range(len(piece.bodies)) if judging.every else judging.assist.gate.passing(piece.bodies)
     findings: list[tuple[int, bytes]] = []
-    tally = Tally(passed_over=len(piece.bodies) - len(chosen))
-    tally.records = tally.passed_over
-    for index in chosen:
-        body, size = piece.bodies[index], piece.size_of(index)
-        if not body.strip():
-            continue
-        if (kind := kind_of(body)) in JOINED:
-            return Checked([], 0, Tally(), needs_join=True)
-        tally.records += 1
-        if kind in PASSED_OVER:
-            continue
-        rows, counted = _judged(Record(source.name, 0, body.strip(), size, is_line=True), judging)
-        findings.extend([(index + 1, row) for row in rows])
-        counted.records = 0
-        tally.add(counted)
-    return Checked(findings, len(piece.bodies), tally)
+    tally, before = Tally(), 0
+    for piece in pieces_of(source.path, part):
+        count, passing = judging.assist.gate.passing(piece.block)
+        chosen = range(count) if judging.every else passing
+        tally.passed_over += count - len(chosen)
+        lines = piece.lines() if chosen else []
+        for index in chosen:
+            body, size = lines[index][0].strip(), lines[index][1]
+            if not body:
+                continue
+            if (kind := kind_of(body)) in JOINED:
+                return Checked([], 0, Tally(), needs_join=True)
+            tally.records += 1
+            if kind in PASSED_OVER:
+                continue
+            rows, counted = _judged(Record(source.name, 0, body, size, is_line=True), judging)
+            findings.extend([(before + index + 1, row) for row in rows])
+            counted.records = 0
+            tally.add(counted)
+        before += count
+    tally.records += tally.passed_over
+    return Checked(findings, before, tally)
 
 
 _NOTHING = Checked([], 0, Tally())
