@@ -218,9 +218,12 @@ class Gate:
         """By its status, its notes, the evidence that it names, or an extension that changes what it means."""
         if row.modifier_extension is not ABSENT:
             return True
-        return self._is_unspoken(bytes(row.verification_status)) or any(
-            self.says(_read_json(raw)) for raw in (row.note, row.evidence) if raw is not ABSENT
-        )
+        try:
+            return self._is_unspoken(bytes(row.verification_status)) or any(
+                self.says(_read_json(raw)) for raw in (row.note, row.evidence) if raw is not ABSENT
+            )
+        except (*_UNREADABLE, AttributeError, TypeError):
+            return True  # not the shape of FHIR: the core tells what is wrong
 
     def _is_unspoken(self, status: bytes) -> bool:
         if status in self._statuses:

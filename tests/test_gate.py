@@ -183,6 +183,8 @@ def test_of_the_titles_of_other_chapters_few_pass() -> None:
     [b"{", b"[]", b"\xff", b'{"resourceType":"Condition","code":5,"subject":{}}', b"[" * 100_000,
      b'{"resourceType":"Condition","code":{"text":"Asthma"}}', b'{"resourceType":"Condition","subject":{}}',
      b'{"resourceType":"Claim"}', b'{"resourceType":"Condition","subject":{},"code":{"coding":[5]}}',
+     b'{"resourceType":"Condition","subject":{},"code":{"text":"Asthma"},"verificationStatus":"confirmed"}',
+     b'{"resourceType":"Condition","subject":{},"code":{"text":"Asthma"},"verificationStatus":{"coding":[5]}}',
      b'{"resourceType":"Condition","subject":5,"code":{"text":"Asthma"}}'],
 )  # fmt: skip
 def test_what_the_core_would_refuse_to_read_passes(line: bytes) -> None:
