@@ -133,6 +133,16 @@ def findings_of(
     return Findings(rows, tally)
 
 
+def says_more(found: Findings) -> bool:
+    """Whether it is more than that a Condition outside our families lacks a date of service."""
+    tally = found.tally
+    flags = {flag for flag, _ in tally.issues}
+    return tally.unreadable > 0 or not (flags <= {"dos.missing"} and tally.dispositions.keys() <= _OUTSIDE)
+
+
+_OUTSIDE = frozenset({"out-of-scope", "not-assessed"})
+
+
 def sentence_of(refusal: Refusal) -> str:
     """Why it was refused; of many reasons the first ones."""
     reasons = [issue.diagnostics for issue in refusal.issues]

@@ -35,6 +35,7 @@ from service.batch import (
     parse_record,
     place_of,
     refuse,
+    says_more,
     sentence_of,
     unreadable,
     whole_line,
@@ -259,6 +260,7 @@ def _check_part(part: Part) -> Checked:
         count, passing = judging.assist.gate.passing(piece.block)
         chosen = range(count) if judging.every else passing
         tally.passed_over += count - len(chosen)
+        tally.records += count - len(chosen)
         lines = piece.lines() if chosen else []
         for index in chosen:
             body, size = lines[index][0].strip(), lines[index][1]
@@ -274,7 +276,6 @@ def _check_part(part: Part) -> Checked:
             counted.records = 0
             tally.add(counted)
         before += count
-    tally.records += tally.passed_over
     return Checked(findings, before, tally)
 
 
@@ -285,11 +286,11 @@ def _judged(record: Record, judging: Judging) -> tuple[list[bytes], Tally]:
     """The findings of a line and its figures; what was found on a Condition of the same wording is not sought again."""
     wording = wording_of(record.body) if record.size < 4096 else None
     if wording is None:
-        found = judge(record, judging.assist, every=judging.every)
+        found = _found(record, judging)
         return [_finding(row) for row in found.rows], found.tally
     own, same = wording
     if same not in judging.same_wording:
-        found = judge(record, judging.assist, every=judging.every)
+        found = _found(record, judging)
         named = f"Condition/{own}"
         if any(row.get("condition") != named for row in found.rows):
             return [_finding(row) for row in found.rows], found.tally
@@ -298,6 +299,14 @@ def _judged(record: Record, judging: Judging) -> tuple[list[bytes], Tally]:
         judging.same_wording[same] = [_after_condition(row) for row in found.rows], found.tally
     rest, tally = judging.same_wording[same]
     return [b'"condition":"Condition/' + own.encode() + b'",' + row for row in rest], replace(tally)
+
+
+def _found(record: Record, judging: Judging) -> Findings:
+    """What a line comes to; nothing where the gate would not have let it through, had it read all of its words."""
+    found = judge(record, judging.assist, every=judging.every)
+    if judging.every or says_more(found) or judging.assist.gate.passes(record.body):
+        return found
+    return Findings([], Tally(passed_over=1))
 
 
 def _finding(row: dict[str, Any]) -> bytes:

@@ -35,8 +35,10 @@ ABSENT = msgspec.Raw(b"")
 _TELLING_KINDS = frozenset({"narrowing", "mass-effect", "adequate"})
 _TELLING_VALUES = frozenset({("tissue", "connective"), ("framing", "opll"), ("framing", "ossified-flavum")})
 _KINDS_OF_TELLING = _TELLING_KINDS | {kind for kind, _ in _TELLING_VALUES}
+_PLAINLY = (frozenset({"narrowing"}), frozenset({"space", "region"}))
 UNSPOKEN = frozenset({"refuted", "entered-in-error"})
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_MISSHAPEN = (*_UNREADABLE, AttributeError, TypeError)  # or not the shape of FHIR: the core tells what is wrong
 _FOR_EVER = "9999-12-31"
 _LONGEST_READ = 1_000  # characters
 # A stream of ever new ones must not fill the memory: code elements as they are written, 250 bytes each (the common ones
@@ -159,16 +161,26 @@ class Gate:
         return bisect_right(self.days, on)
 
     def passing(self, block: bytes) -> Passing:
-        """Which lines of a stream without dates of service the core may speak about."""
+        """Which lines of a stream without dates of service the core may speak about, as far as can be told unread.
+
+        Where a text plainly says what is narrow and where, it is left to the core to read it.
+        """
         block = block.removesuffix(b"\n")
         rows = _rows_of(block)
         if rows is not None:
             return Passing(len(rows), self._speaking(rows))
         lines = block.split(b"\n")
-        return Passing(len(lines), [index for index, line in enumerate(lines) if self.passes(line)])
+        return Passing(len(lines), [index for index, line in enumerate(lines) if self._passes_unread(line)])
 
     def passes(self, line: bytes) -> bool:
-        """Whether the core may speak about one line of such a stream."""
+        """Whether the core may speak about one line of such a stream, its words read."""
+        try:
+            row = read_row(line)
+            return not self._quiet_on(element_of(row.code), self._newest) or self.speaks_beside(row)
+        except _MISSHAPEN:
+            return True
+
+    def _passes_unread(self, line: bytes) -> bool:
         try:
             return bool(self._speaking([read_row(line)]))
         except _UNREADABLE:
@@ -208,9 +220,9 @@ class Gate:
         except _UNREADABLE:  # it has more in it
             try:
                 return bool(self._quiet_on(_read_json(written), self._newest))
-            except (*_UNREADABLE, AttributeError, TypeError):
-                return False  # not the shape of FHIR: the core tells what is wrong
-        if not (code.coding or code.text) or self.speaks(code.text):
+            except _MISSHAPEN:
+                return False
+        if not (code.coding or code.text) or (self._has_telling_word(code.text) and self._may_speak(code.text)):
             return False
         return bool(self._unquestioned(code.coding, self._newest))
 
@@ -222,8 +234,8 @@ class Gate:
             return self._is_unspoken(bytes(row.verification_status)) or any(
                 self.says(_read_json(raw)) for raw in (row.note, row.evidence) if raw is not ABSENT
             )
-        except (*_UNREADABLE, AttributeError, TypeError):
-            return True  # not the shape of FHIR: the core tells what is wrong
+        except _MISSHAPEN:
+            return True
 
     def _is_unspoken(self, status: bytes) -> bool:
         if status in self._statuses:
@@ -251,11 +263,18 @@ class Gate:
 
         A long one may say so if but one of its words may: to read it here and again in full would cost twice.
         """
+        return self._has_telling_word(text) and (len(text) > _LONGEST_READ or self._is_read_in(text))
+
+    def _may_speak(self, text: str) -> bool:
+        """The same where the core will read the text next: if it plainly says what is narrow, it is not read here."""
+        tokens = self._terminology.lexicon.tokens(text[:_LONGEST_READ])
+        return all(self._terminology.lexicon.names(tokens, kinds) for kinds in _PLAINLY) or self.speaks(text)
+
+    def _has_telling_word(self, text: str) -> bool:
         words = text.split()
         if self._plain.issuperset(words):
             return False
-        new = [word for word in words if word not in self._plain and not word.isdecimal()]
-        return bool(new) and any(map(self._tells, new)) and (len(text) > _LONGEST_READ or self._is_read_in(text))
+        return any(self._tells(word) for word in words if word not in self._plain and not word.isdecimal())
 
     def _tells(self, written: str) -> bool:
         """Whether a word may be one of those without which no statement on narrowing is read."""
