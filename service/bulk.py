@@ -42,7 +42,18 @@ from service.batch import (
     wording_of,
 )
 from service.bulk_export import JOINED, PASSED_OVER, Export, Located, Visit, index_row
-from service.bulk_files import Line, Part, Source, lay_down, lines_of, parts_of, pieces_of, read_at, read_document
+from service.bulk_files import (
+    Line,
+    Part,
+    Piece,
+    Source,
+    lay_down,
+    lines_of,
+    parts_of,
+    pieces_of,
+    read_at,
+    read_document,
+)
 from service.bulk_output import Journal
 from service.envelope import reference_of, request_of
 from service.fhir_in import Entry
@@ -254,29 +265,40 @@ def _check_part(part: Part) -> Checked:
         body, size = read_document(source)
         found = judge(Record(source.name, 1, body, size, is_line=False), judging.assist, every=judging.every)
         return Checked([(1, _finding(row)) for row in found.rows], 1, found.tally) if body.strip() else _NOTHING
+    lines, chosen = _chosen(pieces_of(source.path, part), judging)
     findings: list[tuple[int, bytes]] = []
-    tally, before = Tally(), 0
-    for piece in pieces_of(source.path, part):
+    tally = Tally(records=lines - len(chosen), passed_over=lines - len(chosen))
+    for number, body, size in chosen:
+        if not body:
+            continue
+        if (kind := kind_of(body)) in JOINED:
+            return Checked([], 0, Tally(), needs_join=True)
+        tally.records += 1
+        if kind in PASSED_OVER:
+            continue
+        rows, counted = _judged(Record(source.name, 0, body, size, is_line=True), judging)
+        findings.extend([(number, row) for row in rows])
+        counted.records = 0
+        tally.add(counted)
+    return Checked(findings, lines, tally)
+
+
+def _chosen(pieces: Iterable[Piece], judging: Judging) -> tuple[int, list[tuple[int, bytes, int]]]:
+    """How many lines there are, and those to be judged: their number, their bytes, and how many these are in the file.
+
+    All of a part are looked at before the first is judged: to take turns would cost a third more, since what the one
+    works with would push out of the processor's cache what the other does.
+    """
+    chosen: list[tuple[int, bytes, int]] = []
+    before = 0
+    for piece in pieces:
         count, passing = judging.assist.gate.passing(piece.block)
-        chosen = range(count) if judging.every else passing
-        tally.passed_over += count - len(chosen)
-        tally.records += count - len(chosen)
-        lines = piece.lines() if chosen else []
-        for index in chosen:
-            body, size = lines[index][0].strip(), lines[index][1]
-            if not body:
-                continue
-            if (kind := kind_of(body)) in JOINED:
-                return Checked([], 0, Tally(), needs_join=True)
-            tally.records += 1
-            if kind in PASSED_OVER:
-                continue
-            rows, counted = _judged(Record(source.name, 0, body, size, is_line=True), judging)
-            findings.extend([(before + index + 1, row) for row in rows])
-            counted.records = 0
-            tally.add(counted)
+        if judging.every or passing:
+            lines = piece.lines()
+            indexes = range(count) if judging.every else passing
+            chosen += [(before + index + 1, lines[index][0].strip(), lines[index][1]) for index in indexes]
         before += count
-    return Checked(findings, before, tally)
+    return before, chosen
 
 
 _NOTHING = Checked([], 0, Tally())
