@@ -68,8 +68,9 @@ class Tally:
         self.passed_over += other.passed_over
         self.unreadable += other.unreadable
         for name in COUNTERS:
-            if counted := getattr(other, name):
-                getattr(self, name).update(counted)
+            own = getattr(self, name)
+            for key, count in getattr(other, name).items():  # update() takes twice the time for a few
+                own[key] += count
 
     @property
     def exit_status(self) -> int:
@@ -245,38 +246,41 @@ def wording_of(line: bytes) -> tuple[str, tuple[tuple[str, bytes], ...]] | None:
     """
     try:
         members = _read_members(line)
-        if bytes(members["resourceType"]) != b'"Condition"':
+        written = dict(zip(members, map(bytes, members.values()), strict=True))
+        given = written["id"]
+        if written["resourceType"] != b'"Condition"' or not _ID.fullmatch(given) or _hides_a_key(line, written):
             return None
-        given = bytes(members.pop("id"))
-        if not _ID.fullmatch(given) or _hides_a_key(line, members, given):
+        _read_reference(written["subject"])
+        if "encounter" in written:
+            _read_reference(written["encounter"])
+        if not all(_is_day(written[key]) for key in _DATES & written.keys()):
             return None
-        _read_reference(members.pop("subject"))
-        if "encounter" in members:
-            _read_reference(members.pop("encounter"))
-        for key in _DATES & members.keys():
-            if not _is_day(bytes(members.pop(key))):
-                return None
-        return given[1:-1].decode(), tuple(
-            [(key, _without_what_varies(key, bytes(raw))) for key, raw in members.items()]
-        )
+        for key in _VARYING & written.keys():
+            written[key] = _without_what_varies(key, written[key])
+        return given[1:-1].decode(), tuple(written.items())
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, RecursionError, ValueError):
         return None
 
 
-def _hides_a_key(line: bytes, members: Mapping[str, msgspec.Raw], given: bytes) -> bool:
+def _hides_a_key(line: bytes, written: Mapping[str, bytes]) -> bool:
     """Whether a line is longer than its members: of a key that stands twice the decoder keeps one, the reader none."""
     blank = line[line.find(b":") + 1 : line.find(b":") + 2] == b" "
-    written = sum([len(key.encode()) + 2 + len(bytes(raw)) for key, raw in members.items()]) + len(b'"id"') + len(given)
-    return len(line.strip()) != written + 2 + (2 if blank else 1) * (2 * len(members) + 1)
+    members = sum(map(len, written.values())) + len("".join(written).encode()) + 2 * len(written)
+    return len(line.strip()) != members + (2 if blank else 1) * (2 * len(written) - 1) + 2
 
 
 def _without_what_varies(key: str, raw: bytes) -> bytes:
-    """Of who asserted or recorded a Condition only what they are; of its meta not which version, and since when."""
+    """Of whose it is and when it was recorded nothing; of who asserted or recorded a Condition only what they are.
+
+    Of its meta not which version, and since when.
+    """
     if key == "meta":
         stored = _STORED.fullmatch(raw)
         return stored["rest"] if stored and _is_day(b'"%b"' % stored["day"]) else raw
-    found = _SOMEBODY.fullmatch(raw) if key in ("asserter", "recorder") else None
-    return found[1] if found else raw
+    if key in ("asserter", "recorder"):
+        found = _SOMEBODY.fullmatch(raw)
+        return found[1] if found else raw
+    return b""
 
 
 _STORED = re.compile(
@@ -288,6 +292,7 @@ _SOMEBODY = re.compile(
     rb'\{"reference": ?"(Practitioner|PractitionerRole|Patient|RelatedPerson)/[A-Za-z0-9.-]*[0-9.-][A-Za-z0-9.-]*"\}'
 )
 _DATES = frozenset({"recordedDate", "onsetDateTime"})
+_VARYING = _DATES | {"id", "subject", "encounter", "meta", "asserter", "recorder"}
 
 
 def _is_day(written: bytes) -> bool:
