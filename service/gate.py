@@ -89,7 +89,7 @@ class _Coding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False)
 class _Code(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """A code element as most are: with nothing in it but what is looked at."""
 
-    coding: tuple[_Coding, ...] = ()
+    coding: msgspec.Raw = ABSENT
     text: str = ""
 
 
@@ -101,6 +101,7 @@ read_row = msgspec.json.Decoder(Row).decode
 _read_lines = msgspec.json.Decoder(list[_Line]).decode
 _row_of = attrgetter("row")
 _read_code = msgspec.json.Decoder(_Code).decode
+_read_codings = msgspec.json.Decoder(tuple[_Coding, ...]).decode
 _read_kind = msgspec.json.Decoder(_Kind).decode
 _read_json = msgspec.json.Decoder().decode
 
@@ -151,6 +152,8 @@ class Gate:
         self._every_day = tuple(enumerate(("0001-01-01", *self.days)))
         self._quiet: set[bytes] = set()
         self._loud: set[bytes] = set()
+        self._once: set[int] = set()  # of those met once by their hash: most are never met again, and need no memory
+        self._quiet_codings: set[bytes] = set()
         self._plain: set[str] = set()
         self._texts: dict[bytes, bool] = {}
         self._codings: dict[tuple[int, tuple[_Coding, ...]], int] = {}
@@ -209,22 +212,35 @@ class Gate:
         if code in self._loud:
             return False
         quiet = self._is_quiet_read(code)
-        learned = self._quiet if quiet else self._loud
-        if len(learned) < _ELEMENTS:
-            learned.add(code)
+        if hash(code) in self._once:
+            learned = self._quiet if quiet else self._loud
+            if len(learned) < _ELEMENTS:
+                learned.add(code)
+        else:
+            if len(self._once) >= _ELEMENTS:
+                self._once.clear()
+            self._once.add(hash(code))
         return quiet
 
     def _is_quiet_read(self, written: bytes) -> bool:
         try:
             code = _read_code(written)
+            if self._has_telling_word(code.text) and self._may_speak(code.text):
+                return False
+            codings = bytes(code.coding)
+            return codings in self._quiet_codings or self._is_quiet_coded(codings, code.text)
         except _UNREADABLE:  # it has more in it
             try:
                 return bool(self._quiet_on(_read_json(written), self._newest))
             except _MISSHAPEN:
                 return False
-        if not (code.coding or code.text) or (self._has_telling_word(code.text) and self._may_speak(code.text)):
-            return False
-        return bool(self._unquestioned(code.coding, self._newest))
+
+    def _is_quiet_coded(self, written: bytes, text: str) -> bool:
+        codings = _read_codings(written) if written else ()
+        quiet = bool(codings or text) and bool(self._unquestioned(codings, self._newest))
+        if quiet and codings and len(self._quiet_codings) < _ELEMENTS:
+            self._quiet_codings.add(written)
+        return quiet
 
     def speaks_beside(self, row: Row) -> bool:
         """By its status, its notes, the evidence that it names, or an extension that changes what it means."""
