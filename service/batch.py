@@ -68,8 +68,9 @@ class Tally:
         self.passed_over += other.passed_over
         self.unreadable += other.unreadable
         for name in COUNTERS:
-            if counted := getattr(other, name):
-                getattr(self, name).update(counted)
+            own = getattr(self, name)
+            for key, count in getattr(other, name).items():
+                own[key] += count
 
     @property
     def exit_status(self) -> int:
@@ -116,21 +117,35 @@ def findings_of(
 ) -> Findings:
     """The line of each Condition at its place, and the figures of the whole answer."""
     tally = Tally(conditions=len(places))
-    tally.issues.update((issue.flag, issue.severity) for issue in answer.all_issues)
-    tally.rules.update((issue.rule, issue.severity) for issue in answer.all_issues)
+    for issue in answer.all_issues:  # update() of a Counter takes three times as long
+        tally.issues[issue.flag, issue.severity] += 1
+        tally.rules[issue.rule, issue.severity] += 1
     rows = []
     for at, judged in zip(places, answer.judged, strict=True):
         row = _condition_line(at, judged.assessment, assist)
         tally.dispositions[row["disposition"]] += 1
-        tally.suggestions.update(row["suggestions"])
-        tally.asks.update(row["ask"])
+        for code in row["suggestions"]:
+            tally.suggestions[code] += 1
+        for element in row["ask"]:
+            tally.asks[element] += 1
         if row["disposition"] in ("code-supported", "query"):
             regions = next((e.values for e in judged.assessment.elements if e.name == "region"), ())
-            tally.regions.update((region, row["disposition"]) for region in regions or ("not given",))
+            for region in regions or ("not given",):
+                tally.regions[region, row["disposition"]] += 1
             tally.clinics[clinic, row["disposition"]] += 1
         if every or _says_something(row):
             rows.append(row)
     return Findings(rows, tally)
+
+
+def says_more(found: Findings) -> bool:
+    """Whether it is more than that a Condition outside our families lacks a date of service."""
+    tally = found.tally
+    flags = {flag for flag, _ in tally.issues}
+    return tally.unreadable > 0 or not (flags <= {"dos.missing"} and tally.dispositions.keys() <= _OUTSIDE)
+
+
+_OUTSIDE = frozenset({"out-of-scope", "not-assessed"})
 
 
 def sentence_of(refusal: Refusal) -> str:
@@ -235,38 +250,41 @@ def wording_of(line: bytes) -> tuple[str, tuple[tuple[str, bytes], ...]] | None:
     """
     try:
         members = _read_members(line)
-        if bytes(members["resourceType"]) != b'"Condition"':
+        written = dict(zip(members, map(bytes, members.values()), strict=True))
+        given = written["id"]
+        if written["resourceType"] != b'"Condition"' or not _ID.fullmatch(given) or _hides_a_key(line, written):
             return None
-        given = bytes(members.pop("id"))
-        if not _ID.fullmatch(given) or _hides_a_key(line, members, given):
+        _read_reference(written["subject"])
+        if "encounter" in written:
+            _read_reference(written["encounter"])
+        if not all(_is_day(written[key]) for key in _DATES & written.keys()):
             return None
-        _read_reference(members.pop("subject"))
-        if "encounter" in members:
-            _read_reference(members.pop("encounter"))
-        for key in _DATES & members.keys():
-            if not _is_day(bytes(members.pop(key))):
-                return None
-        return given[1:-1].decode(), tuple(
-            [(key, _without_what_varies(key, bytes(raw))) for key, raw in members.items()]
-        )
+        for key in _VARYING & written.keys():
+            written[key] = _without_what_varies(key, written[key])
+        return given[1:-1].decode(), tuple(written.items())
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, RecursionError, ValueError):
         return None
 
 
-def _hides_a_key(line: bytes, members: Mapping[str, msgspec.Raw], given: bytes) -> bool:
+def _hides_a_key(line: bytes, written: Mapping[str, bytes]) -> bool:
     """Whether a line is longer than its members: of a key that stands twice the decoder keeps one, the reader none."""
     blank = line[line.find(b":") + 1 : line.find(b":") + 2] == b" "
-    written = sum([len(key.encode()) + 2 + len(bytes(raw)) for key, raw in members.items()]) + len(b'"id"') + len(given)
-    return len(line.strip()) != written + 2 + (2 if blank else 1) * (2 * len(members) + 1)
+    members = sum(map(len, written.values())) + len("".join(written).encode()) + 2 * len(written)
+    return len(line.strip()) != members + (2 if blank else 1) * (2 * len(written) - 1) + 2
 
 
 def _without_what_varies(key: str, raw: bytes) -> bytes:
-    """Of who asserted or recorded a Condition only what they are; of its meta not which version, and since when."""
+    """Of whose it is and when it was recorded nothing; of who asserted or recorded a Condition only what they are.
+
+    Of its meta not which version, and since when.
+    """
     if key == "meta":
         stored = _STORED.fullmatch(raw)
         return stored["rest"] if stored and _is_day(b'"%b"' % stored["day"]) else raw
-    found = _SOMEBODY.fullmatch(raw) if key in ("asserter", "recorder") else None
-    return found[1] if found else raw
+    if key in ("asserter", "recorder"):
+        found = _SOMEBODY.fullmatch(raw)
+        return found[1] if found else raw
+    return b""
 
 
 _STORED = re.compile(
@@ -278,6 +296,7 @@ _SOMEBODY = re.compile(
     rb'\{"reference": ?"(Practitioner|PractitionerRole|Patient|RelatedPerson)/[A-Za-z0-9.-]*[0-9.-][A-Za-z0-9.-]*"\}'
 )
 _DATES = frozenset({"recordedDate", "onsetDateTime"})
+_VARYING = _DATES | {"id", "subject", "encounter", "meta", "asserter", "recorder"}
 
 
 def _is_day(written: bytes) -> bool:

@@ -19,7 +19,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -35,13 +34,25 @@ from service.batch import (
     parse_record,
     place_of,
     refuse,
+    says_more,
     sentence_of,
     unreadable,
     whole_line,
     wording_of,
 )
 from service.bulk_export import JOINED, PASSED_OVER, Export, Located, Visit, index_row
-from service.bulk_files import Line, Part, Source, lay_down, lines_of, parts_of, read_at, read_document, read_piece
+from service.bulk_files import (
+    Line,
+    Part,
+    Piece,
+    Source,
+    lay_down,
+    lines_of,
+    parts_of,
+    pieces_of,
+    read_at,
+    read_document,
+)
 from service.bulk_output import Journal
 from service.envelope import reference_of, request_of
 from service.fhir_in import Entry
@@ -53,6 +64,7 @@ from service.validation import refuse_errors, validate_resource
 PARTS_AHEAD = 3  # for each worker: enough to keep it busy, few enough to keep the file out of memory
 VISITS_AT_ONCE = 32
 REMEMBERED = 20_000  # answers on Conditions of the same wording
+LONGEST_WORDING = 4096  # bytes
 
 Progress = Callable[[float, int], object]  # the share of the work done, and the records read
 
@@ -69,13 +81,20 @@ def read_knowledge(settings: Settings) -> Knowledge:
     return Knowledge(settings, open_assist(settings))
 
 
+class Written(NamedTuple):
+    """What a line came to: its findings from behind their line on, and the figures."""
+
+    rows: list[bytes]
+    tally: Tally
+
+
 class Judging(NamedTuple):
     """What a process needs to judge parts of the inputs."""
 
     assist: Assist
     sources: Sequence[Source]
     every: bool
-    same_wording: dict[Any, tuple[list[bytes], Tally]]
+    same_wording: dict[Any, Written]
 
 
 class Checked(NamedTuple):
@@ -253,47 +272,71 @@ def _check_part(part: Part) -> Checked:
         body, size = read_document(source)
         found = judge(Record(source.name, 1, body, size, is_line=False), judging.assist, every=judging.every)
         return Checked([(1, _finding(row)) for row in found.rows], 1, found.tally) if body.strip() else _NOTHING
-    piece = read_piece(source.path, part)
-    chosen = range(len(piece.bodies)) if judging.every else judging.assist.gate.passing(piece.bodies)
+    lines, chosen = _chosen(pieces_of(source.path, part), judging)
     findings: list[tuple[int, bytes]] = []
-    tally = Tally(passed_over=len(piece.bodies) - len(chosen))
-    tally.records = tally.passed_over
-    for index in chosen:
-        body, size = piece.bodies[index], piece.size_of(index)
-        if not body.strip():
+    tally = Tally(records=lines - len(chosen), passed_over=lines - len(chosen))
+    for number, body, size in chosen:
+        if not body:
             continue
-        if (kind := kind_of(body)) in JOINED:
-            return Checked([], 0, Tally(), needs_join=True)
-        tally.records += 1
-        if kind in PASSED_OVER:
-            continue
-        rows, counted = _judged(Record(source.name, 0, body.strip(), size, is_line=True), judging)
-        findings.extend([(index + 1, row) for row in rows])
-        counted.records = 0
-        tally.add(counted)
-    return Checked(findings, len(piece.bodies), tally)
+        record = Record(source.name, 0, body, size, is_line=True)
+        wording = wording_of(body) if size < LONGEST_WORDING else None
+        if not wording:
+            if (kind := kind_of(body)) in JOINED:
+                return Checked([], 0, Tally(), needs_join=True)
+            if kind in PASSED_OVER:
+                tally.records += 1
+                continue
+        told = _known(record, *wording, judging) if wording else _written(_found(record, judging))
+        findings += [(number, row) for row in told.rows]
+        tally.add(told.tally)
+    return Checked(findings, lines, tally)
+
+
+def _chosen(pieces: Iterable[Piece], judging: Judging) -> tuple[int, list[tuple[int, bytes, int]]]:
+    """How many lines there are, and those to be judged: their number, their bytes, and how many these are in the file.
+
+    All of a part are looked at before the first is judged: to take turns would cost a third more, since what the one
+    works with would push out of the processor's cache what the other does.
+    """
+    chosen: list[tuple[int, bytes, int]] = []
+    before = 0
+    for piece in pieces:
+        count, passing = judging.assist.gate.passing(piece.block)
+        if judging.every or passing:
+            lines = piece.lines()
+            indexes = range(count) if judging.every else passing
+            chosen += [(before + index + 1, lines[index][0].strip(), lines[index][1]) for index in indexes]
+        before += count
+    return before, chosen
 
 
 _NOTHING = Checked([], 0, Tally())
 
 
-def _judged(record: Record, judging: Judging) -> tuple[list[bytes], Tally]:
-    """The findings of a line and its figures; what was found on a Condition of the same wording is not sought again."""
-    wording = wording_of(record.body) if record.size < 4096 else None
-    if wording is None:
-        found = judge(record, judging.assist, every=judging.every)
-        return [_finding(row) for row in found.rows], found.tally
-    own, same = wording
-    if same not in judging.same_wording:
-        found = judge(record, judging.assist, every=judging.every)
-        named = f"Condition/{own}"
-        if any(row.get("condition") != named for row in found.rows):
-            return [_finding(row) for row in found.rows], found.tally
+def _known(record: Record, own: str, wording: Any, judging: Judging) -> Written:
+    """The findings of a Condition; what was found on one of the same wording is not sought again."""
+    known = judging.same_wording.get(wording)
+    if known is None:
+        found = _found(record, judging)
+        if any(row.get("condition") != f"Condition/{own}" for row in found.rows):
+            return _written(found)
         if len(judging.same_wording) >= REMEMBERED:
             judging.same_wording.clear()
-        judging.same_wording[same] = [_after_condition(row) for row in found.rows], found.tally
-    rest, tally = judging.same_wording[same]
-    return [b'"condition":"Condition/' + own.encode() + b'",' + row for row in rest], replace(tally)
+        known = judging.same_wording[wording] = Written([_after_condition(row) for row in found.rows], found.tally)
+    head = b'"condition":"Condition/%b",' % own.encode()
+    return Written([head + row for row in known.rows], known.tally)
+
+
+def _written(found: Findings) -> Written:
+    return Written([_finding(row) for row in found.rows], found.tally)
+
+
+def _found(record: Record, judging: Judging) -> Findings:
+    """What a line comes to; nothing where the gate would not have let it through, had it read all of its words."""
+    found = judge(record, judging.assist, every=judging.every)
+    if judging.every or says_more(found) or judging.assist.gate.passes(record.body):
+        return found
+    return Findings([], Tally(records=1, passed_over=1))
 
 
 def _finding(row: dict[str, Any]) -> bytes:

@@ -15,13 +15,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 from service.json_body import Issue, Refusal
 
 # Room for a Bundle of a long stay with scanned reports; a file without line ends must not fill the memory.
 MAX_RECORD = 32 * 1024 * 1024
 PART_BYTES = 1024 * 1024
+PIECE_BYTES = 64 * 1024  # what lies in the processor's cache while its lines are looked at
 _GZIP = b"\x1f\x8b"
 
 
@@ -54,20 +55,22 @@ class Line:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """The lines that begin in a part: where the first one does, the bytes of each, and how many the last one takes.
+class Piece(NamedTuple):
+    """Whole lines that follow each other: where the first one starts, their bytes, and how many they are in the file.
 
-    Of one that is longer than MAX_RECORD only the beginning is kept.
+    Of a line that is longer than MAX_RECORD only the beginning is kept; a piece ends behind it.
     """
 
     start: int
-    bodies: list[bytes]
-    last_size: int
+    block: bytes
+    size: int
 
-    def size_of(self, index: int) -> int:
-        """How many bytes a line takes in the file, its end included."""
-        return len(self.bodies[index]) + 1 if index < len(self.bodies) - 1 else self.last_size
+    def lines(self) -> list[tuple[bytes, int]]:
+        """The bytes of each line without its end, and how many it takes in the file with it."""
+        bodies = self.block.removesuffix(b"\n").split(b"\n")
+        sizes = [len(body) + 1 for body in bodies]
+        sizes[-1] += self.size - sum(sizes)
+        return list(zip(bodies, sizes, strict=True))
 
 
 def lay_down(names: Iterable[str], folder: Path) -> list[Source]:
@@ -83,27 +86,31 @@ def parts_of(sources: Sequence[Source]) -> Iterator[Part]:
             yield Part(number, start, min(start + step, source.size))
 
 
-def read_piece(path: Path, part: Part) -> Piece:
+def pieces_of(path: Path, part: Part) -> Iterator[Piece]:
     """The lines that begin in a part; the last one may end beyond it."""
     with path.open("rb") as stream:
         start = _next_line(stream, part)
         stream.seek(start)
-        bodies = stream.read(max(0, part.end - start)).split(b"\n")
-        last = bodies.pop()
-        if last:
-            body, size = _to_its_end(stream, last)
-            return Piece(start, [*bodies, body], size)
-        return Piece(start, bodies, len(bodies[-1]) + 1 if bodies else 0)
+        while block := stream.read(max(0, min(part.end - start, PIECE_BYTES))):
+            rest = b"" if block.endswith(b"\n") else stream.readline(MAX_RECORD + 2)
+            block += rest
+            size = len(block)
+            while rest and not rest.endswith(b"\n"):
+                rest = stream.readline(PART_BYTES)
+                size += len(rest)
+            yield Piece(start, block, size)
+            start += size
 
 
 def lines_of(path: Path, part: Part) -> Iterator[Line]:
     """The lines that begin in a part, one by one."""
-    piece = read_piece(path, part)
-    start = piece.start
-    for index, body in enumerate(piece.bodies):
-        size = piece.size_of(index)
-        yield Line(index + 1, start, body, size)
-        start += size
+    number = 0
+    for piece in pieces_of(path, part):
+        start = piece.start
+        for body, size in piece.lines():
+            number += 1
+            yield Line(number, start, body, size)
+            start += size
 
 
 def read_document(source: Source) -> tuple[bytes, int]:
@@ -200,15 +207,3 @@ def _next_line(stream: BinaryIO, part: Part) -> int:
         if piece.endswith(b"\n") or stream.tell() >= part.end:
             break
     return stream.tell()
-
-
-def _to_its_end(stream: BinaryIO, begun: bytes) -> tuple[bytes, int]:
-    """The last line of a part, read on to its end, and its size; what goes beyond MAX_RECORD is only counted."""
-    start = stream.tell() - len(begun)
-    rest = stream.readline(max(1, MAX_RECORD + 2 - len(begun)))
-    size = len(begun) + len(rest)
-    while rest and not rest.endswith(b"\n"):
-        rest = stream.readline(PART_BYTES)
-        size += len(rest)
-    stream.seek(start)
-    return stream.read(min(size, MAX_RECORD + 2)), size

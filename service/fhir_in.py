@@ -170,7 +170,7 @@ class _Record:
     def __init__(self, request: Request, reader: Reader, quiet: Set[int] = frozenset()) -> None:
         self.request, self.concepts, self.quiet = request, reader.concepts, quiet
         self.read, self.places = reader.read, reader.places
-        self.day = date_of_service(request, {})
+        self._stands_alone = not (request.reports or request.documents or request.observations)
 
     def documentations(self) -> list[Documentation]:
         twice = duplicates(self.request.conditions)
@@ -200,13 +200,17 @@ class _Record:
         return Documentation(
             entry.reference,
             self.request.setting,
-            self.day or charted_on(condition),
+            self._day or charted_on(condition),
             codes=tuple(self._codes(condition, entry)),
             verification=code_of(condition.get("verificationStatus")),
             clinical=_clinical(condition),
             takes_reports=False,
             faults=(RecordFault("duplicate", entry.code_path),) if duplicate else (),
         )
+
+    @cached_property
+    def _day(self) -> str | None:
+        return date_of_service(self.request, {})
 
     def _own(self, entry: Entry) -> Documentation:
         condition = entry.resource
@@ -371,9 +375,10 @@ class _Record:
     def _with_record(
         self, own: Documentation, claimed_elsewhere: tuple[str, ...], *, takes: bool, duplicate: bool
     ) -> Documentation:
-        faults = [*own.faults, *self._report_faults] if takes else list(own.faults)
-        if duplicate:
-            faults.append(RecordFault("duplicate", own.code_path))
+        told: dict[str, Any] = {"takes_reports": takes, "regions_claimed_elsewhere": claimed_elsewhere}
+        twice = (RecordFault("duplicate", own.code_path),) if duplicate else ()
+        if self._stands_alone:
+            return replace(own, faults=(*own.faults, *twice), **told)
         readings = own.readings
         if takes:
             readings += (*self._report_readings, *self._document_readings)
@@ -383,10 +388,9 @@ class _Record:
             readings=readings,
             exam_places=self._exam_places if takes else (),
             imaging=self._imaging if takes else (),
-            faults=tuple(faults),
-            takes_reports=takes,
-            regions_claimed_elsewhere=claimed_elsewhere,
+            faults=(*own.faults, *(self._report_faults if takes else ()), *twice),
             imaging_encounter=takes and self._is_imaging_encounter(),
+            **told,
         )
 
     def _takers(self, own: Sequence[Documentation]) -> set[int]:

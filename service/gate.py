@@ -13,7 +13,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from hashlib import blake2b
-from typing import Any
+from operator import attrgetter
+from secrets import token_hex
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -27,13 +29,16 @@ from service.coding.validity import recorded_code_hits
 from service.concepts import Concepts, system_of
 from service.fhir_in import COUNTED_REPORTS, code_of
 
-_Codings = tuple[tuple[str, str, str], ...]  # system, code and display of each coding
 _Days = tuple[tuple[int, str], ...]  # stretches of time, each with a day of it
 ABSENT = msgspec.Raw(b"")
 # What a statement on narrowing cannot be without; all other kinds of term only complete one.
 _TELLING_KINDS = frozenset({"narrowing", "mass-effect", "adequate"})
 _TELLING_VALUES = frozenset({("tissue", "connective"), ("framing", "opll"), ("framing", "ossified-flavum")})
+_KINDS_OF_TELLING = _TELLING_KINDS | {kind for kind, _ in _TELLING_VALUES}
+_PLAINLY = (frozenset({"narrowing"}), frozenset({"space", "region"}))
 UNSPOKEN = frozenset({"refuted", "entered-in-error"})
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_MISSHAPEN = (*_UNREADABLE, AttributeError, TypeError)  # or not the shape of FHIR: the core tells what is wrong
 _FOR_EVER = "9999-12-31"
 _LONGEST_READ = 1_000  # characters
 # A stream of ever new ones must not fill the memory: code elements as they are written, 250 bytes each (the common ones
@@ -41,11 +46,14 @@ _LONGEST_READ = 1_000  # characters
 _ELEMENTS, _REMEMBERED = 30_000, 100_000
 
 
-class Row(msgspec.Struct, rename="camel", gc=False):
-    """What the gate reads of a Condition."""
+class _Object(msgspec.Struct, gc=False):
+    """An object, whatever is in it."""
 
-    resource_type: str = ""
-    subject: msgspec.Raw = ABSENT
+
+class Row(msgspec.Struct, rename="camel", tag_field="resourceType", tag="Condition", gc=False):
+    """What the gate reads of a Condition; what is none, or is nobody's, is not read."""
+
+    subject: _Object
     code: msgspec.Raw = ABSENT
     verification_status: msgspec.Raw = ABSENT
     note: msgspec.Raw = ABSENT
@@ -53,25 +61,63 @@ class Row(msgspec.Struct, rename="camel", gc=False):
     modifier_extension: msgspec.Raw = ABSENT
 
 
+_HELD = token_hex(8)
+
+
+class _Line(msgspec.Struct, rename={"row": _HELD}, forbid_unknown_fields=True, gc=False):
+    """A line of a block, between two pieces of JSON that no line can hold, since it cannot know the name in them."""
+
+    row: Row
+
+
+_BEGIN, _END = b'{"%b":' % _HELD.encode(), b"}"
+
+
+class Passing(NamedTuple):
+    """Of how many lines, and the indexes of those that the core may speak about."""
+
+    lines: int
+    indexes: Sequence[int]
+
+
+class _Coding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    system: str = ""
+    code: str = ""
+    display: str = ""
+
+
+class _Code(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A code element as most are: with nothing in it but what is looked at."""
+
+    coding: msgspec.Raw = ABSENT
+    text: str = ""
+
+
 class _Kind(msgspec.Struct, rename="camel"):
     resource_type: str = ""
 
 
 read_row = msgspec.json.Decoder(Row).decode
+_read_lines = msgspec.json.Decoder(list[_Line]).decode
+_row_of = attrgetter("row")
+_read_code = msgspec.json.Decoder(_Code).decode
+_read_codings = msgspec.json.Decoder(tuple[_Coding, ...]).decode
 _read_kind = msgspec.json.Decoder(_Kind).decode
 _read_json = msgspec.json.Decoder().decode
 
 
-def read_rows(lines: Sequence[bytes]) -> list[Row | None]:
-    """What the gate reads of these rows; None for one that is no JSON, or not an object."""
-    rows: list[Row | None] = []
-    reading = map(read_row, lines)
-    while len(rows) < len(lines):
-        try:
-            rows.extend(reading)  # keeps what came before the one that fails, and then goes on behind it
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            rows.append(None)
-    return rows
+def _rows_of(block: bytes) -> list[Row] | None:
+    """The row that each of these lines holds; None where one of them is no row, or holds more than one.
+
+    To read them at once takes two thirds of the time. A line break within a row would leave fewer rows than lines.
+    """
+    lines = block.replace(b"\n", _END + b"," + _BEGIN)
+    breaks = (len(lines) - len(block)) // len(_END + _BEGIN)
+    try:
+        rows = list(map(_row_of, _read_lines(b"[%b%b%b]" % (_BEGIN, lines, _END))))
+    except _UNREADABLE:
+        return None
+    return rows if len(rows) == breaks + 1 else None
 
 
 def element_of(raw: msgspec.Raw) -> Any:
@@ -83,7 +129,7 @@ def kind_of(line: bytes) -> str:
     """The resourceType of a row; the empty string where it cannot be told."""
     try:
         return _read_kind(line).resource_type
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         return ""
 
 
@@ -100,72 +146,120 @@ class Gate:
 
     def __init__(self, terminology: Terminology, concepts: Concepts) -> None:
         self._terminology, self.findings = terminology, frozenset(concepts.findings)
-        self._telling = frozenset(_telling_words(terminology.lexicon))  # each has a letter: a number tells nothing
+        self._telling = set(_telling_words(terminology.lexicon))  # each has a letter: a number tells nothing
         self.days = tuple(_days_on_which_rules_change(terminology))
         self._newest = ((self.day_of(newest := terminology.icd10cm.newest.in_force_from), newest),)
         self._every_day = tuple(enumerate(("0001-01-01", *self.days)))
         self._quiet: set[bytes] = set()
         self._loud: set[bytes] = set()
+        self._once: set[int] = set()  # of those met once by their hash: most are never met again, and need no memory
+        self._quiet_codings: set[bytes] = set()
         self._plain: set[str] = set()
         self._texts: dict[bytes, bool] = {}
-        self._codings: dict[tuple[_Days, _Codings], int] = {}
+        self._codings: dict[tuple[int, tuple[_Coding, ...]], int] = {}
         self._statuses: set[bytes] = {b""}
 
     def day_of(self, on: str) -> int:
         """Which of the stretches of time, in each of which the same rules and releases hold, a date falls in."""
         return bisect_right(self.days, on)
 
-    def passing(self, lines: Sequence[bytes]) -> list[int]:
-        """The indexes of those rows of a stream without dates of service that the core may speak about."""
+    def passing(self, block: bytes) -> Passing:
+        """Which lines of a stream without dates of service the core may speak about, as far as can be told unread.
+
+        Where a text plainly says what is narrow and where, it is left to the core to read it.
+        """
+        block = block.removesuffix(b"\n")
+        rows = _rows_of(block)
+        if rows is not None:
+            return Passing(len(rows), self._speaking(rows))
+        lines = block.split(b"\n")
+        return Passing(len(lines), [index for index, line in enumerate(lines) if self._passes_unread(line)])
+
+    def passes(self, line: bytes) -> bool:
+        """Whether the core may speak about one line of such a stream, its words read."""
+        try:
+            row = read_row(line)
+            return not self._quiet_on(element_of(row.code), self._newest) or self.speaks_beside(row)
+        except _MISSHAPEN:
+            return True
+
+    def _passes_unread(self, line: bytes) -> bool:
+        try:
+            return bool(self._speaking([read_row(line)]))
+        except _UNREADABLE:
+            return True
+
+    def _speaking(self, rows: Iterable[Row]) -> list[int]:
         quiet, statuses = self._quiet, self._statuses
-        # All at once, and first what most rows are: this line costs more than all the rest of a batch.
+        # First what most rows are: to read them and to look here costs more than all the rest of a batch.
         return [
             index
-            for index, row in enumerate(read_rows(lines))
-            if row is None
+            for index, row in enumerate(rows)
+            if ((code := bytes(row.code)) not in quiet and not self._is_quiet(code))
             or (
                 (
-                    bytes(row.code) not in quiet
-                    or row.resource_type != "Condition"
-                    or bytes(row.verification_status) not in statuses
-                    or row.note is not ABSENT
+                    row.note is not ABSENT
                     or row.evidence is not ABSENT
                     or row.modifier_extension is not ABSENT
-                    or row.subject is ABSENT
+                    or bytes(row.verification_status) not in statuses
                 )
-                and self._passes_looked_at(row)
+                and self.speaks_beside(row)
             )
         ]
 
-    def passes(self, line: bytes) -> bool:
-        """Whether the core may speak about one row of such a stream."""
-        return bool(self.passing([line]))
+    def _is_quiet(self, code: bytes) -> bool:
+        """Whether nothing is to be said today about a code element, by how it is written."""
+        if code in self._loud:
+            return False
+        quiet = self._is_quiet_read(code)
+        if hash(code) in self._once:
+            learned = self._quiet if quiet else self._loud
+            if len(learned) < _ELEMENTS:
+                learned.add(code)
+        else:
+            if len(self._once) >= _ELEMENTS:
+                self._once.clear()
+            self._once.add(hash(code))
+        return quiet
 
-    def _passes_looked_at(self, row: Row) -> bool:
-        if bytes(row.code) in self._loud:
-            return True
-        if row.resource_type != "Condition" or row.subject is ABSENT:
-            return True
+    def _is_quiet_read(self, written: bytes) -> bool:
         try:
-            quiet = self._quiet_on(element_of(row.code), self._newest)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, AttributeError, TypeError):
-            return True  # not the shape of FHIR: the core tells what is wrong
-        learned = self._quiet if quiet else self._loud
-        if len(learned) < _ELEMENTS:
-            learned.add(bytes(row.code))
-        return not quiet or self.speaks_beside(row)
+            code = _read_code(written)
+            if self._has_telling_word(code.text) and self._may_speak(code.text):
+                return False
+            codings = bytes(code.coding)
+            return codings in self._quiet_codings or self._is_quiet_coded(codings, code.text)
+        except _UNREADABLE:  # it has more in it
+            try:
+                return bool(self._quiet_on(_read_json(written), self._newest))
+            except _MISSHAPEN:
+                return False
+
+    def _is_quiet_coded(self, written: bytes, text: str) -> bool:
+        codings = _read_codings(written) if written else ()
+        quiet = bool(codings or text) and bool(self._unquestioned(codings, self._newest))
+        if quiet and codings and len(self._quiet_codings) < _ELEMENTS:
+            self._quiet_codings.add(written)
+        return quiet
 
     def speaks_beside(self, row: Row) -> bool:
         """By its status, its notes, the evidence that it names, or an extension that changes what it means."""
         if row.modifier_extension is not ABSENT:
             return True
-        status = bytes(row.verification_status)
-        if status not in self._statuses:
-            if code_of(_read_json(status)) in UNSPOKEN:
-                return True
-            if len(self._statuses) < _REMEMBERED:
-                self._statuses.add(status)
-        return any(self.says(_read_json(raw)) for raw in (row.note, row.evidence) if raw is not ABSENT)
+        try:
+            return self._is_unspoken(bytes(row.verification_status)) or any(
+                self.says(_read_json(raw)) for raw in (row.note, row.evidence) if raw is not ABSENT
+            )
+        except _MISSHAPEN:
+            return True
+
+    def _is_unspoken(self, status: bytes) -> bool:
+        if status in self._statuses:
+            return False
+        unspoken = code_of(_read_json(status)) in UNSPOKEN
+        if not unspoken and len(self._statuses) < _REMEMBERED:
+            self._statuses.add(status)
+        return unspoken
 
     def says(self, element: object) -> bool:
         """Whether the words of an element speak, wherever in it they stand."""
@@ -178,67 +272,88 @@ class Gate:
     def _quiet_on(self, element: Mapping[str, Any] | None, days: _Days) -> int:
         if not element or not (element.get("coding") or element.get("text")) or self.says(element):
             return 0
-        codings = tuple(
-            (system_of(coding), str(coding.get("code") or ""), str(coding.get("display") or ""))
-            for coding in element.get("coding") or ()
-        )
-        found = self._codings.get((days, codings))
-        if found is None:
-            found = self._unquestioned(codings, days)
-            if len(self._codings) < _REMEMBERED:
-                self._codings[days, codings] = found
-        return found
+        return self._unquestioned(tuple(map(_coding, element.get("coding") or ())), days)
 
     def speaks(self, text: str) -> bool:
         """Whether the reader finds a narrowing, a tissue of ours or what sets one aside in a text.
 
         A long one may say so if but one of its words may: to read it here and again in full would cost twice.
         """
-        words = text.split()
-        if self._plain.issuperset(words):
-            return False
+        return self._has_telling_word(text) and (len(text) > _LONGEST_READ or self._is_read_in(text))
+
+    def _may_speak(self, text: str) -> bool:
+        """The same where the core will read the text next: if it plainly says what is narrow, it is not read here."""
         lexicon = self._terminology.lexicon
-        new = [word for word in words if word not in self._plain and not word.isdecimal()]
-        if not new:
+        tokens = lexicon.tokens(text[:_LONGEST_READ])
+        if len(text) <= _LONGEST_READ and not lexicon.names(tokens, _KINDS_OF_TELLING):
             return False
-        plain = [word for word in new if self._telling.isdisjoint(lexicon.tokens(word).words)]
-        if len(self._plain) < _REMEMBERED:
-            self._plain.update(plain)
-        return len(plain) < len(new) and (len(text) > _LONGEST_READ or self._is_read_in(text))
+        return all(lexicon.names(tokens, kinds) for kinds in _PLAINLY) or self.speaks(text)
+
+    def _has_telling_word(self, text: str) -> bool:
+        plain = self._plain
+        for word in text.split():  # noqa: SIM110  # half the time of any()
+            if word not in plain and not word.isdecimal() and self._tells(word):
+                return True
+        return False
+
+    def _tells(self, written: str) -> bool:
+        """Whether a word may be one of those without which no statement on narrowing is read."""
+        if written in self._telling:
+            return True
+        tells = not self._telling.isdisjoint(self._terminology.lexicon.tokens(written).words)
+        learned = self._telling if tells else self._plain
+        if len(learned) < _REMEMBERED:
+            learned.add(written)
+        return tells
 
     def _is_read_in(self, text: str) -> bool:
         """The same of a text with a word that may matter; known by its hash, so that no patient's words are kept."""
         key = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         found = self._texts.get(key)
         if found is None:
-            reading = read(Passage(text, "", ""), self._terminology.lexicon)
-            found = bool(reading.statements or reading.of("set-aside"))
+            found = self._is_read_anew(text)
             if len(self._texts) < _REMEMBERED:
                 self._texts[key] = found
         return found
 
-    def _unquestioned(self, codings: _Codings, days: _Days) -> int:
+    def _is_read_anew(self, text: str) -> bool:
+        lexicon = self._terminology.lexicon
+        if not lexicon.names(lexicon.tokens(text), _KINDS_OF_TELLING):
+            return False
+        reading = read(Passage(text, "", ""), lexicon)
+        return bool(reading.statements or reading.of("set-aside"))
+
+    def _unquestioned(self, codings: tuple[_Coding, ...], days: _Days) -> int:
+        """By bit: on which of these days no rule questions any of the codes, and their displays do not speak."""
+        found = self._codings.get((len(days), codings))
+        if found is None:
+            found = self._unquestioned_anew(codings, days)
+            if len(self._codings) < _REMEMBERED:
+                self._codings[len(days), codings] = found
+        return found
+
+    def _unquestioned_anew(self, codings: tuple[_Coding, ...], days: _Days) -> int:
         terminology = self._terminology
-        for system, code, _ in codings:
-            if system == "snomed" and code in self.findings:
-                return 0
-        recorded = tuple(
-            RecordedCode("other" if system == "loinc" else system, _plain_code(system, code), "", display, written=code)
-            for system, code, display in codings
-            if code.strip()
-        )
-        if any(_is_ours(code, terminology) for code in recorded):
+        recorded = tuple(_recorded(coding) for coding in codings if coding.code.strip())
+        if any(code.system == "snomed" and code.code in self.findings for code in recorded):
+            return 0
+        if any(_is_ours(code, terminology) for code in recorded) or any(self.speaks(each.display) for each in codings):
             return 0
         documentation = Documentation("", "claim", None, codes=recorded)
         return sum(1 << n for n, on in days if not any(recorded_code_hits(documentation, terminology, on)))
 
 
-def _plain_code(system: str, code: str) -> str:
-    """As the reader of records writes it: dotted and in capitals."""
-    plain = code.strip().upper()
-    if system != "icd-10-cm":
-        return code
-    return plain if "." in plain or len(plain) <= 3 else f"{plain[:3]}.{plain[3:]}"
+def _coding(given: Mapping[str, Any]) -> _Coding:
+    return _Coding(*[str(given.get(name) or "") for name in ("system", "code", "display")])
+
+
+def _recorded(coding: _Coding) -> RecordedCode:
+    """As the reader of records has it: that of ICD-10-CM dotted and in capitals."""
+    system, code = system_of({"system": coding.system}), coding.code
+    if system == "icd-10-cm":
+        code = code.strip().upper()
+        code = code if "." in code or len(code) <= 3 else f"{code[:3]}.{code[3:]}"
+    return RecordedCode("other" if system == "loinc" else system, code, "", coding.display, written=coding.code)
 
 
 def _is_ours(code: RecordedCode, terminology: Terminology) -> bool:

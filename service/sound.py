@@ -33,8 +33,10 @@ _PART_OF_DATE = r"[12][0-9]{3}(?:-(?:0[1-9]|1[0-2]))?"
 _HOST = r"[a-z0-9](?:[a-z0-9-]|\.(?=[a-z0-9]))*"
 
 
-# A string that begins with a blank, with an escape (of a tab, say), or with what the UTF-8 of other blanks begins with.
-_BLANK = re.compile(rb'"[ \\\xc2\xe1-\xe3]')
+# A string that begins with a blank of Unicode, in its UTF-8, or with an escape (of a tab, say).
+_BLANK = re.compile(
+    rb'"(?:[ \\]|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)'
+)
 
 
 class _Number(Decimal):

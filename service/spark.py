@@ -119,8 +119,7 @@ def _quiet(settings: Settings) -> Judge:
     def quiet(pieces: Iterator[Pandas]) -> Iterator[Pandas]:
         gate = _knowledge(settings).assist.gate
         for piece in pieces:
-            passing = set(gate.passing([_condition(looked_at) for looked_at in piece["looked_at"]]))
-            yield piece[[index not in passing for index in range(len(piece))]]
+            yield piece[[not gate.passes(_condition(looked_at)) for looked_at in piece["looked_at"]]]
 
     return quiet
 

@@ -167,6 +167,18 @@ def test_what_lies_outside_the_families_is_counted_and_on_demand_judged_in_full(
     )  # fmt: skip
 
 
+def test_what_turns_out_to_lie_outside_only_when_it_is_read_is_passed_over_all_the_same(
+    tmp_path: Path, assist: Assist
+) -> None:
+    rows = [condition(n, "Root canal stenosis, upper left molar") for n in (1, 2)]
+    content = ndjson(*rows, condition(3, "Stenosis of the foramen magnum"))
+    assert list(assist.gate.passing(content).indexes) == [0, 1, 2]
+    checked = Checked(tmp_path, content)
+    assert [line["line"] for line in checked.lines] == [3]
+    assert (checked.tally.records, checked.tally.conditions, checked.tally.passed_over) == (3, 1, 2)
+    assert checked.tally.issues.total() == len(checked.lines[0]["issues"])
+
+
 def test_a_copied_answer_is_the_answer_that_the_condition_would_have_got(tmp_path: Path, assist: Assist) -> None:
     rows = [condition(n, recordedDate=f"2026-11-{n:02}") for n in range(10, 20)]
     checked = Checked(tmp_path, ndjson(*rows))

@@ -45,7 +45,11 @@ def coded(code: str, display: str = "", system: str = ICD, **more: Any) -> Json:
 
 
 def passes(row: Json | bytes) -> bool:
-    return GATE.passes(row if isinstance(row, bytes) else json.dumps(row).encode())
+    """Whether a row passes with its words read; then it passes unread all the more."""
+    line = row if isinstance(row, bytes) else json.dumps(row).encode()
+    found = GATE.passes(line)
+    assert bool(GATE.passing(line).indexes) >= found
+    return found
 
 
 def is_spoken_about(row: Json, assist: Assist = ASSIST) -> bool:
@@ -182,7 +186,10 @@ def test_of_the_titles_of_other_chapters_few_pass() -> None:
     "line",
     [b"{", b"[]", b"\xff", b'{"resourceType":"Condition","code":5,"subject":{}}', b"[" * 100_000,
      b'{"resourceType":"Condition","code":{"text":"Asthma"}}', b'{"resourceType":"Condition","subject":{}}',
-     b'{"resourceType":"Claim"}', b'{"resourceType":"Condition","subject":{},"code":{"coding":[5]}}'],
+     b'{"resourceType":"Claim"}', b'{"resourceType":"Condition","subject":{},"code":{"coding":[5]}}',
+     b'{"resourceType":"Condition","subject":{},"code":{"text":"Asthma"},"verificationStatus":"confirmed"}',
+     b'{"resourceType":"Condition","subject":{},"code":{"text":"Asthma"},"verificationStatus":{"coding":[5]}}',
+     b'{"resourceType":"Condition","subject":5,"code":{"text":"Asthma"}}'],
 )  # fmt: skip
 def test_what_the_core_would_refuse_to_read_passes(line: bytes) -> None:
     assert passes(line)
@@ -190,9 +197,28 @@ def test_what_the_core_would_refuse_to_read_passes(line: bytes) -> None:
 
 def test_rows_looked_at_together_pass_as_each_would_alone() -> None:
     own = [json.dumps(row).encode() for row in (*RECORDS[:20], condition("Asthma"), condition(STATEMENTS[0]))]
-    lines = [each for row in own for each in (row, b"{", b"", b"\xff", b'{"code":{}}{"code":{}}', b"[1]", row[:-1])]
-    assert GATE.passing(lines) == [index for index, line in enumerate(lines) if passes(line)]
-    assert {own.index(line) for index, line in enumerate(lines) if line in own and index not in GATE.passing(lines)}
+    odd = [b"{", b"", b"\xff", b'{"code":{}}{"code":{}}', b"[1]", own[0][:-1], b" "]
+    lines = [each for row in own for each in (row, *odd)]
+    alone = [index for index, line in enumerate(lines) if GATE.passing(line).indexes]
+    assert GATE.passing(b"\n".join(lines)) == (len(lines), alone)
+    assert {own.index(line) for index, line in enumerate(lines) if line in own and index not in alone}
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        [b"%(row)b %(row)b", b""], [b"%(row)b,%(row)b", b""], [b"%(row)b,", b"%(row)b"], [b"{", b"%(inner)b}"],
+        [b'{"a":"', b'",%(inner)b}', b"%(row)b,%(row)b"], [b'{"a":[1', b"2],%(inner)b}", b"%(row)b,%(row)b"],
+        [b"%(row)b", b"", b"%(row)b%(row)b"], [b"%(row)b]", b"[%(row)b"], [b"%(row)b,%(row)b", b"{", b"%(inner)b}"],
+    ],
+)  # fmt: skip
+def test_a_line_that_is_not_one_row_passes_whatever_lines_stand_around_it(bad: list[bytes], end: bytes) -> None:
+    row = json.dumps(condition("Asthma")).encode()
+    lines = [row, *[line % {b"row": row, b"inner": row[1:-1]} for line in bad], row]
+    found = GATE.passing(b"\n".join(lines) + end)
+    assert found.lines == len(lines)
+    assert set(found.indexes) == {index for index, line in enumerate(lines) if line != row}
 
 
 def test_a_sites_own_term_opens_the_gate(tmp_path: Path) -> None:

@@ -91,6 +91,11 @@ def test_what_is_nested_as_deep_as_a_body_may_be_is_sound_as_well(levels: int) -
     assert not is_sound(patient, frozenset({"Patient"}))
 
 
+@pytest.mark.parametrize("text", ["• lumbar stenosis", "“canal stenosis”", "– none", "Ödem", "狭窄", "ｘ"])
+def test_a_string_that_begins_with_another_sign_than_a_letter_is_let_through(text: str) -> None:
+    assert is_sound({"resourceType": "Patient", "name": [{"text": text}]}, frozenset({"Patient"}))
+
+
 def test_a_string_of_blanks_is_not_let_through_whichever_blanks_of_unicode() -> None:
     blanks = [chr(code) for code in range(sys.maxunicode + 1) if chr(code).isspace()]
     samples = [{"resourceType": "Patient", "name": [{"text": text}]} for one in blanks for text in (one, one * 3)]
