@@ -20,7 +20,7 @@ from service.coding.query import build_query
 from service.coding.query_check import QueryFault, QueryRules, load_query_rules, query_faults
 from service.concepts import load_concepts
 from service.fhir_in import Reader, Request, date_of_service
-from service.fhir_out import Json, prepopulated, questionnaire_of, release_parts
+from service.fhir_out import BuiltForm, Json, built_form, release_parts
 from service.gate import Gate
 from service.glance import Glance
 from service.settings import Settings
@@ -35,10 +35,11 @@ _REMEMBERED = 10_000
 
 @dataclass(frozen=True)
 class Judged:
-    """One condition assessed, with the query where something is asked and the form may be sent."""
+    """One condition assessed, with the query and its form where something is asked and the form may be sent."""
 
     assessment: Assessment
-    query: Query | None
+    query: Query | None = None
+    form: BuiltForm | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Assist:
             ]
         )
         judged = tuple(
-            self._with_query(assessment) if sends_forms else Judged(assessment, None) for assessment in assessments
+            self._with_query(assessment) if sends_forms else Judged(assessment) for assessment in assessments
         )
         newest = self.terminology.icd10cm.newest.in_force_from
         dates = [a.documentation.date_of_service or newest for a in assessments] or [
@@ -117,15 +118,18 @@ class Assist:
     def _with_query(self, assessment: Assessment) -> Judged:
         """The query goes out only where its form keeps every rule (QUERIES Q0); else that it is withheld is said."""
         query = build_query(assessment, self.terminology)
-        faults = form_faults(query, assessment, self.query_rules) if query else []
-        if not query or not faults:
-            return Judged(assessment, query)
+        if not query:
+            return Judged(assessment)
+        form = built_form(query, assessment)
+        faults = form_faults(form, query, assessment, self.query_rules)
+        if not faults:
+            return Judged(assessment, query, form)
         self.withheld_forms += 1
         LOG.error("a query is withheld: %s", ", ".join(f"{fault.id} at {fault.link_id}" for fault in faults))
         flag = self.terminology.flags[WITHHELD]
         severity = flag.severity(assessment.documentation.setting)
         issue = Issue(WITHHELD, severity or "information", self.query_rules.id, flag.says, remedy=flag.remedy)
-        return Judged(replace(assessment, ask=query.ask, issues=(*assessment.issues, issue)), None)
+        return Judged(replace(assessment, ask=query.ask, issues=(*assessment.issues, issue)))
 
 
 def open_assist(settings: Settings) -> Assist:
@@ -161,12 +165,11 @@ def _hash_of(folder: Path, site_lexicon: Path | None, assist: Assist) -> str:
     return found.hexdigest()
 
 
-def form_faults(query: Query, assessment: Assessment, rules: QueryRules) -> list[QueryFault]:
+def form_faults(form: BuiltForm, query: Query, assessment: Assessment, rules: QueryRules) -> list[QueryFault]:
     """What speaks against sending the form of a query, judged on what would be sent."""
-    form = questionnaire_of(query, assessment)
     passages = [evidence.passage for evidence in query.indicators]
     texts = {(passage.source, passage.expression): passage.markup or passage.text for passage in passages}
-    return query_faults(form, rules, texts=texts, ask=assessment.ask, response=prepopulated(form, assessment))
+    return query_faults(form.questionnaire, rules, texts=texts, ask=assessment.ask, response=form.response)
 
 
 def _asked_once(assessments: Sequence[Assessment]) -> list[Assessment]:

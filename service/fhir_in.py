@@ -152,6 +152,8 @@ class Reader:
             own = request if len(patients) == 1 else _of_patient(patient, places, request)
             silent = {n for n, i in enumerate(places) if i in quiet}
             found.update(zip(places, _Record(own, self, silent).documentations(), strict=True))
+        if not request.answers:
+            return [found[index] for index in range(len(found))]
         return [
             with_answers(found[index], request.answers.get(condition.reference, ()), self.lexicon)
             for index, condition in enumerate(request.conditions)
@@ -178,6 +180,8 @@ class _Record:
             self._codes_alone(entry, duplicate=index in twice) if index in self.quiet else self._own(entry)
             for index, entry in enumerate(self.request.conditions)
         ]
+        if len(self.quiet) == len(own):
+            return own
         takers = self._takers(own)
         regions = [_regions_claimed(documentation) for documentation in own]
         claims = Counter(region for claimed in regions for region in claimed)
@@ -283,7 +287,7 @@ class _Record:
                     yield Passage(text, entry.source, expression, author, recorded)
 
     def _codes(self, condition: Resource, entry: Entry) -> Iterator[RecordedCode]:
-        by_hand = _by_practitioner(condition.get("asserter"))
+        by_hand = "asserter" in condition and _by_practitioner(condition["asserter"])
         for index, coding in enumerate((condition.get("code") or {}).get("coding") or ()):
             code = coding.get("code")
             if isinstance(code, str) and code.strip():

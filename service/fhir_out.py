@@ -6,7 +6,7 @@ Plain dicts: writing through models costs more than reading (measured), so the t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.coding.lexicon import Lexicon
 from service.coding.model import Assessment, Element, Evidence, Issue, Query, Question
@@ -87,10 +87,10 @@ def assessment_part(assessment: Assessment, query: Query | None, terminology: Te
     parts += _extracted_texts(assessment)
     parts += [part("ask", valueCode=name) for name in (query.ask if query else assessment.ask)]
     if query:
-        questionnaire = questionnaire_of(query, assessment)
+        form = built_form(query, assessment)
         parts += [
-            part("questionnaire", resource=questionnaire),
-            part("questionnaireResponse", resource=prepopulated(questionnaire, assessment)),
+            part("questionnaire", resource=form.questionnaire),
+            part("questionnaireResponse", resource=form.response),
         ]
     if assessment.issues:
         parts.append(part("outcome", resource=outcome(assessment.issues)))
@@ -216,6 +216,19 @@ def release_parts(dates: Iterable[str], terminology: Terminology, software: str)
 
 
 # --- the query as a form ------------------------------------------------------------------------------------------
+
+
+class BuiltForm(NamedTuple):
+    """A query as it is sent: the Questionnaire, and what of it the record already answers."""
+
+    questionnaire: Json
+    response: Json
+
+
+def built_form(query: Query, assessment: Assessment) -> BuiltForm:
+    """Built once, then checked, shown and kept."""
+    questionnaire = questionnaire_of(query, assessment)
+    return BuiltForm(questionnaire, prepopulated(questionnaire, assessment))
 
 
 def questionnaire_of(query: Query, assessment: Assessment) -> Json:

@@ -43,8 +43,9 @@ class Glance:
             return False
         if not self._days(condition) >> self._gate.day_of(on) & 1:
             return False
-        is_unspoken = code_of(condition.get("verificationStatus")) in UNSPOKEN
-        return not is_unspoken and not any(self._gate.says(condition[name]) for name in _WORDS if name in condition)
+        if code_of(condition.get("verificationStatus")) in UNSPOKEN:
+            return False
+        return not any(name in condition and self._gate.says(condition[name]) for name in _WORDS)
 
     def _days(self, condition: Mapping[str, Any]) -> int:
         """By bit: in which stretches of time nothing is to be said about the code element."""

@@ -7,9 +7,8 @@ import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
-import msgspec
-
 from service.deferred import doing_without
+from service.json_body import dump_json
 
 with doing_without("rich"):  # for logs in colours: half the time of importing structlog, and 5 MB
     import structlog
@@ -35,13 +34,12 @@ _SHARED: list[Any] = [
     _only_known_fields,
 ]
 _RENDER = structlog.processors.JSONRenderer()
-_write = msgspec.json.Encoder(enc_hook=repr).encode  # of our own lines, whose fields are plain
 _LINE = {"extra": {"is_line": True}}
 
 
 def _as_line(_logger: object, _method: str, event: MutableMapping[str, Any]) -> tuple[tuple[Any], Mapping[str, Any]]:
     """The line itself, with a mark for the formatter, which then has nothing left to do."""
-    return (_write(event).decode(),), _LINE
+    return (dump_json(event).decode(),), _LINE
 
 
 structlog.configure(

@@ -34,7 +34,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.audit import chained
 from service.errors import OperatorError
-from service.json_body import dump_json, kept_json
+from service.json_body import Written, dump_json, kept_json
 from service.prepared import Prepared, driver
 
 Json = dict[str, Any]
@@ -283,7 +283,7 @@ def instant(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _text(content: Mapping[str, Any]) -> str:
+def _text(content: Mapping[str, Any] | Written) -> str:
     return dump_json(content).decode("utf-8")
 
 
@@ -609,7 +609,7 @@ class Store:
     # -- open forms
 
     def open_forms(
-        self, forms: Sequence[NewForm], bound: Binding, about: Json, at: datetime, lifetime: timedelta
+        self, forms: Sequence[NewForm], bound: Binding, about: Json | Written, at: datetime, lifetime: timedelta
     ) -> None:
         """Keep the forms of one call and, once, the record that they are about.
 

@@ -24,7 +24,7 @@ from service.coding.packs import REGIONS
 from service.coding.query import ordered
 from service.coding.query_check import QueryFault, QueryRules, load_query_rules, names_a_code, query_faults
 from service.fhir_in import Entry, Request
-from service.fhir_out import CANONICAL, OPTION_SYSTEM, assessment_part, prepopulated, questionnaire_of
+from service.fhir_out import CANONICAL, OPTION_SYSTEM, assessment_part, built_form, prepopulated, questionnaire_of
 from service.shipped import terminology_dir
 
 Json = dict[str, Any]
@@ -580,7 +580,7 @@ def test_no_form_that_we_generate_breaks_a_rule(swept: Sequence[tuple[str, Reque
         (name, fault)
         for name, _, one in swept
         if one.query
-        for fault in form_faults(one.query, one.assessment, assist.query_rules)
+        for fault in form_faults(built_form(one.query, one.assessment), one.query, one.assessment, assist.query_rules)
     ]
     assert faults == []
 
@@ -591,7 +591,7 @@ def test_no_query_card_breaks_a_rule(swept: Sequence[tuple[str, Request, Judged]
         if one.query:
             call = Call("patient-view", UUID(int=1), "p1", sent, frozenset({"Condition/c1"}))
             card = Cards(call, assist.terminology, "https://coding.example", datetime.now(UTC))._query_card(
-                one.assessment, one.query
+                one.assessment, one.query, built_form(one.query, one.assessment)
             )
             form = questionnaire_of(one.query, one.assessment)
             faults += [(name, fault) for fault in query_faults(form, assist.query_rules, card=card)]
