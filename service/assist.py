@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from service.fhir_in import Reader, Request, date_of_service
 from service.fhir_out import BuiltForm, Json, built_form, release_parts
 from service.gate import Gate
 from service.glance import Glance
+from service.json_body import dump_json
 from service.settings import Settings
 from service.shipped import terminology_dir
 
@@ -31,6 +33,7 @@ LOG = logging.getLogger("coding_assist")
 QUERY_RULES = "queries/ahima-acdis-2022.yaml"
 WITHHELD = "query.withheld"
 _REMEMBERED = 10_000
+_KEPT, _LONGEST_KEPT = 64, 32_000  # answers in each worker, and bytes of the chart of one
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Assist:
     def __post_init__(self) -> None:
         self._glance = Glance(self.gate)
         self._releases: dict[str, Json] = {}  # by date of service, of which there are few
+        self._answers: dict[bytes, Answer] = {}  # by the chart, in which all that decides them stands
 
     def release(self, on: str) -> Json:
         """The `release` of a FHIR answer for a date of service, flattened."""
@@ -95,6 +99,30 @@ class Assist:
         request = with_claim(request)
         request = replace(request, wants_care=True) if self.wants_care else request
         quiet = frozenset() if reads_all else self._glance.quiet(request)
+        return self._answer(request, quiet, sends_forms=sends_forms, says_why_not=says_why_not)
+
+    def answer_for_cards(self, request: Request) -> Answer:
+        """The same without why-nots, which no card shows.
+
+        The last answers are kept, since an EHR sends the same chart at each step of a visit.
+        """
+        request = replace(request, wants_care=True) if self.wants_care else request
+        quiet = self._glance.quiet(request)
+        written = b"" if request.answers or len(quiet) == len(request.conditions) else dump_json(request)
+        if not 0 < len(written) <= _LONGEST_KEPT:
+            return self._answer(request, quiet)
+        key = blake2b(written, digest_size=16).digest()
+        answer = self._answers.get(key)
+        if answer is None:
+            answer = self._answer(request, quiet)
+            if len(self._answers) >= _KEPT:
+                self._answers.clear()
+            self._answers[key] = answer
+        return answer
+
+    def _answer(
+        self, request: Request, quiet: Set[int], *, sends_forms: bool = True, says_why_not: bool = False
+    ) -> Answer:
         assessments = _asked_once(
             [
                 unread(documented, self.terminology)

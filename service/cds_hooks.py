@@ -185,11 +185,11 @@ def answer_call(call: Call, visit: Visit, assist: Assist, base_url: str, forms: 
     """The answer to a call, and the visit with what came of it; the same bytes for the same input at the same time."""
     if not call.request.conditions:
         return visit._replace(answer=Answer((), (), ()), cards=()), {"cards": []}
-    answer, past = assist.answer(call.request, says_why_not=False), Past()
+    answer, past = assist.answer_for_cards(call.request), Past()
     if any(one.assessment.disposition not in _OUTSIDE for one in answer.judged):
         past = forms.past(call.patient, visit.encounter)
         request = with_answers_given(past.closed, call.request)
-        answer = answer if request is call.request else assist.answer(request, says_why_not=False)
+        answer = answer if request is call.request else assist.answer_for_cards(request)
     opener = _opener(call, assist, forms)
     cards = Cards(call, assist.terminology, base_url, forms.at, opener, past.put_away).of(answer)
     opener.open()

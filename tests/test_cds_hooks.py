@@ -749,3 +749,27 @@ def test_an_epic_looking_call_is_answered(ask):
 def test_a_condition_with_an_unknown_modifier_gets_no_code(cards):
     record = condition(COMPLETE, modifierExtension=[{"url": "urn:not", "valueBoolean": True}])
     assert "code-suggestion" not in kinds(cards(record))
+
+
+# --- the same chart at each step of a visit -----------------------------------------------------------------------
+
+
+def test_a_chart_that_comes_again_is_answered_as_before_and_one_that_differs_anew(ask, assist: Assist) -> None:
+    sent = call(condition(COMPLETE), reports=bundle(report("Mild facet arthropathy.")))
+    first, again = ask(sent)[1], ask(sent)[1]
+    assert details(first) == details(again) != []
+    assert assist._answers
+    for changed in (
+        call(condition(TWO_REGIONS), reports=bundle(report("Mild facet arthropathy."))),
+        call(condition(COMPLETE, verificationStatus=concept("refuted")), reports=sent["prefetch"]["reports"]),
+        call(condition(COMPLETE, recordedDate="2015-01-02"), reports=sent["prefetch"]["reports"]),
+    ):
+        assert details(ask(changed)[1]) != details(first)
+
+
+def details(answer: Json) -> list[str]:
+    return [card["detail"] for card in answer["cards"]]
+
+
+def concept(code: str) -> Json:
+    return {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/condition-ver-status", "code": code}]}
