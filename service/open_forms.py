@@ -98,14 +98,14 @@ class Past:
 class Forms:
     """The forms of one client as they stand at one instant, and what its users have put away.
 
-    `keeps` is False where a past answer is made again: the same forms come out, and none is written.
+    `keep` is `Journal.open_forms`; None where a past answer is made again: the same forms come out, and none is kept.
     """
 
     store: Store
     life: timedelta
     client: str
     at: datetime
-    keeps: bool = True
+    keep: Callable[..., None] | None = None
 
     def name(self, key: str) -> str:
         """The id of the form of one question of one call: 128 bits that only the store's secret gives."""
@@ -116,11 +116,11 @@ class Forms:
 
         They are on the disk when this returns; a retry finds them there.
         """
-        if self.keeps and forms:
+        if self.keep and forms:
             first = forms[0][0]
             bound = Binding(self.client, first.patient, first.user, first.encounter)
             new = [NewForm(form.id, key, _content(form)) for form, key in forms]
-            self.store.open_forms(new, bound, Written(record), self.at, self.life)
+            self.keep(new, bound, Written(record), self.at, self.life)
 
     def get(self, form_id: str) -> Form | None:
         """The form as it stands, expired where its time is over; None where there never was one."""

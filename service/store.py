@@ -562,15 +562,18 @@ class Store:
 
     def append(self, chain: Chain, entries: Sequence[Entry]) -> Chain:
         """Keep all of these in one transaction; said again after a commit of unknown end, it adds nothing."""
-        events = [(entry.recorded, event) for entry in entries for event in entry.events]
         with self._driver() as cursor:
-            [(last_number, last_hash)] = self._chain_end.rows(cursor, {"of": chain.writer})
-            if last_number == chain.number + len(events):
-                return Chain(chain.writer, last_number, last_hash)
-            rows, end = _chained_rows(chain, events)
-            self._adding_many[audit_record].run_each(cursor, rows)
-            self._moved_end.run(cursor, {"of": chain.writer, "end_number": end.number, "end_hash": end.hash})
-            self._add_decisions(cursor, [entry.decision for entry in entries if entry.decision])
+            return self._append(cursor, chain, entries)
+
+    def _append(self, cursor: Any, chain: Chain, entries: Sequence[Entry]) -> Chain:
+        events = [(entry.recorded, event) for entry in entries for event in entry.events]
+        [(last_number, last_hash)] = self._chain_end.rows(cursor, {"of": chain.writer})
+        if last_number == chain.number + len(events):
+            return Chain(chain.writer, last_number, last_hash)
+        rows, end = _chained_rows(chain, events)
+        self._adding_many[audit_record].run_each(cursor, rows)
+        self._moved_end.run(cursor, {"of": chain.writer, "end_number": end.number, "end_hash": end.hash})
+        self._add_decisions(cursor, [entry.decision for entry in entries if entry.decision])
         return end
 
     def _add_decisions(self, cursor: Any, made: Sequence[Decision]) -> None:
@@ -609,9 +612,15 @@ class Store:
     # -- open forms
 
     def open_forms(
-        self, forms: Sequence[NewForm], bound: Binding, about: Json | Written, at: datetime, lifetime: timedelta
-    ) -> None:
-        """Keep the forms of one call and, once, the record that they are about.
+        self,
+        forms: Sequence[NewForm],
+        bound: Binding,
+        about: Json | Written,
+        at: datetime,
+        lifetime: timedelta,
+        appending: tuple[Chain, Sequence[Entry]] | None = None,
+    ) -> Chain | None:
+        """Keep the forms of one call and, once, the record that they are about; in the same flush append to a chain.
 
         A form that was opened under the same key before (a retry of the same call) stays as it stands. The record goes
         by the id of the first form: two calls never share one, so that none can let go of what the other waits for.
@@ -625,6 +634,7 @@ class Store:
         with self._driver() as cursor:
             self._adding_many[form].run_each(cursor, rows)
             self._keeping_record.run(cursor, {"of": forms[0].id, "text": _text(about)})
+            return self._append(cursor, *appending) if appending else None
 
     def form(self, form_id: str, at: datetime) -> Form | None:
         """The form as it stands, whoever asks: its id is its key. None where there is none."""
