@@ -43,6 +43,7 @@ BUSY_SECONDS = 1.0
 _BEGIN = "BEGIN IMMEDIATE"  # of a transaction in SQLite; PostgreSQL's driver begins by itself
 PATIENT_SECONDS = 60.0  # of an operator, who would rather wait than ask again
 PAGE = 500
+HASHES_KEPT = 1000
 BREATH_SECONDS = 0.02
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOWEST = -(2**31)
@@ -453,6 +454,7 @@ class Store:
         new = {table: self._insert(table).on_conflict_do_nothing() for table in tables.sorted_tables}
         self._adding = {table: statement.returning(sa.literal(1)) for table, statement in new.items()}
         self._is_sqlite = engine.dialect.name == "sqlite"
+        self._hashes: dict[tuple[str, ...], str] = {}
         self._adding_many = {table: self._prepared(new[table], _given_of(table)) for table in _IN_NUMBERS}
         noting = self._insert(override).from_select(override.c.keys(), _OVERRIDDEN).on_conflict_do_nothing()
         keeping = self._insert(record).from_select(["id", "content"], _WAITED_FOR).on_conflict_do_nothing()
@@ -509,10 +511,18 @@ class Store:
         return bytes.fromhex(kept)
 
     def hashed(self, *parts: str) -> str:
-        """An id as a hash under this store's own key: ids are short enough to be guessed from a plain hash."""
-        keyed = self._of_ids.copy()
-        keyed.update(f"[{', '.join(map(encode_basestring_ascii, parts))}]".encode())  # as json.dumps, in a third
-        return keyed.hexdigest()
+        """An id as a hash under this store's own key: ids are short enough to be guessed from a plain hash.
+
+        The last are kept: one call hashes the same patient, user and encounter several times.
+        """
+        found = self._hashes.get(parts)
+        if found is None:
+            keyed = self._of_ids.copy()
+            keyed.update(f"[{', '.join(map(encode_basestring_ascii, parts))}]".encode())  # as json.dumps, in a third
+            if len(self._hashes) >= HASHES_KEPT:
+                self._hashes.clear()
+            found = self._hashes[parts] = keyed.hexdigest()
+        return found
 
     def signature(self, text: str) -> str:
         """Shows to every worker on this store that one of them wrote the text; 64 hexadecimal digits."""
