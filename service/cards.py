@@ -52,6 +52,11 @@ OVERRIDES = {
         "not-spinal-manipulation": "The order is not a spinal manipulation",
     },
 }
+_TOPICS = {kind: {"system": TOPIC_SYSTEM, **topic} for kind, topic in TOPICS.items()}
+_REASONS = {
+    kind: [{"system": OVERRIDE_SYSTEM, "code": code, "display": display} for code, display in reasons.items()]
+    for kind, reasons in OVERRIDES.items()
+}
 
 
 @dataclass(frozen=True)
@@ -109,10 +114,14 @@ def _visible(text: str) -> str:
 
 def _quotes(evidence: Iterable[Evidence]) -> list[str]:
     """Each quote with its source, date and status; one inside a longer one of the same text says nothing new."""
-    worded = [one for one in evidence if _visible(one.quote)]
-    longest = [one for one in worded if not any(_is_within(one, other) for other in worded)]
-    lines = [f"- “{markdown(one.quote)}” — {markdown(source_label(one))}" for one in longest]
-    return list(dict.fromkeys(lines))[:MAX_QUOTES]
+    worded = [(one, shown) for one in evidence if (shown := _visible(one.quote))]
+    lines: dict[str, None] = {}
+    for one, shown in worded:
+        if not any(_is_within(one, other) for other, _ in worded):
+            lines[f"- “{markdown(shown)}” — {markdown(source_label(one))}"] = None
+            if len(lines) == MAX_QUOTES:
+                break
+    return list(lines)
 
 
 def _is_within(one: Evidence, other: Evidence) -> bool:
@@ -208,11 +217,9 @@ class Cards:
         return identity(self._entry(assessment))
 
     def _card(self, kind: str, assessment: Assessment, rule: str, **content: Any) -> Json:
-        topic = {"system": TOPIC_SYSTEM, **TOPICS[kind]}
         card: Json = {"uuid": self._uuid(assessment, kind), "indicator": "info", **content}
-        card["source"] = {"label": LABEL, "url": f"{self.base_url}/rules/{rule}", "topic": topic}
-        reasons = OVERRIDES[kind].items()
-        card["overrideReasons"] = [{"system": OVERRIDE_SYSTEM, "code": c, "display": d} for c, d in reasons]
+        card["source"] = {"label": LABEL, "url": f"{self.base_url}/rules/{rule}", "topic": _TOPICS[kind]}
+        card["overrideReasons"] = _REASONS[kind]
         return card
 
     def _uuid(self, assessment: Assessment, kind: str) -> str:

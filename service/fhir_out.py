@@ -36,6 +36,14 @@ _ISSUE_CODES = {
     "dos.missing": "business-rule",
 }
 _ORIGINS = {"provider": "Provider", "report": "Report", "ancillary": "Other documentation"}
+_KINDS = {
+    "Condition": "problem or diagnosis",
+    "Claim": "recorded diagnosis",
+    "DiagnosticReport": "diagnostic report",
+    "DocumentReference": "note",
+    "Observation": "observation",
+    "QuestionnaireResponse": "answer to a query",
+}
 Json = dict[str, Any]
 
 
@@ -286,21 +294,12 @@ def _indicator_item(number: int, evidence: Evidence) -> Json:
 
 def source_label(evidence: Evidence) -> str:
     passage = evidence.passage
-    kind = passage.expression.split(".")[0]  # the source may be an absolute URL or a urn:uuid
-    names = {
-        "Condition": "problem or diagnosis",
-        "Claim": "recorded diagnosis",
-        "DiagnosticReport": "diagnostic report",
-        "DocumentReference": "note",
-        "Observation": "observation",
-        "QuestionnaireResponse": "answer to a query",
-    }
-    shown = [
-        f"{_ORIGINS[passage.author]}, {names.get(kind, kind)}",
-        f"dated {passage.date}" if passage.date else "undated",
-        f"status {passage.status or 'not stated'}",
-    ]
-    return ", ".join([*shown, *(["prior encounter"] if passage.earlier_encounter else [])])
+    kind = passage.expression.partition(".")[0]  # the source may be an absolute URL or a urn:uuid
+    date = f"dated {passage.date}" if passage.date else "undated"
+    prior = ", prior encounter" if passage.earlier_encounter else ""
+    return (
+        f"{_ORIGINS[passage.author]}, {_KINDS.get(kind, kind)}, {date}, status {passage.status or 'not stated'}{prior}"
+    )
 
 
 def _question_items(question: Question) -> list[Json]:

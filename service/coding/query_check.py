@@ -23,7 +23,7 @@ from service.coding.errors import PackError
 from service.coding.model import ELEMENTS
 from service.coding.yaml_strict import load_yaml
 
-Json = Mapping[str, Any]
+Json = dict[str, Any]
 Texts = Mapping[tuple[str, str], str]
 
 CAUSES = frozenset({"narrowing", "tissue", "framing"})  # Q9c: axes of cause or diagnosis
@@ -33,9 +33,11 @@ _INDICATOR = re.compile(r"indicator-\d+")
 _DATE = re.compile(r"\bdated (\d{4}(?:-\d\d){0,2})\b")
 _STATUS = re.compile(r"\bstatus (not stated|[a-z-]+)")
 # ICD-10-CM: dotted; undotted with four characters or more; a header of three. L1, C5, T12 and B12 are no codes: a
-# header counts only where its letter numbers no vertebra and no vitamin.
-_CODE = re.compile(r"(?<![\w.])(?:[A-TV-Z]\d[0-9A-Z]\.[0-9A-Z-]{1,4}|[A-TV-Z]\d[0-9AB]\d[0-9A-Z]{1,3})(?!\w)", re.I)
-_HEADER = re.compile(r"(?<![\w.])[AE-KM-RV-Z]\d\d(?!\w)")
+# header counts only where its letter numbers no vertebra and no vitamin. The letter is looked for before
+# what stands in front of it, as nearly all places in a text fail at it. The last four signs pass for I, S and K.
+_LETTER, _SIGN = r"A-TV-Za-tv-z\u0130\u0131\u017f\u212a", r"0-9A-Za-z\u0130\u0131\u017f\u212a"
+_CODE = re.compile(rf"[{_LETTER}]\d(?<![\w.]..)(?:[{_SIGN}]\.[{_SIGN}-]{{1,4}}|[0-9ABab]\d[{_SIGN}]{{1,3}})(?!\w)")
+_HEADER = re.compile(r"[AE-KM-RV-Z]\d\d(?<![\w.]...)(?!\w)")
 # Names and addresses are not read as words; an address is looked into for a dotted code.
 _RECORDED = frozenset({"quote", "source", "expression"})
 _NAMES = frozenset("id uuid system version reference valueCanonical valueUri questionnaire authoredOn linkId".split())
