@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import itertools
+import json
 import logging
 import random
 import re
@@ -861,3 +862,72 @@ def test_a_code_is_found_where_its_plain_pattern_finds_it() -> None:
     texts = ["".join(made.choices(signs, k=made.randint(1, 9))) for _ in range(50_000)]
     found = [text for text in texts if names_a_code(text)]
     assert found == [text for text in texts if PLAIN.search(text) or PLAIN_HEADER.search(text)] != []
+
+
+# --- what has passed is not judged twice --------------------------------------------------------------------------
+
+LEAVES = ("", "M99.41", "“M99.41”", "indicator-9", "certainty", 7, True, None, {}, [], {"reference": "M99.41"})
+
+
+def places_in(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, held in inner:
+        yield (*at, key)
+        yield from places_in(held, (*at, key))
+
+
+def mutants(form: Json) -> Iterator[Json]:
+    """The form with each of its parts replaced, doubled or taken away in turn, and with a part more."""
+    for *above, key in places_in(form):
+        for change in (*LEAVES, "doubled", "without", "more"):
+            changed = copy.deepcopy(form)
+            holder = changed
+            for step in above:
+                holder = holder[step]
+            if change == "without":
+                del holder[key]
+            elif change == "more" and isinstance(holder[key], str):
+                holder[key] += " M99.41"
+            elif change == "more" and isinstance(holder, dict):
+                holder["valueCode"] = "M99.41"
+            elif change == "doubled" and isinstance(holder, list):
+                holder.insert(key, copy.deepcopy(holder[key]))
+            elif change == "doubled" and isinstance(holder[key], str):
+                holder[key] *= 2
+            else:
+                holder[key] = change
+            yield changed
+
+
+def judged(form: Json, rules: QueryRules, sent: Json) -> list[QueryFault] | str:
+    try:
+        return query_faults(form, rules, **sent)
+    except (AttributeError, TypeError, KeyError, IndexError) as error:
+        return type(error).__name__
+
+
+@pytest.mark.parametrize("text", ["Stenosis at L4-L5 with disc bulge and flavum hypertrophy", "Canal stenosis"])
+def test_a_form_is_judged_as_if_none_like_it_had_passed_before(assist: Assist, rules: QueryRules, text: str) -> None:
+    one = assist.answer(request("charting", condition(text, "M99.43"), report())).judged[0]
+    assert one.query and one.form
+    texts = {(e.passage.source, e.passage.expression): e.passage.text for e in one.query.indicators}
+    sent = {"texts": texts, "ask": one.query.ask, "response": one.form.response}
+    assert query_faults(one.form.questionnaire, rules, **sent) == []
+    assert rules.passed
+    made = list(mutants(one.form.questionnaire))
+    anew = [judged(mutant, replace(rules, passed=set()), sent) for mutant in made]
+    assert [judged(mutant, rules, sent) for mutant in made] == anew
+    assert 100 < sum(bool(faults) for faults in anew) < len(anew)
+
+
+def test_a_code_that_a_question_quotes_is_found_though_a_form_like_it_has_passed(
+    assist: Assist, rules: QueryRules
+) -> None:
+    one = assist.answer(request("charting", condition("Stenosis at L4-L5 with disc bulge"))).judged[0]
+    assert one.query and one.form
+    texts = {(e.passage.source, e.passage.expression): e.passage.text for e in one.query.indicators}
+    assert query_faults(one.form.questionnaire, rules, texts=texts, ask=one.query.ask) == []
+    with_code = json.loads(json.dumps(one.form.questionnaire).replace("Stenosis", "M99.43 s"))
+    texts = {place: text.replace("Stenosis", "M99.43 s") for place, text in texts.items()}
+    faults = query_faults(with_code, rules, texts=texts, ask=one.query.ask)
+    assert {fault.id for fault in faults} == {"Q11"}
