@@ -27,6 +27,7 @@ from service.coding.model import (
     RecordFault,
     Setting,
     Statement,
+    found_at,
 )
 from service.coding.narrative import read
 from service.coding.scene import lay_out
@@ -40,6 +41,7 @@ INPATIENT = frozenset({"IMP", "ACUTE", "NONAC"})
 _Read = TypeVar("_Read")
 _KEPT = 256  # texts of the last records, in each worker
 _LONGEST_KEPT = 10_000  # characters
+_SHORT, _KEPT_WORDS = 200, 1024  # characters, and how many texts: titles and diagnoses, which many records share
 _PROFESSIONAL = frozenset({"professional", "vision", "oral", "pharmacy"})
 _NOT_PROVIDER = re.compile(
     r"\b(?:nurse|nursing|rn|lpn|lvn|cna|physical therap\w*|occupational therap\w*|therapist|medical assistant|dietit\w*"
@@ -133,13 +135,29 @@ class Reader:
     def read(self) -> Callable[[Passage], Reading]:
         """What a passage says; the last ones are kept, since an EHR sends the same record at each step of a visit."""
         lexicon = self.lexicon  # and not self: a ring would keep all of this where the collector looks no more
-        return _remembering(lambda passage: read(passage, lexicon))
+
+        @lru_cache(maxsize=_KEPT_WORDS)
+        def known(text: str, date: str | None) -> Reading:
+            return read(Passage(text, "", "", date=date), lexicon)
+
+        def words(passage: Passage) -> Reading:
+            date = passage.date if "today" in passage.text.lower() else None
+            return known(passage.text, date).at(passage)
+
+        return _remembering(lambda passage: read(passage, lexicon), words)
 
     @cached_property
     def places(self) -> Callable[[Passage], tuple[Finding, ...]]:
         """The regions that a short text names (a bodySite, an exam title); the last ones are kept."""
         lexicon = self.lexicon
-        return _remembering(lambda passage: tuple(_places(passage, lexicon)))
+
+        @lru_cache(maxsize=_KEPT_WORDS)
+        def known(text: str) -> tuple[Finding, ...]:
+            return tuple(_places(Passage(text, "", ""), lexicon))
+
+        return _remembering(
+            lambda passage: tuple(_places(passage, lexicon)), lambda passage: found_at(passage, known(passage.text))
+        )
 
     def documentations(self, request: Request, quiet: Set[int] = frozenset()) -> list[Documentation]:
         """One Documentation for each Condition, in order; each reads the reports of its own patient only.
@@ -160,10 +178,15 @@ class Reader:
         ]
 
 
-def _remembering(reads: Callable[[Passage], _Read]) -> Callable[[Passage], _Read]:
-    """The same function, which knows the last passages again unless they are long."""
+def _remembering(reads: Callable[[Passage], _Read], words: Callable[[Passage], _Read]) -> Callable[[Passage], _Read]:
+    """The same function, which knows the last passages again unless they are long, and short ones by their `words`."""
     again = lru_cache(maxsize=_KEPT)(reads)
-    return lambda passage: (again if len(passage.text) <= _LONGEST_KEPT else reads)(passage)
+
+    def read(passage: Passage) -> _Read:
+        length = len(passage.text)
+        return words(passage) if length <= _SHORT else again(passage) if length <= _LONGEST_KEPT else reads(passage)
+
+    return read
 
 
 class _Record:
