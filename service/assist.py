@@ -131,16 +131,16 @@ class Assist:
                 for place, documented in enumerate(self.reader.documentations(request, quiet))
             ]
         )
-        judged = tuple(
-            self._with_query(assessment) if sends_forms else Judged(assessment) for assessment in assessments
-        )
+        judged = tuple([self._with_query(one) if sends_forms and one.ask else Judged(one) for one in assessments])
         newest = self.terminology.icd10cm.newest.in_force_from
         dates = [a.documentation.date_of_service or newest for a in assessments] or [
             date_of_service(request, {}) or newest
         ]
-        operators = {"policies": self.policies, "manipulation_codes": self.manipulation_codes}
-        billing = billing_of(request, assessments, dates[0], **operators)
-        issues = assess_billing(billing, assessments, self.terminology)
+        issues: tuple[Issue, ...] = ()
+        if len(quiet) < len(assessments) or request.orders or not assessments:  # else none is of our families
+            operators = {"policies": self.policies, "manipulation_codes": self.manipulation_codes}
+            billing = billing_of(request, assessments, dates[0], **operators)
+            issues = assess_billing(billing, assessments, self.terminology)
         return Answer(judged, issues, tuple(dict.fromkeys(dates)))
 
     def _with_query(self, assessment: Assessment) -> Judged:
@@ -202,6 +202,8 @@ def form_faults(form: BuiltForm, query: Query, assessment: Assessment, rules: Qu
 
 def _asked_once(assessments: Sequence[Assessment]) -> list[Assessment]:
     """Supporting elements are asked for once in a request (POLICY 1): with a code to offer rather than without."""
+    if not any(assessment.ask for assessment in assessments):
+        return list(assessments)
     owner: dict[str, int] = {}
     for index, assessment in sorted(enumerate(assessments), key=lambda item: not item[1].suggestions):
         for name in assessment.ask:
