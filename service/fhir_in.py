@@ -540,10 +540,15 @@ class _Record:
 
     @cached_property
     def _exam_places(self) -> tuple[Finding, ...]:
-        found = [f for report in self._used_reports for f in self._examined(report)]
+        found = [f for places in self._examined.values() for f in places]
         return tuple({(f.value, f.detail): f for f in reversed(found)}.values())
 
-    def _examined(self, entry: Entry) -> list[Finding]:
+    @cached_property
+    def _examined(self) -> dict[int, list[Finding]]:
+        """The regions that the title of each report names."""
+        return {id(report): self._examined_by(report) for report in self._used_reports}
+
+    def _examined_by(self, entry: Entry) -> list[Finding]:
         code = entry.resource.get("code") or {}
         found = []
         for index, coding in enumerate(code.get("coding") or ()):
@@ -573,7 +578,7 @@ class _Record:
         if modality is None:
             return
         readings = [r for r in self._report_readings if r.passage.source == entry.reference]
-        regions = {f.value for f in self._examined(entry)} | {
+        regions = {f.value for f in self._examined[id(entry)]} | {
             f.value for r in readings for s in r.statements for f in s.regions
         }
         detail = " ".join(sorted(regions))
