@@ -12,7 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Request, Response, current_app, g, request
+from flask.globals import app_ctx, request_ctx
 from werkzeug.exceptions import HTTPException, TooManyRequests
 
 from service.assist import Assist, open_assist
@@ -56,12 +57,14 @@ LAUNCH_CALLS = 8  # to EHRs at once, for launches and what is read and written w
 KEY_FETCHES = 4  # at once; each client's keys are fetched by one thread at a time
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 HEALTH = frozenset({"healthz", "readyz"})
+FHIR = "/fhir/"
 # Browsers follow a card's link to its rule, its form or its launch without a token; what opens a form, it asks itself.
 # A client proves who it is in the form with which it asks for a token.
 OPEN_TO_ALL = HEALTH | {"rules", "forms", "backend_services", "openapi", "smart"}
 # Pages bring their own style and nothing else; none may be framed (OWASP HTTP headers).
 _CONTENT_POLICY = "default-src 'none'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
 _ALWAYS = [("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")]
+_UNLESS_SET = (("Cache-Control", "no-store"), ("Content-Security-Policy", _CONTENT_POLICY))
 _CORS = {
     "Access-Control-Allow-Methods": "GET, POST",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, Accept, Prefer, If-None-Match, X-Request-ID",
@@ -100,12 +103,12 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None, s
     app.extensions["store"] = store = store or open_store(settings.database_url)
     app.extensions["readiness"] = Readiness(store)
     app.extensions["metrics"] = Metrics()
-    app.extensions["journal"] = Journal(store, waits=settings.audit == "sync")
+    app.extensions["journal"] = journal = Journal(store, waits=settings.audit == "sync")
     app.register_blueprint(cds_hooks)
     app.register_blueprint(feedback)
     app.register_blueprint(fhir)
     app.extensions["clock"] = lambda: datetime.now(UTC)
-    app.extensions["forms"] = partial(Forms, store, timedelta(hours=settings.form_hours))
+    app.extensions["forms"] = partial(Forms, store, timedelta(hours=settings.form_hours), keep=journal.open_forms)
     apps = {client.iss: client.smart for client in settings.clients if client.smart}
     app.extensions["launches"] = Launches(apps, store, calls := Fetcher(LAUNCH_CALLS))
     app.extensions["smart"] = Smart(calls)
@@ -160,25 +163,33 @@ def _healthz() -> dict[str, str]:
 
 
 def _begin() -> None:
-    g.began = time.perf_counter()
-    if "traces" in current_app.extensions:
-        g.span = current_app.extensions["traces"].begin(request.headers)
-    given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
-    _admit()
-    _count()
-    if request.method == "POST" and request.content_encoding not in (None, "", "identity"):
+    asked, kept, services = request_ctx.request, app_ctx.g, app_ctx.app.extensions  # looked up once: it is no attribute
+    kept.began = time.perf_counter()
+    if "traces" in services:
+        kept.span = services["traces"].begin(asked.headers)
+    given = asked.headers.get("X-Request-ID", "")
+    kept.request_id = given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
+    if "callers" in services:
+        _admit()
+    if "rate_limit" in services:
+        _count()
+    if asked.method == "POST":
+        _refuse_body_type(asked)
+    if asked.path.startswith(FHIR):
+        refuse_format(asked)
+    if asked.method == "POST" and asked.blueprint == "forms":
+        # An answer is kept before its record is written, and only once: a 503 after that could not be made good.
+        services["journal"].refuse_failing()
+        kept.is_promised = True
+
+
+def _refuse_body_type(asked: Request) -> None:
+    if asked.content_encoding not in (None, "", "identity"):
         raise Refusal(
             415, [Issue("error", "not-supported", "The body is compressed; send it without Content-Encoding.")]
         )
-    if request.method == "POST" and request.mimetype not in BODY_TYPES and not _is_html_form():
+    if asked.mimetype not in BODY_TYPES and not _is_html_form():
         raise Refusal(415, [Issue("error", "not-supported", _SENTENCES[415])])
-    if _is_fhir():
-        refuse_format(request)
-    if request.method == "POST" and request.blueprint == "forms":
-        # An answer is kept before its record is written, and only once: a 503 after that could not be made good.
-        current_app.extensions["journal"].refuse_failing()
-        g.is_promised = True
 
 
 def _is_html_form() -> bool:
@@ -189,7 +200,8 @@ def _is_html_form() -> bool:
 
 def _answer_preflight() -> Response | None:
     """A browser asks without a token whether it may call; `_finish` says so to the origins that are listed."""
-    is_asked = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+    asked = request_ctx.request
+    is_asked = asked.method == "OPTIONS" and "Access-Control-Request-Method" in asked.headers
     return Response(status=204) if is_asked and _may_read() else None
 
 
@@ -199,8 +211,8 @@ def _may_read() -> bool:
 
 def _count() -> None:
     """429 for a client that calls too often; without authentication an address is a client."""
-    limit: RateLimit | None = current_app.extensions.get("rate_limit")
-    if limit is None or request.endpoint in HEALTH:
+    limit: RateLimit = current_app.extensions["rate_limit"]
+    if request.endpoint in HEALTH:
         return
     if seconds := limit.wait(g.client if "client" in g else _address()):
         raise TooManyRequests(retry_after=seconds)
@@ -214,8 +226,8 @@ def _address() -> str:
 
 def _admit() -> None:
     """Before anything of the request is looked at; NotAdmitted where no trusted client calls."""
-    callers: Callers | None = current_app.extensions.get("callers")
-    if callers is None or {request.endpoint, request.blueprint} & current_app.config["OPEN_TO_ALL"]:
+    callers: Callers = current_app.extensions["callers"]
+    if {request.endpoint, request.blueprint} & current_app.config["OPEN_TO_ALL"]:
         return
     shown = request.headers.get("Authorization", "")
     tokens: AccessTokens = current_app.extensions["access_tokens"]
@@ -231,81 +243,87 @@ def _audiences() -> list[str]:
 
 
 def _is_fhir() -> bool:
-    return request.path.startswith("/fhir/")
+    return request.path.startswith(FHIR)
 
 
 def _finish(response: Response) -> Response:
-    response = _recorded(response)
-    _count_answer(response)
-    response.headers.extend(_ALWAYS)
-    response.headers.add("X-Request-ID", g.get("request_id", ""))
-    response.headers.setdefault("Cache-Control", "no-store")
-    response.headers.setdefault("Content-Security-Policy", _CONTENT_POLICY)
-    if current_app.config["BASE_URL"].startswith("https://"):
-        response.headers["Strict-Transport-Security"] = "max-age=31536000"
-    if current_app.config["CORS_ORIGINS"]:
+    asked, kept, app = request_ctx.request, app_ctx.g, app_ctx.app
+    response = _recorded(response, asked)
+    _count_answer(response, asked)
+    headers = response.headers
+    headers.extend(_ALWAYS)
+    headers.add("X-Request-ID", kept.get("request_id", ""))
+    for name, value in _UNLESS_SET:
+        if name not in headers:
+            headers.add(name, value)
+    if app.config["BASE_URL"].startswith("https://"):
+        headers["Strict-Transport-Security"] = "max-age=31536000"
+    if app.config["CORS_ORIGINS"]:
         response.vary.add("Origin")
         if _may_read():
-            response.headers.update(_CORS | {"Access-Control-Allow-Origin": request.headers["Origin"]})
-    return written_as_asked(response) if _is_fhir() else response
+            headers.update(_CORS | {"Access-Control-Allow-Origin": asked.headers["Origin"]})
+    return written_as_asked(response) if asked.path.startswith(FHIR) else response
 
 
-def _recorded(response: Response) -> Response:
+def _recorded(response: Response, asked: Request) -> Response:
     """The answer, once what it did with a patient's data is recorded; 503 where that cannot be."""
-    visit: Visit | None = g.get("visit")
+    kept = app_ctx.g
+    visit: Visit | None = kept.get("visit")
     fields: Json = {}
     if visit:
         try:
-            fields = _record(visit, response)
+            fields = _record(visit, response, asked)
         except StoreUnavailable as error:
             response = _unavailable(error)
-    if request.method == "POST":
-        fields["milliseconds"] = round((time.perf_counter() - g.get("began", time.perf_counter())) * 1000, 1)
-        LOG.info("answered", request=g.get("request_id", "-"), status=response.status_code, **fields)
+    if asked.method == "POST":
+        fields["milliseconds"] = round((time.perf_counter() - kept.get("began", time.perf_counter())) * 1000, 1)
+        LOG.info("answered", request=kept.get("request_id", "-"), status=response.status_code, **fields)
     return response
 
 
-def _count_answer(response: Response) -> None:
+def _count_answer(response: Response, asked: Request) -> None:
     """For metrics and traces: the template of the address and the method are of closed sets, what was sent is not."""
-    metrics: Metrics = current_app.extensions["metrics"]
-    route = request.url_rule.rule if request.url_rule else "none"
-    method = request.method if request.method in METHODS else "other"
-    seconds = time.perf_counter() - g.get("began", time.perf_counter())
+    kept, services = app_ctx.g, app_ctx.app.extensions
+    metrics: Metrics = services["metrics"]
+    route = asked.url_rule.rule if asked.url_rule else "none"
+    method = asked.method if asked.method in METHODS else "other"
+    seconds = time.perf_counter() - kept.get("began", time.perf_counter())
     metrics.answered(route, method, response.status_code, seconds)
-    if "visit" in g and response.status_code < 400:
-        metrics.assessed(g.visit)
-    if "span" in g:
-        traces: Traces = current_app.extensions["traces"]
-        traces.end(g.span, route, method, response.status_code, g.get("request_id", "-"))
+    if "visit" in kept and response.status_code < 400:
+        metrics.assessed(kept.visit)
+    if "span" in kept:
+        traces: Traces = services["traces"]
+        traces.end(kept.span, route, method, response.status_code, kept.get("request_id", "-"))
 
 
-def _record(visit: Visit, response: Response) -> Json:
+def _record(visit: Visit, response: Response, asked: Request) -> Json:
     """Write the visit to the journal, and return what the log may say of it."""
-    services, config = current_app.extensions, current_app.config
-    access = _access(visit, response.status_code)
-    caller = g.get("caller")
+    kept, services, config = app_ctx.g, app_ctx.app.extensions, app_ctx.app.config
+    access = _access(visit, response.status_code, asked)
+    caller = kept.get("caller")
     settings = {"base_url": config["BASE_URL"], "hook_domain": config["HOOK_DOMAIN"], "client": access.client}
     settings |= {"dialect": caller.dialect if caller else None, "smart": bool(caller and caller.smart)}
     entry = entry_of(
         visit, access, response.get_data(), settings, services["assist"], services["store"], config["INPUTS"]
     )
-    services["journal"].write(entry, is_promised="is_promised" in g)
+    services["journal"].write(entry, is_promised="is_promised" in kept)
     return log_fields(visit, access, services["store"])
 
 
-def _access(visit: Visit, status: int) -> Access:
+def _access(visit: Visit, status: int, asked: Request) -> Access:
+    kept = app_ctx.g
     return Access(
         recorded=instant(visit.at),
-        method=request.method,
+        method=asked.method,
         path=_path(),
         status=status,
-        request_id=g.request_id,
-        client=str(g.get("client", "")),
+        request_id=kept.request_id,
+        client=str(kept.get("client", "")),
         address=_address() or "unknown",
         user=visit.user,
         patient="",
         decision="",
-        server=str(current_app.config["BASE_URL"]),
+        server=str(app_ctx.app.config["BASE_URL"]),
     )
 
 

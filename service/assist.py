@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from service.coding.query import build_query
 from service.coding.query_check import QueryFault, QueryRules, load_query_rules, query_faults
 from service.concepts import load_concepts
 from service.fhir_in import Reader, Request, date_of_service
-from service.fhir_out import Json, prepopulated, questionnaire_of, release_parts
+from service.fhir_out import BuiltForm, Json, built_form, release_parts
 from service.gate import Gate
 from service.glance import Glance
+from service.json_body import dump_json
 from service.settings import Settings
 from service.shipped import terminology_dir
 
@@ -31,14 +33,16 @@ LOG = logging.getLogger("coding_assist")
 QUERY_RULES = "queries/ahima-acdis-2022.yaml"
 WITHHELD = "query.withheld"
 _REMEMBERED = 10_000
+_KEPT, _LONGEST_KEPT = 64, 32_000  # answers in each worker, and bytes of the chart of one
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One condition assessed, with the query where something is asked and the form may be sent."""
+    """One condition assessed, with the query and its form where something is asked and the form may be sent."""
 
     assessment: Assessment
-    query: Query | None
+    query: Query | None = None
+    form: BuiltForm | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ class Assist:
     def __post_init__(self) -> None:
         self._glance = Glance(self.gate)
         self._releases: dict[str, Json] = {}  # by date of service, of which there are few
+        self._answers: dict[bytes, Answer] = {}  # by the chart, in which all that decides them stands
 
     def release(self, on: str) -> Json:
         """The `release` of a FHIR answer for a date of service, flattened."""
@@ -94,6 +99,30 @@ class Assist:
         request = with_claim(request)
         request = replace(request, wants_care=True) if self.wants_care else request
         quiet = frozenset() if reads_all else self._glance.quiet(request)
+        return self._answer(request, quiet, sends_forms=sends_forms, says_why_not=says_why_not)
+
+    def answer_for_cards(self, request: Request) -> Answer:
+        """The same without why-nots, which no card shows.
+
+        The last answers are kept, since an EHR sends the same chart at each step of a visit.
+        """
+        request = replace(request, wants_care=True) if self.wants_care else request
+        quiet = self._glance.quiet(request)
+        written = b"" if request.answers or len(quiet) == len(request.conditions) else dump_json(request)
+        if not 0 < len(written) <= _LONGEST_KEPT:
+            return self._answer(request, quiet)
+        key = blake2b(written, digest_size=16).digest()
+        answer = self._answers.get(key)
+        if answer is None:
+            answer = self._answer(request, quiet)
+            if len(self._answers) >= _KEPT:
+                self._answers.clear()
+            self._answers[key] = answer
+        return answer
+
+    def _answer(
+        self, request: Request, quiet: Set[int], *, sends_forms: bool = True, says_why_not: bool = False
+    ) -> Answer:
         assessments = _asked_once(
             [
                 unread(documented, self.terminology)
@@ -102,30 +131,33 @@ class Assist:
                 for place, documented in enumerate(self.reader.documentations(request, quiet))
             ]
         )
-        judged = tuple(
-            self._with_query(assessment) if sends_forms else Judged(assessment, None) for assessment in assessments
-        )
+        judged = tuple([self._with_query(one) if sends_forms and one.ask else Judged(one) for one in assessments])
         newest = self.terminology.icd10cm.newest.in_force_from
         dates = [a.documentation.date_of_service or newest for a in assessments] or [
             date_of_service(request, {}) or newest
         ]
-        operators = {"policies": self.policies, "manipulation_codes": self.manipulation_codes}
-        billing = billing_of(request, assessments, dates[0], **operators)
-        issues = assess_billing(billing, assessments, self.terminology)
+        issues: tuple[Issue, ...] = ()
+        if len(quiet) < len(assessments) or request.orders or not assessments:  # else none is of our families
+            operators = {"policies": self.policies, "manipulation_codes": self.manipulation_codes}
+            billing = billing_of(request, assessments, dates[0], **operators)
+            issues = assess_billing(billing, assessments, self.terminology)
         return Answer(judged, issues, tuple(dict.fromkeys(dates)))
 
     def _with_query(self, assessment: Assessment) -> Judged:
         """The query goes out only where its form keeps every rule (QUERIES Q0); else that it is withheld is said."""
         query = build_query(assessment, self.terminology)
-        faults = form_faults(query, assessment, self.query_rules) if query else []
-        if not query or not faults:
-            return Judged(assessment, query)
+        if not query:
+            return Judged(assessment)
+        form = built_form(query, assessment)
+        faults = form_faults(form, query, assessment, self.query_rules)
+        if not faults:
+            return Judged(assessment, query, form)
         self.withheld_forms += 1
         LOG.error("a query is withheld: %s", ", ".join(f"{fault.id} at {fault.link_id}" for fault in faults))
         flag = self.terminology.flags[WITHHELD]
         severity = flag.severity(assessment.documentation.setting)
         issue = Issue(WITHHELD, severity or "information", self.query_rules.id, flag.says, remedy=flag.remedy)
-        return Judged(replace(assessment, ask=query.ask, issues=(*assessment.issues, issue)), None)
+        return Judged(replace(assessment, ask=query.ask, issues=(*assessment.issues, issue)))
 
 
 def open_assist(settings: Settings) -> Assist:
@@ -161,16 +193,17 @@ def _hash_of(folder: Path, site_lexicon: Path | None, assist: Assist) -> str:
     return found.hexdigest()
 
 
-def form_faults(query: Query, assessment: Assessment, rules: QueryRules) -> list[QueryFault]:
+def form_faults(form: BuiltForm, query: Query, assessment: Assessment, rules: QueryRules) -> list[QueryFault]:
     """What speaks against sending the form of a query, judged on what would be sent."""
-    form = questionnaire_of(query, assessment)
     passages = [evidence.passage for evidence in query.indicators]
     texts = {(passage.source, passage.expression): passage.markup or passage.text for passage in passages}
-    return query_faults(form, rules, texts=texts, ask=assessment.ask, response=prepopulated(form, assessment))
+    return query_faults(form.questionnaire, rules, texts=texts, ask=assessment.ask, response=form.response)
 
 
 def _asked_once(assessments: Sequence[Assessment]) -> list[Assessment]:
     """Supporting elements are asked for once in a request (POLICY 1): with a code to offer rather than without."""
+    if not any(assessment.ask for assessment in assessments):
+        return list(assessments)
     owner: dict[str, int] = {}
     for index, assessment in sorted(enumerate(assessments), key=lambda item: not item[1].suggestions):
         for name in assessment.ask:

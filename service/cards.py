@@ -16,7 +16,7 @@ from service.coding.model import Issue as Flagged
 from service.coding.packs import Terminology
 from service.decisions import Shown
 from service.fhir_in import Entry, Request
-from service.fhir_out import CANONICAL, Json, concept, questionnaire_of, source_label
+from service.fhir_out import CANONICAL, BuiltForm, Json, built_form, concept, source_label
 from service.interrupting import codes_on, danger_signs, earns_query, offered_codes
 from service.open_forms import Opener, identity
 from service.write_back import Dialect, action, in_dialect, proposals, replaces_a_code
@@ -51,6 +51,11 @@ OVERRIDES = {
         "sign-not-present": "The finding is not present",
         "not-spinal-manipulation": "The order is not a spinal manipulation",
     },
+}
+_TOPICS = {kind: {"system": TOPIC_SYSTEM, **topic} for kind, topic in TOPICS.items()}
+_REASONS = {
+    kind: [{"system": OVERRIDE_SYSTEM, "code": code, "display": display} for code, display in reasons.items()]
+    for kind, reasons in OVERRIDES.items()
 }
 
 
@@ -109,10 +114,14 @@ def _visible(text: str) -> str:
 
 def _quotes(evidence: Iterable[Evidence]) -> list[str]:
     """Each quote with its source, date and status; one inside a longer one of the same text says nothing new."""
-    worded = [one for one in evidence if _visible(one.quote)]
-    longest = [one for one in worded if not any(_is_within(one, other) for other in worded)]
-    lines = [f"- “{markdown(one.quote)}” — {markdown(source_label(one))}" for one in longest]
-    return list(dict.fromkeys(lines))[:MAX_QUOTES]
+    worded = [(one, shown) for one in evidence if (shown := _visible(one.quote))]
+    lines: dict[str, None] = {}
+    for one, shown in worded:
+        if not any(_is_within(one, other) for other, _ in worded):
+            lines[f"- “{markdown(shown)}” — {markdown(source_label(one))}"] = None
+            if len(lines) == MAX_QUOTES:
+                break
+    return list(lines)
 
 
 def _is_within(one: Evidence, other: Evidence) -> bool:
@@ -139,6 +148,7 @@ class _Earned(NamedTuple):
     matters: tuple[str, ...]
     offered: tuple[CodingSuggestion, ...] = ()
     query: Query | None = None
+    form: BuiltForm | None = None
 
 
 @dataclass(frozen=True)
@@ -176,23 +186,30 @@ class Cards:
             yield _Earned("code", assessment, _code_matters(self._identity(assessment), offered), offered)
         if one.query and earns_query(assessment, one.query, self.terminology, offered):
             about = self._identity(assessment)
-            yield _Earned("query", assessment, _query_matters(about, one.query), offered, one.query)
+            yield _Earned("query", assessment, _query_matters(about, one.query), offered, one.query, one.form)
 
     def _left(self, earned: _Earned, away: Set[str]) -> _Earned | None:
         """What is left to say once what was put away falls away; None where that earns no card any more."""
         if not earned.query:
             return None if away >= set(earned.matters) else earned
         about = self._identity(earned.assessment)
-        query = earned.query.without({name for name in earned.query.ask if f"query {about} {name}" in away})
+        put_away = {name for name in earned.query.ask if f"query {about} {name}" in away}
+        query = earned.query.without(put_away) if put_away else earned.query
         if query is None:
             return None
         if set(query.ask).isdisjoint(REQUIRED) and away >= set(_code_matters(about, earned.offered)):
             return None  # supporting elements are asked for beside a code that is offered, and else not
-        return earned._replace(query=query, matters=_query_matters(about, query))
+        if query is earned.query:
+            return earned
+        form = built_form(query, earned.assessment)
+        return earned._replace(query=query, form=form, matters=_query_matters(about, query))
 
     def _told(self, earned: _Earned) -> tuple[Json, Shown]:
         assessment, query = earned.assessment, earned.query
-        card = self._query_card(assessment, query) if query else self._code_card(assessment, earned.offered)
+        if query and earned.form:
+            card = self._query_card(assessment, query, earned.form)
+        else:
+            card = self._code_card(assessment, earned.offered)
         kind, condition = TOPICS[earned.kind]["code"], assessment.documentation.condition
         return card, Shown(card["uuid"], kind, condition, earned.matters, query.ask if query else ())
 
@@ -200,11 +217,9 @@ class Cards:
         return identity(self._entry(assessment))
 
     def _card(self, kind: str, assessment: Assessment, rule: str, **content: Any) -> Json:
-        topic = {"system": TOPIC_SYSTEM, **TOPICS[kind]}
         card: Json = {"uuid": self._uuid(assessment, kind), "indicator": "info", **content}
-        card["source"] = {"label": LABEL, "url": f"{self.base_url}/rules/{rule}", "topic": topic}
-        reasons = OVERRIDES[kind].items()
-        card["overrideReasons"] = [{"system": OVERRIDE_SYSTEM, "code": c, "display": d} for c, d in reasons]
+        card["source"] = {"label": LABEL, "url": f"{self.base_url}/rules/{rule}", "topic": _TOPICS[kind]}
+        card["overrideReasons"] = _REASONS[kind]
         return card
 
     def _uuid(self, assessment: Assessment, kind: str) -> str:
@@ -277,12 +292,12 @@ class Cards:
 
     # -- the query card
 
-    def _query_card(self, assessment: Assessment, query: Query) -> Json:
+    def _query_card(self, assessment: Assessment, query: Query, built: BuiltForm) -> Json:
         """Asks, and names neither a code nor a diagnosis (QUERIES Q1, Q11)."""
         count = len(query.questions)
         what = "A question" if count == 1 else f"{count} questions"
         rule = self._rule_asking(assessment, query)
-        form, link = self._form(assessment, query)
+        form, link = self._form(assessment, built)
         return self._card(
             "query",
             assessment,
@@ -294,17 +309,17 @@ class Cards:
             **link,
         )
 
-    def _form(self, assessment: Assessment, query: Query) -> tuple[Json, Json]:
+    def _form(self, assessment: Assessment, built: BuiltForm) -> tuple[Json, Json]:
         """The form with an address of its own, and the link to its page where it is kept."""
         card = self._uuid(assessment, "query")
         if self.opener:
-            kept = self.opener.prepare(assessment, query, card)
+            kept = self.opener.prepare(assessment, built, card)
             link = {"label": "Answer the questions", **self._link(kept.id)}
             # A create leaves the id to whoever keeps it (FHIR R4 "create").
             return {key: value for key, value in kept.questionnaire.items() if key != "id"}, {"links": [link]}
         # The form quotes this record, so its address belongs to this call and not to the elements asked for.
         named = {"url": f"{CANONICAL}/Questionnaire/{card}", "version": self.terminology.main.version}
-        return {**questionnaire_of(query, assessment), **named}, {}
+        return {**built.questionnaire, **named}, {}
 
     def _link(self, form_id: str) -> Json:
         """Where the EHR opens us as an app, it passes the form on in its token (CDS Hooks 2.0 "Link", `appContext`)."""

@@ -122,7 +122,8 @@ def _entry(parameter: Json, name: str, at: str, number: int) -> Entry:
                 )
             ],
         )
-    refuse_unsound(resource, allowed=frozenset({ROLES[name]}), at=f"{at}.resource")
+    if resource.get("resourceType") != ROLES[name]:  # else it was found to be sound with the body
+        refuse_unsound(resource, allowed=frozenset({ROLES[name]}), at=f"{at}.resource")
     return Entry(resource, reference_of(resource, None, f"#{number}"))
 
 

@@ -27,6 +27,7 @@ from service.coding.model import (
     RecordFault,
     Setting,
     Statement,
+    found_at,
 )
 from service.coding.narrative import read
 from service.coding.scene import lay_out
@@ -40,6 +41,7 @@ INPATIENT = frozenset({"IMP", "ACUTE", "NONAC"})
 _Read = TypeVar("_Read")
 _KEPT = 256  # texts of the last records, in each worker
 _LONGEST_KEPT = 10_000  # characters
+_SHORT, _KEPT_WORDS = 200, 1024  # characters, and how many texts: titles and diagnoses, which many records share
 _PROFESSIONAL = frozenset({"professional", "vision", "oral", "pharmacy"})
 _NOT_PROVIDER = re.compile(
     r"\b(?:nurse|nursing|rn|lpn|lvn|cna|physical therap\w*|occupational therap\w*|therapist|medical assistant|dietit\w*"
@@ -133,13 +135,29 @@ class Reader:
     def read(self) -> Callable[[Passage], Reading]:
         """What a passage says; the last ones are kept, since an EHR sends the same record at each step of a visit."""
         lexicon = self.lexicon  # and not self: a ring would keep all of this where the collector looks no more
-        return _remembering(lambda passage: read(passage, lexicon))
+
+        @lru_cache(maxsize=_KEPT_WORDS)
+        def known(text: str, date: str | None) -> Reading:
+            return read(Passage(text, "", "", date=date), lexicon)
+
+        def words(passage: Passage) -> Reading:
+            date = passage.date if "today" in passage.text.lower() else None
+            return known(passage.text, date).at(passage)
+
+        return _remembering(lambda passage: read(passage, lexicon), words)
 
     @cached_property
     def places(self) -> Callable[[Passage], tuple[Finding, ...]]:
         """The regions that a short text names (a bodySite, an exam title); the last ones are kept."""
         lexicon = self.lexicon
-        return _remembering(lambda passage: tuple(_places(passage, lexicon)))
+
+        @lru_cache(maxsize=_KEPT_WORDS)
+        def known(text: str) -> tuple[Finding, ...]:
+            return tuple(_places(Passage(text, "", ""), lexicon))
+
+        return _remembering(
+            lambda passage: tuple(_places(passage, lexicon)), lambda passage: found_at(passage, known(passage.text))
+        )
 
     def documentations(self, request: Request, quiet: Set[int] = frozenset()) -> list[Documentation]:
         """One Documentation for each Condition, in order; each reads the reports of its own patient only.
@@ -152,16 +170,23 @@ class Reader:
             own = request if len(patients) == 1 else _of_patient(patient, places, request)
             silent = {n for n, i in enumerate(places) if i in quiet}
             found.update(zip(places, _Record(own, self, silent).documentations(), strict=True))
+        if not request.answers:
+            return [found[index] for index in range(len(found))]
         return [
             with_answers(found[index], request.answers.get(condition.reference, ()), self.lexicon)
             for index, condition in enumerate(request.conditions)
         ]
 
 
-def _remembering(reads: Callable[[Passage], _Read]) -> Callable[[Passage], _Read]:
-    """The same function, which knows the last passages again unless they are long."""
+def _remembering(reads: Callable[[Passage], _Read], words: Callable[[Passage], _Read]) -> Callable[[Passage], _Read]:
+    """The same function, which knows the last passages again unless they are long, and short ones by their `words`."""
     again = lru_cache(maxsize=_KEPT)(reads)
-    return lambda passage: (again if len(passage.text) <= _LONGEST_KEPT else reads)(passage)
+
+    def read(passage: Passage) -> _Read:
+        length = len(passage.text)
+        return words(passage) if length <= _SHORT else again(passage) if length <= _LONGEST_KEPT else reads(passage)
+
+    return read
 
 
 class _Record:
@@ -178,6 +203,8 @@ class _Record:
             self._codes_alone(entry, duplicate=index in twice) if index in self.quiet else self._own(entry)
             for index, entry in enumerate(self.request.conditions)
         ]
+        if len(self.quiet) == len(own):
+            return own
         takers = self._takers(own)
         regions = [_regions_claimed(documentation) for documentation in own]
         claims = Counter(region for claimed in regions for region in claimed)
@@ -287,7 +314,7 @@ class _Record:
                     yield Passage(text, entry.source, expression, author, recorded)
 
     def _codes(self, condition: Resource, entry: Entry) -> Iterator[RecordedCode]:
-        by_hand = _by_practitioner(condition.get("asserter"))
+        by_hand = "asserter" in condition and _by_practitioner(condition["asserter"])
         for index, coding in enumerate((condition.get("code") or {}).get("coding") or ()):
             code = coding.get("code")
             if isinstance(code, str) and code.strip():
@@ -517,10 +544,15 @@ class _Record:
 
     @cached_property
     def _exam_places(self) -> tuple[Finding, ...]:
-        found = [f for report in self._used_reports for f in self._examined(report)]
+        found = [f for places in self._examined.values() for f in places]
         return tuple({(f.value, f.detail): f for f in reversed(found)}.values())
 
-    def _examined(self, entry: Entry) -> list[Finding]:
+    @cached_property
+    def _examined(self) -> dict[int, list[Finding]]:
+        """The regions that the title of each report names."""
+        return {id(report): self._examined_by(report) for report in self._used_reports}
+
+    def _examined_by(self, entry: Entry) -> list[Finding]:
         code = entry.resource.get("code") or {}
         found = []
         for index, coding in enumerate(code.get("coding") or ()):
@@ -550,7 +582,7 @@ class _Record:
         if modality is None:
             return
         readings = [r for r in self._report_readings if r.passage.source == entry.reference]
-        regions = {f.value for f in self._examined(entry)} | {
+        regions = {f.value for f in self._examined[id(entry)]} | {
             f.value for r in readings for s in r.statements for f in s.regions
         }
         detail = " ".join(sorted(regions))

@@ -6,7 +6,7 @@ Plain dicts: writing through models costs more than reading (measured), so the t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.coding.lexicon import Lexicon
 from service.coding.model import Assessment, Element, Evidence, Issue, Query, Question
@@ -36,6 +36,14 @@ _ISSUE_CODES = {
     "dos.missing": "business-rule",
 }
 _ORIGINS = {"provider": "Provider", "report": "Report", "ancillary": "Other documentation"}
+_KINDS = {
+    "Condition": "problem or diagnosis",
+    "Claim": "recorded diagnosis",
+    "DiagnosticReport": "diagnostic report",
+    "DocumentReference": "note",
+    "Observation": "observation",
+    "QuestionnaireResponse": "answer to a query",
+}
 Json = dict[str, Any]
 
 
@@ -87,10 +95,10 @@ def assessment_part(assessment: Assessment, query: Query | None, terminology: Te
     parts += _extracted_texts(assessment)
     parts += [part("ask", valueCode=name) for name in (query.ask if query else assessment.ask)]
     if query:
-        questionnaire = questionnaire_of(query, assessment)
+        form = built_form(query, assessment)
         parts += [
-            part("questionnaire", resource=questionnaire),
-            part("questionnaireResponse", resource=prepopulated(questionnaire, assessment)),
+            part("questionnaire", resource=form.questionnaire),
+            part("questionnaireResponse", resource=form.response),
         ]
     if assessment.issues:
         parts.append(part("outcome", resource=outcome(assessment.issues)))
@@ -218,6 +226,19 @@ def release_parts(dates: Iterable[str], terminology: Terminology, software: str)
 # --- the query as a form ------------------------------------------------------------------------------------------
 
 
+class BuiltForm(NamedTuple):
+    """A query as it is sent: the Questionnaire, and what of it the record already answers."""
+
+    questionnaire: Json
+    response: Json
+
+
+def built_form(query: Query, assessment: Assessment) -> BuiltForm:
+    """Built once, then checked, shown and kept."""
+    questionnaire = questionnaire_of(query, assessment)
+    return BuiltForm(questionnaire, prepopulated(questionnaire, assessment))
+
+
 def questionnaire_of(query: Query, assessment: Assessment) -> Json:
     """The query as a Questionnaire: indicators as display items, one item for each question (QUERIES)."""
     items: list[Json] = [_indicator_item(number, evidence) for number, evidence in enumerate(query.indicators, 1)]
@@ -273,21 +294,12 @@ def _indicator_item(number: int, evidence: Evidence) -> Json:
 
 def source_label(evidence: Evidence) -> str:
     passage = evidence.passage
-    kind = passage.expression.split(".")[0]  # the source may be an absolute URL or a urn:uuid
-    names = {
-        "Condition": "problem or diagnosis",
-        "Claim": "recorded diagnosis",
-        "DiagnosticReport": "diagnostic report",
-        "DocumentReference": "note",
-        "Observation": "observation",
-        "QuestionnaireResponse": "answer to a query",
-    }
-    shown = [
-        f"{_ORIGINS[passage.author]}, {names.get(kind, kind)}",
-        f"dated {passage.date}" if passage.date else "undated",
-        f"status {passage.status or 'not stated'}",
-    ]
-    return ", ".join([*shown, *(["prior encounter"] if passage.earlier_encounter else [])])
+    kind = passage.expression.partition(".")[0]  # the source may be an absolute URL or a urn:uuid
+    date = f"dated {passage.date}" if passage.date else "undated"
+    prior = ", prior encounter" if passage.earlier_encounter else ""
+    return (
+        f"{_ORIGINS[passage.author]}, {_KINDS.get(kind, kind)}, {date}, status {passage.status or 'not stated'}{prior}"
+    )
 
 
 def _question_items(question: Question) -> list[Json]:

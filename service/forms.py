@@ -24,7 +24,7 @@ from service.assist import Assist, Judged, form_faults
 from service.decisions import Visit, patients_of
 from service.envelope import ROLES
 from service.fhir_in import Request
-from service.fhir_out import CANONICAL
+from service.fhir_out import CANONICAL, built_form
 from service.form_pages import page_form, told_of
 from service.json_body import Issue, Refusal, dump_json, issues_to_operation_outcome, parse_json
 from service.launches import LONGEST, Launched, Launches
@@ -403,7 +403,8 @@ def _following(done: Form, record: Json, after: Judged) -> Form | None:
     if query is None:
         return None
     assessment = replace(after.assessment, ask=query.ask)  # what was left stays open, and is not asked for again
-    if form_faults(query, assessment, _assist().query_rules):
+    built = built_form(query, assessment)
+    if form_faults(built, query, assessment, _assist().query_rules):
         return None
     opener = Opener(
         held_forms(done.client),
@@ -416,7 +417,7 @@ def _following(done: Form, record: Json, after: Judged) -> Form | None:
         record=record,
         earlier=(*done.earlier, done.answered),
     )
-    form = opener.prepare(assessment, query, f"after {done.id}")
+    form = opener.prepare(assessment, built, f"after {done.id}")
     opener.open()
     return form
 

@@ -15,8 +15,8 @@ from service.gate import UNSPOKEN, Gate
 from service.json_body import dump_json
 
 # Elements of a Condition that place it, or change what it means.
-_TELLING = ("bodySite", "modifierExtension")
-_WORDS = ("note", "evidence")
+_TELLING = frozenset({"bodySite", "modifierExtension"})
+_WORDS = frozenset({"note", "evidence"})
 _REMEMBERED = 10_000  # code elements; a stream of ever new ones must not fill the memory
 
 
@@ -31,20 +31,20 @@ class Glance:
         """The places of those Conditions; none where more than reports stands beside them, or a claim is judged."""
         if request.setting != "charting" or request.observations or request.documents or request.answers:
             return frozenset()
-        patients = {patient_of(entry) for entry in request.conditions}
-        if request.reports and (len(request.conditions) == 1 or len(patients) > 1):
+        if request.reports and (len(request.conditions) == 1 or len(set(map(patient_of, request.conditions))) > 1):
             return frozenset()  # to the only one of a patient they speak whatever it is
         day = date_of_service(request, {})
         conditions = enumerate(entry.resource for entry in request.conditions)
         return frozenset(i for i, condition in conditions if self._is_quiet(condition, day or charted_on(condition)))
 
     def _is_quiet(self, condition: Mapping[str, Any], on: str | None) -> bool:
-        if on is None or any(name in condition for name in _TELLING):
+        if on is None or not _TELLING.isdisjoint(condition):
             return False
         if not self._days(condition) >> self._gate.day_of(on) & 1:
             return False
-        is_unspoken = code_of(condition.get("verificationStatus")) in UNSPOKEN
-        return not is_unspoken and not any(self._gate.says(condition[name]) for name in _WORDS if name in condition)
+        if code_of(condition.get("verificationStatus")) in UNSPOKEN:
+            return False
+        return _WORDS.isdisjoint(condition) or not any(self._gate.says(condition.get(name)) for name in _WORDS)
 
     def _days(self, condition: Mapping[str, Any]) -> int:
         """By bit: in which stretches of time nothing is to be said about the code element."""

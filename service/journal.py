@@ -18,6 +18,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotWritten
 from datetime import UTC, datetime
 from itertools import count
+from typing import Any
 from uuid import uuid4
 
 from service.store import Chain, Entry, Store, StoreUnavailable
@@ -41,6 +42,9 @@ class Journal:
         self._changed = threading.Condition()
         self._waiting: list[tuple[Entry, Future[None]]] = []
         self._thread: threading.Thread | None = None
+        self._writing = threading.Lock()
+        self._chain: Chain | None = None
+        self._tried = 0  # how many were in a flush of unknown end, which is to be made again as it was
         self._failing = self._closing = False
         self._began = math.inf  # when the write that is under way began
 
@@ -62,6 +66,20 @@ class Journal:
                 written.result(PATIENCE_SECONDS)
             except NotWritten:
                 raise StoreUnavailable("The audit record was not written in time.") from None
+
+    def open_forms(self, *opening: Any) -> None:
+        """Have the store open the forms of a call, and flush with them what waits: to flush takes most of the time."""
+        if not self._writing.acquire(timeout=PATIENCE_SECONDS):
+            raise StoreUnavailable("The forms could not be written in time.")
+        try:
+            if batch := self._batch():
+                appending = self._open_chain(), [entry for entry, _ in batch]
+                self._chain = self._store.open_forms(*opening, appending=appending)  # type: ignore[misc]
+                self._told_success(batch)
+            else:
+                self._store.open_forms(*opening)
+        finally:
+            self._writing.release()
 
     def refuse_failing(self) -> None:
         """StoreUnavailable where the last write has failed, or does not come to an end."""
@@ -87,37 +105,50 @@ class Journal:
             atexit.register(self.close)
 
     def _run(self) -> None:
-        chain: Chain | None = None
-        while batch := self._next_batch():
+        while self._gathered():
             self._began = time.monotonic()
             for tried in count(1):
                 try:
-                    chain = chain or self._store.open_chain(uuid4().hex, datetime.now(UTC))
-                    chain = self._store.append(chain, [entry for entry, _ in batch])
+                    with self._writing:
+                        self._append()
                 except Exception as error:  # noqa: BLE001  # were the thread to end, nothing would be recorded any more
-                    if tried >= TRIES and not self._told_failure(batch, error):
+                    if tried >= TRIES and not self._told_failure(error):
                         return
                 else:
-                    self._told_success(batch)
                     break
 
-    def _next_batch(self) -> Sequence[tuple[Entry, Future[None]]]:
-        """What waits, gathered for a moment in `group`; empty when closed and all is written."""
+    def _gathered(self) -> bool:
+        """Once something waits, in `group` a moment later; False when closed and all is written."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing)
             if not self._waits:
                 self._changed.wait_for(lambda: self._closing or len(self._waiting) >= BATCH, GATHER_SECONDS)
-            return self._waiting[:BATCH]
+            return bool(self._waiting) or not self._closing
+
+    def _append(self) -> None:
+        batch = self._batch()
+        if batch:  # else a call that opened forms has written it meanwhile
+            self._chain = self._store.append(self._open_chain(), [entry for entry, _ in batch])
+        self._told_success(batch)
+
+    def _open_chain(self) -> Chain:
+        self._chain = self._chain or self._store.open_chain(uuid4().hex, datetime.now(UTC))
+        return self._chain
+
+    def _batch(self) -> Sequence[tuple[Entry, Future[None]]]:
+        batch = self._waiting[: self._tried or BATCH]
+        self._tried = len(batch)
+        return batch
 
     def _told_success(self, batch: Sequence[tuple[Entry, Future[None]]]) -> None:
         with self._changed:
-            self._failing, self._began = False, math.inf
+            self._failing, self._began, self._tried = False, math.inf, 0
             del self._waiting[: len(batch)]
         for _, written in batch:
             if not written.done():
                 written.set_result(None)
 
-    def _told_failure(self, batch: Sequence[tuple[Entry, Future[None]]], error: Exception) -> bool:
+    def _told_failure(self, error: Exception) -> bool:
         """Refuse those who wait, and try the same batch again in a while; False where there is no time for that.
 
         It is not dropped: whether a commit that failed was kept is not known, and one record too many is better
@@ -128,7 +159,7 @@ class Journal:
                 LOG.error("the audit records cannot be written: %s", type(error).__name__)
             self._failing = True
             refused = StoreUnavailable("The audit record could not be written.")
-            for _, written in batch:
+            for _, written in self._waiting[: self._tried]:
                 if not written.done():
                     written.set_exception(refused)
             self._changed.wait_for(lambda: self._closing, RETRY_SECONDS)

@@ -146,6 +146,9 @@ def _read_by_hooks(body: bytes, max_depth: int) -> object:
     return value
 
 
+Written = msgspec.Raw  # JSON as it was written, to stand in a value that is yet to be
+
+
 def dump_json(value: object) -> bytes:
     """Write compact UTF-8 JSON, each decimal as it was read."""
     return _write(value)

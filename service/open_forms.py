@@ -13,10 +13,10 @@ from hashlib import sha256
 from typing import Any, Literal
 
 from service.coding.answers import Answer
-from service.coding.model import Assessment, Query
+from service.coding.model import Assessment
 from service.fhir_in import Entry, Request
-from service.fhir_out import CANONICAL, prepopulated, questionnaire_of
-from service.json_body import dump_json
+from service.fhir_out import CANONICAL, BuiltForm
+from service.json_body import Written, dump_json
 from service.responses import is_manual, read_response
 from service.store import Binding, NewForm, Store
 from service.store import Form as StoredForm
@@ -98,26 +98,29 @@ class Past:
 class Forms:
     """The forms of one client as they stand at one instant, and what its users have put away.
 
-    `keeps` is False where a past answer is made again: the same forms come out, and none is written.
+    `keep` is `Journal.open_forms`; None where a past answer is made again: the same forms come out, and none is kept.
     """
 
     store: Store
     life: timedelta
     client: str
     at: datetime
-    keeps: bool = True
+    keep: Callable[..., None] | None = None
 
     def name(self, key: str) -> str:
         """The id of the form of one question of one call: 128 bits that only the store's secret gives."""
         return self.store.hashed("form", self.client, key)[:32]
 
-    def open(self, forms: Sequence[tuple[Form, str]]) -> None:
-        """Keep the forms of one call, each with its key, on the disk when this returns; a retry finds them there."""
-        if self.keeps and forms:
+    def open(self, forms: Sequence[tuple[Form, str]], record: bytes) -> None:
+        """Keep the forms of one call, each with its key, and the record that they are about, written as JSON.
+
+        They are on the disk when this returns; a retry finds them there.
+        """
+        if self.keep and forms:
             first = forms[0][0]
             bound = Binding(self.client, first.patient, first.user, first.encounter)
             new = [NewForm(form.id, key, _content(form)) for form, key in forms]
-            self.store.open_forms(new, bound, first.record, self.at, self.life)
+            self.keep(new, bound, Written(record), self.at, self.life)
 
     def get(self, form_id: str) -> Form | None:
         """The form as it stands, expired where its time is over; None where there never was one."""
@@ -185,25 +188,32 @@ class Opener:
         return {"record": kept_record(self._request), **self._given}
 
     @cached_property
-    def _hash(self) -> str:
-        return sha256(dump_json(self._about)).hexdigest()
+    def _record(self) -> bytes:
+        return dump_json(self._about["record"])
 
-    def prepare(self, assessment: Assessment, query: Query, key: str) -> Form:
+    @cached_property
+    def _hash(self) -> str:
+        written = sha256(self._record)
+        written.update(dump_json({name: given for name, given in self._about.items() if name != "record"}))
+        return written.hexdigest()
+
+    def prepare(self, assessment: Assessment, built: BuiltForm, key: str) -> Form:
         """The form as it will stand once `open` has been called."""
-        asked = questionnaire_of(query, assessment)
+        asked = built.questionnaire
         whole_key = f"{key} {self._hash} {sha256(dump_json(asked)).hexdigest()}"
         form_id = self._kept.name(whole_key)
         named = {**asked, "id": form_id, "url": f"{CANONICAL}/Questionnaire/{form_id}", "version": self._version}
-        condition, auto = assessment.documentation.condition, prepopulated(asked, assessment)
+        condition = assessment.documentation.condition
         entry = next(entry for entry in self._request.conditions if entry.reference == condition)
-        own: Json = {"condition": condition, "about": identity(entry), "questionnaire": named, "auto": auto}
+        own: Json = {"condition": condition, "about": identity(entry), "questionnaire": named, "auto": built.response}
         form = Form(id=form_id, client=self._kept.client, card=key, **own, **self._about)
         self._prepared.append((form, whole_key))
         return form
 
     def open(self) -> None:
         """Keep what was prepared, all at once."""
-        self._kept.open(self._prepared)
+        if self._prepared:
+            self._kept.open(self._prepared, self._record)
 
 
 # --- what the encounter already knows (QUERIES Q17) ----------------------------------------------------------------

@@ -91,7 +91,7 @@ def is_sound(resource: object, allowed: frozenset[str]) -> bool:
 def are_sound(resources: Sequence[Any], resource_type: str) -> bool:
     """The same of resources that are all of one type, at once."""
     try:
-        return _has_no_blanks(resources) and all(_is_sound(resource, resource_type) for resource in resources)
+        return _has_no_blanks(resources) and _all_sound(resources, resource_type)
     except (msgspec.MsgspecError, LookupError, TypeError, ValueError, RecursionError):
         return False
 
@@ -103,11 +103,20 @@ def _has_no_blanks(held: object) -> bool:
 
 
 def _is_sound(resource: Any, resource_type: str) -> bool:
+    return _all_sound([resource], resource_type)
+
+
+def _all_sound(resources: Sequence[Any], resource_type: str) -> bool:
     struct = _struct(resource_type)
     if struct is None:
         return False
-    msgspec.convert(resource, struct, dec_hook=_read)
-    return all(_is_sound(held, held["resourceType"]) for held in _held(resource, resource_type))
+    msgspec.convert(resources, list[struct], dec_hook=_read)  # type: ignore[valid-type]
+    if resource_type not in _HOLDING:
+        resources = [resource for resource in resources if "contained" in resource]
+    return all(_is_sound(held, held["resourceType"]) for one in resources for held in _held(one, resource_type))
+
+
+_HOLDING = frozenset({"Bundle", "Parameters"})
 
 
 def _held(resource: Any, resource_type: str) -> Iterator[Any]:

@@ -30,7 +30,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from service.audit import chained
 from service.database import BEGIN, NewerDatabase, make_current, make_engine, make_private
 from service.errors import OperatorError
-from service.json_body import dump_json, kept_json
+from service.json_body import Written, dump_json, kept_json
 from service.prepared import Prepared, driver
 from service.retention import DONE_WITH, PAGE, WAITING, delete_decisions, expired, let_go, old
 from service.tables import (
@@ -53,6 +53,7 @@ from service.tables import (
 
 Json = dict[str, Any]
 FormState = Literal["open", "answered", "declined", "expired"]
+HASHES_KEPT = 1000
 LOWEST = -(2**31)
 NOTHING = ""  # the hash before the first record of a chain, and before the first chain
 TRANSIENT = "sqlite://"  # a database that goes with the process
@@ -169,7 +170,7 @@ def instant(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _text(content: Mapping[str, Any]) -> str:
+def _text(content: Mapping[str, Any] | Written) -> str:
     return dump_json(content).decode("utf-8")
 
 
@@ -277,6 +278,7 @@ class Store:
         new = {table: self._insert(table).on_conflict_do_nothing() for table in tables.sorted_tables}
         self._adding = {table: statement.returning(sa.literal(1)) for table, statement in new.items()}
         self._is_sqlite = engine.dialect.name == "sqlite"
+        self._hashes: dict[tuple[str, ...], str] = {}
         self._adding_many = {table: self._prepared(new[table], _given_of(table)) for table in _IN_NUMBERS}
         noting = self._insert(override).from_select(override.c.keys(), _OVERRIDDEN).on_conflict_do_nothing()
         keeping = self._insert(record).from_select(["id", "content"], _WAITED_FOR).on_conflict_do_nothing()
@@ -333,10 +335,18 @@ class Store:
         return bytes.fromhex(kept)
 
     def hashed(self, *parts: str) -> str:
-        """An id as a hash under this store's own key: ids are short enough to be guessed from a plain hash."""
-        keyed = self._of_ids.copy()
-        keyed.update(f"[{', '.join(map(encode_basestring_ascii, parts))}]".encode())  # as json.dumps, in a third
-        return keyed.hexdigest()
+        """An id as a hash under this store's own key: ids are short enough to be guessed from a plain hash.
+
+        The last are kept: one call hashes the same patient, user and encounter several times.
+        """
+        found = self._hashes.get(parts)
+        if found is None:
+            keyed = self._of_ids.copy()
+            keyed.update(f"[{', '.join(map(encode_basestring_ascii, parts))}]".encode())  # as json.dumps, in a third
+            if len(self._hashes) >= HASHES_KEPT:
+                self._hashes.clear()
+            found = self._hashes[parts] = keyed.hexdigest()
+        return found
 
     def signature(self, text: str) -> str:
         """Shows to every worker on this store that one of them wrote the text; 64 hexadecimal digits."""
@@ -386,12 +396,14 @@ class Store:
 
     def append(self, chain: Chain, entries: Sequence[Entry]) -> Chain:
         """Keep all of these in one transaction; said again after a commit of unknown end, it adds nothing."""
-        events = [(entry.recorded, event) for entry in entries for event in entry.events]
-        rows, end = _chained_rows(chain, events)
         with self._driver() as cursor:
-            self._adding_many[audit_record].run_each(cursor, rows)
-            self._moved_end.run(cursor, {"of": chain.writer, "end_number": end.number, "end_hash": end.hash})
-            self._add_decisions(cursor, [entry.decision for entry in entries if entry.decision])
+            return self._append(cursor, chain, entries)
+
+    def _append(self, cursor: Any, chain: Chain, entries: Sequence[Entry]) -> Chain:
+        rows, end = _chained_rows(chain, [(entry.recorded, event) for entry in entries for event in entry.events])
+        self._adding_many[audit_record].run_each(cursor, rows)
+        self._moved_end.run(cursor, {"of": chain.writer, "end_number": end.number, "end_hash": end.hash})
+        self._add_decisions(cursor, [entry.decision for entry in entries if entry.decision])
         return end
 
     def _add_decisions(self, cursor: Any, made: Sequence[Decision]) -> None:
@@ -430,9 +442,15 @@ class Store:
     # -- open forms
 
     def open_forms(
-        self, forms: Sequence[NewForm], bound: Binding, about: Json, at: datetime, lifetime: timedelta
-    ) -> None:
-        """Keep the forms of one call and, once, the record that they are about.
+        self,
+        forms: Sequence[NewForm],
+        bound: Binding,
+        about: Json | Written,
+        at: datetime,
+        lifetime: timedelta,
+        appending: tuple[Chain, Sequence[Entry]] | None = None,
+    ) -> Chain | None:
+        """Keep the forms of one call and, once, the record that they are about; in the same flush append to a chain.
 
         A form that was opened under the same key before (a retry of the same call) stays as it stands. The record goes
         by the id of the first form: two calls never share one, so that none can let go of what the other waits for.
@@ -446,6 +464,7 @@ class Store:
         with self._driver() as cursor:
             self._adding_many[form].run_each(cursor, rows)
             self._keeping_record.run(cursor, {"of": forms[0].id, "text": _text(about)})
+            return self._append(cursor, *appending) if appending else None
 
     def form(self, form_id: str, at: datetime) -> Form | None:
         """The form as it stands, whoever asks: its id is its key. None where there is none."""

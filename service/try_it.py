@@ -123,10 +123,10 @@ def _told(one: Judged, record: Request, assist: Assist) -> Json:
         "title": terminology.icd10cm.title,
         "form": None,
     }
-    if one.query:
+    if one.form:
         patient = {"patient": "Patient/example", "user": "", "encounter": ""}
         opener = Opener(held_forms(), replace(record, answers={}), terminology.main.version, **patient)
-        form = opener.prepare(assessment, one.query, str(uuid4()))  # a form of its own for each visitor
+        form = opener.prepare(assessment, one.form, str(uuid4()))  # a form of its own for each visitor
         opener.open()
         told |= {"form": form, **shown_form(form)}
     return told

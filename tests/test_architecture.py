@@ -53,7 +53,15 @@ KEPT_TO = {  # a library and the only modules that may know it
     "pyspark": frozenset({"service.spark"}),
     "pandas": frozenset({"service.spark"}),
     "msgspec": frozenset(
-        {"service.gate", "service.batch", "service.bulk_export", "service.glance", "service.json_body", "service.sound"}
+        {
+            "service.gate",
+            "service.batch",
+            "service.bulk_export",
+            "service.cds_hooks",
+            "service.glance",
+            "service.json_body",
+            "service.sound",
+        }
     ),
     "requests": frozenset({"service.calling"}),
     "urllib3": frozenset({"service.calling"}),

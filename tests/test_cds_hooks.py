@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from flask.testing import FlaskClient
 from markdown_it import MarkdownIt
@@ -16,6 +17,7 @@ from markdown_it import MarkdownIt
 from service.app import create_app
 from service.assist import Assist
 from service.cards import markdown
+from service.cds_hooks import ENVELOPE, HOOKS, plain_type
 from service.fhir_out import ICD10CM
 from service.settings import SettingError, Settings, read_settings
 from service.validation import validate_resource
@@ -191,6 +193,29 @@ WRONG = [
     ("prefetch", CANARY, "prefetch"),
     ("prefetch", [], "prefetch"),
 ]
+
+
+VALUES = [None, True, 0, 3, 3.5, "", " ", "p1", "Patient/p1", "Encounter/e 1", "x\n", "https://e.h", INSTANCE, [], {}]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("schema", [ENVELOPE, *(hook.context for hook in HOOKS.values())], ids=type)
+def test_nothing_is_taken_at_once_that_the_schema_refuses(schema: Any, value: Any) -> None:
+    context = {"userId": "Practitioner/d1", "patientId": "p1", "encounterId": "e1", "conditions": {}, "draftOrders": {}}
+    authorization = {"access_token": "t", "expires_in": 300}
+    sent = {"fhirServer": "https://ehr.example", "fhirAuthorization": authorization, **call(), **context}
+    assert _is_taken(sent, schema)
+    wrong = [{**sent, name: value} for name in sent] + [{n: v for n, v in sent.items() if n != name} for name in sent]
+    wrong += [{**sent, "fhirAuthorization": {**authorization, name: value}} for name in authorization]
+    assert [one for one in wrong if _is_taken(one, schema) and schema.validate(one)] == []
+
+
+def _is_taken(sent: Json, schema: Any) -> bool:
+    try:
+        msgspec.convert(sent, plain_type(schema))
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 @pytest.mark.proves("cds-hooks: a wrong request is a 400 with an OperationOutcome")
@@ -724,3 +749,27 @@ def test_an_epic_looking_call_is_answered(ask):
 def test_a_condition_with_an_unknown_modifier_gets_no_code(cards):
     record = condition(COMPLETE, modifierExtension=[{"url": "urn:not", "valueBoolean": True}])
     assert "code-suggestion" not in kinds(cards(record))
+
+
+# --- the same chart at each step of a visit -----------------------------------------------------------------------
+
+
+def test_a_chart_that_comes_again_is_answered_as_before_and_one_that_differs_anew(ask, assist: Assist) -> None:
+    sent = call(condition(COMPLETE), reports=bundle(report("Mild facet arthropathy.")))
+    first, again = ask(sent)[1], ask(sent)[1]
+    assert details(first) == details(again) != []
+    assert assist._answers
+    for changed in (
+        call(condition(TWO_REGIONS), reports=bundle(report("Mild facet arthropathy."))),
+        call(condition(COMPLETE, verificationStatus=concept("refuted")), reports=sent["prefetch"]["reports"]),
+        call(condition(COMPLETE, recordedDate="2015-01-02"), reports=sent["prefetch"]["reports"]),
+    ):
+        assert details(ask(changed)[1]) != details(first)
+
+
+def details(answer: Json) -> list[str]:
+    return [card["detail"] for card in answer["cards"]]
+
+
+def concept(code: str) -> Json:
+    return {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/condition-ver-status", "code": code}]}

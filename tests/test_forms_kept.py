@@ -122,3 +122,29 @@ def test_the_record_of_a_call_is_kept_once_however_many_forms_it_opens(browser: 
     assert len(contents) == len(many)
     assert all(f'"c{number}"' in record for number in range(20))
     assert not [content for content in contents if '"recordedDate"' in content]
+
+
+def test_what_waits_is_flushed_with_the_forms_of_the_next_call(
+    browser: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AUDIT=group: one flush for both, and the chain goes on where it ends."""
+    monkeypatch.setattr("service.journal.GATHER_SECONDS", 20)
+    services = browser.application.extensions
+    for _ in range(3):
+        assert opened(browser)
+    assert len(services["journal"]._waiting) == 1
+    assert len(list(services["store"].export_audit())) == 2
+    assert list(services["store"].chain_faults({})) == []
+
+
+def test_what_could_not_be_flushed_with_forms_is_flushed_once_all_the_same(
+    browser: FlaskClient, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.journal.GATHER_SECONDS", 2)
+    services = browser.application.extensions
+    assert opened(browser)
+    with locked(database_url):
+        assert browser.post("/cds-services/coding-assist", json=CALL).status_code == 503
+    until(lambda: not services["journal"]._waiting)
+    assert len(list(services["store"].export_audit())) == 2
+    assert list(services["store"].chain_faults({})) == []

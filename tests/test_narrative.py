@@ -5,7 +5,9 @@ Each case is one rule in words of our own; the labelled texts of tests/data show
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -15,9 +17,13 @@ from service.coding.lexicon import Lexicon
 from service.coding.model import Passage, Reading
 from service.coding.narrative import read
 from service.coding.packs import load_terminology
+from service.concepts import load_concepts
+from service.fhir_in import Reader
 from service.shipped import terminology_dir
 
 KNOWLEDGE = load_terminology(terminology_dir())
+CONCEPTS = load_concepts(terminology_dir() / "concepts")
+DATA = Path(__file__).parent / "data"
 
 
 @pytest.fixture(scope="module")
@@ -484,3 +490,37 @@ def test_what_is_absent_stands_before_the_comma(lexicon: Lexicon) -> None:
 
 def test_a_plural_in_ies_is_that_of_its_word(lexicon: Lexicon) -> None:
     assert told("Laminectomies in 2011 for lumbar stenosis, did great.", lexicon) == ["lumbar - historical"]
+
+
+# --- the same words in another place ------------------------------------------------------------------------------
+
+
+def passages_of(reading: Reading) -> set[Passage]:
+    """Those that anything of a reading points to."""
+    statements = reading.statements
+    found = [
+        f for s in statements for f in (*s.regions, *s.causes, *s.listed, *s.framings, *([s.space] if s.space else []))
+    ]
+    evidence = [s.evidence for s in statements] + [f.evidence for f in (*found, *reading.findings) if f.evidence]
+    return {reading.passage, *(one.passage for one in evidence)}
+
+
+def test_words_say_in_another_place_what_they_say_in_the_first(lexicon: Lexicon) -> None:
+    texts = [json.loads(line)["text"] for line in (DATA / "statements.jsonl").read_text("utf-8").splitlines()]
+    assert len(texts) > 100
+    for text in texts:
+        here = Passage(text, "Condition/c", "Condition.code.text", date="2026-11-01")
+        there = Passage(text, "DiagnosticReport/r", "DiagnosticReport.conclusion", "report", "2026-11-01", "final")
+        moved = read(here, lexicon).at(there)
+        assert repr(moved) == repr(read(there, lexicon))
+        assert passages_of(moved) == {there}
+
+
+def test_a_reader_knows_short_words_again_and_says_where_they_stand(lexicon: Lexicon) -> None:
+    reader = Reader(lexicon, CONCEPTS)
+    text = "MRI today: connective tissue stenosis of neural canal of cervical region"
+    here, there = (Passage(text, f"Condition/{name}", "Condition.code.text", date=name) for name in ("2026-01-02", ""))
+    for passage in (here, there, here):
+        assert repr(reader.read(passage)) == repr(read(passage, lexicon))
+        assert passages_of(reader.read(passage)) == {passage}
+        assert {f.evidence.passage for f in reader.places(passage) if f.evidence} == {passage}

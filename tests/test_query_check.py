@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import copy
 import itertools
+import json
 import logging
+import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +26,7 @@ from service.coding.packs import REGIONS
 from service.coding.query import ordered
 from service.coding.query_check import QueryFault, QueryRules, load_query_rules, names_a_code, query_faults
 from service.fhir_in import Entry, Request
-from service.fhir_out import CANONICAL, OPTION_SYSTEM, assessment_part, prepopulated, questionnaire_of
+from service.fhir_out import CANONICAL, OPTION_SYSTEM, assessment_part, built_form, prepopulated, questionnaire_of
 from service.shipped import terminology_dir
 
 Json = dict[str, Any]
@@ -580,7 +582,7 @@ def test_no_form_that_we_generate_breaks_a_rule(swept: Sequence[tuple[str, Reque
         (name, fault)
         for name, _, one in swept
         if one.query
-        for fault in form_faults(one.query, one.assessment, assist.query_rules)
+        for fault in form_faults(built_form(one.query, one.assessment), one.query, one.assessment, assist.query_rules)
     ]
     assert faults == []
 
@@ -591,7 +593,7 @@ def test_no_query_card_breaks_a_rule(swept: Sequence[tuple[str, Request, Judged]
         if one.query:
             call = Call("patient-view", UUID(int=1), "p1", sent, frozenset({"Condition/c1"}))
             card = Cards(call, assist.terminology, "https://coding.example", datetime.now(UTC))._query_card(
-                one.assessment, one.query
+                one.assessment, one.query, built_form(one.query, one.assessment)
             )
             form = questionnaire_of(one.query, one.assessment)
             faults += [(name, fault) for fault in query_faults(form, assist.query_rules, card=card)]
@@ -844,3 +846,88 @@ def test_the_order_is_not_that_of_the_list() -> None:
 def test_supporting_elements_come_last_and_together() -> None:
     asked = ("region", "imaging.modality", "imaging.date", "tissue", "function")
     assert ordered(asked, ())[2:] == ("imaging.modality", "imaging.date", "function")
+
+
+# --- what looks like a code ---------------------------------------------------------------------------------------
+
+PLAIN = re.compile(
+    r"(?<![\w.])(?:[A-TV-Z]\d[0-9A-Z]\.[0-9A-Z-]{1,4}|[A-TV-Z]\d[0-9AB]\d[0-9A-Z]{1,3})(?!\w)", re.IGNORECASE
+)
+PLAIN_HEADER = re.compile(r"(?<![\w.])[AE-KM-RV-Z]\d\d(?!\w)")
+
+
+def test_a_code_is_found_where_its_plain_pattern_finds_it() -> None:
+    """The pattern in use looks for the letter first, and is that much sooner done with a text."""
+    signs, made = "AaUuKk.\u212a\u017f\u0131\u0130 -12369BbZz5é_", random.Random(1)
+    texts = ["".join(made.choices(signs, k=made.randint(1, 9))) for _ in range(50_000)]
+    found = [text for text in texts if names_a_code(text)]
+    assert found == [text for text in texts if PLAIN.search(text) or PLAIN_HEADER.search(text)] != []
+
+
+# --- what has passed is not judged twice --------------------------------------------------------------------------
+
+LEAVES = ("", "M99.41", "“M99.41”", "indicator-9", "certainty", 7, True, None, {}, [], {"reference": "M99.41"})
+
+
+def places_in(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, held in inner:
+        yield (*at, key)
+        yield from places_in(held, (*at, key))
+
+
+def mutants(form: Json) -> Iterator[Json]:
+    """The form with each of its parts replaced, doubled or taken away in turn, and with a part more."""
+    for *above, key in places_in(form):
+        for change in (*LEAVES, "doubled", "without", "more"):
+            changed = copy.deepcopy(form)
+            holder = changed
+            for step in above:
+                holder = holder[step]
+            if change == "without":
+                del holder[key]
+            elif change == "more" and isinstance(holder[key], str):
+                holder[key] += " M99.41"
+            elif change == "more" and isinstance(holder, dict):
+                holder["valueCode"] = "M99.41"
+            elif change == "doubled" and isinstance(holder, list):
+                holder.insert(key, copy.deepcopy(holder[key]))
+            elif change == "doubled" and isinstance(holder[key], str):
+                holder[key] *= 2
+            else:
+                holder[key] = change
+            yield changed
+
+
+def judged(form: Json, rules: QueryRules, sent: Json) -> list[QueryFault] | str:
+    try:
+        return query_faults(form, rules, **sent)
+    except (AttributeError, TypeError, KeyError, IndexError) as error:
+        return type(error).__name__
+
+
+@pytest.mark.parametrize("text", ["Stenosis at L4-L5 with disc bulge and flavum hypertrophy", "Canal stenosis"])
+def test_a_form_is_judged_as_if_none_like_it_had_passed_before(assist: Assist, rules: QueryRules, text: str) -> None:
+    one = assist.answer(request("charting", condition(text, "M99.43"), report())).judged[0]
+    assert one.query and one.form
+    texts = {(e.passage.source, e.passage.expression): e.passage.text for e in one.query.indicators}
+    sent = {"texts": texts, "ask": one.query.ask, "response": one.form.response}
+    assert query_faults(one.form.questionnaire, rules, **sent) == []
+    assert rules.passed
+    made = list(mutants(one.form.questionnaire))
+    anew = [judged(mutant, replace(rules, passed=set()), sent) for mutant in made]
+    assert [judged(mutant, rules, sent) for mutant in made] == anew
+    assert 100 < sum(bool(faults) for faults in anew) < len(anew)
+
+
+def test_a_code_that_a_question_quotes_is_found_though_a_form_like_it_has_passed(
+    assist: Assist, rules: QueryRules
+) -> None:
+    one = assist.answer(request("charting", condition("Stenosis at L4-L5 with disc bulge"))).judged[0]
+    assert one.query and one.form
+    texts = {(e.passage.source, e.passage.expression): e.passage.text for e in one.query.indicators}
+    assert query_faults(one.form.questionnaire, rules, texts=texts, ask=one.query.ask) == []
+    with_code = json.loads(json.dumps(one.form.questionnaire).replace("Stenosis", "M99.43 s"))
+    texts = {place: text.replace("Stenosis", "M99.43 s") for place, text in texts.items()}
+    faults = query_faults(with_code, rules, texts=texts, ask=one.query.ask)
+    assert {fault.id for fault in faults} == {"Q11"}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
@@ -71,6 +71,10 @@ class Evidence:
         """The same passage's characters `start` to `end`, and what they say where that is another."""
         return Evidence(self.passage, start, end, assertion or self.assertion)
 
+    def at(self, passage: Passage) -> Evidence:
+        """The same characters of a passage of the same words."""
+        return Evidence(passage, self.start, self.end, self.assertion)
+
     def together(self, start: int, end: int) -> Evidence:
         """These characters with those from `start` to `end`, and what stands between."""
         return self.over(min(start, self.start), max(end, self.end))
@@ -113,8 +117,17 @@ class Finding:
     def __repr__(self) -> str:
         return f"Finding{self._all()}"
 
+    def at(self, passage: Passage) -> Finding:
+        evidence = self.evidence.at(passage) if self.evidence else None
+        return Finding(self.element, self.value, evidence, self.assertion, self.detail)
+
     def _all(self) -> tuple[object, ...]:
         return self.element, self.value, self.evidence, self.assertion, self.detail
+
+
+def found_at(passage: Passage, findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """What was found in other words that are the same as these of a passage."""
+    return tuple([finding.at(passage) for finding in findings])
 
 
 Role = Literal["section", "narrowing", "space", "region", "tissue", "assertion"]
@@ -235,6 +248,16 @@ class Statement:
     def author(self) -> Author:
         return self.evidence.passage.author
 
+    def at(self, passage: Passage) -> Statement:
+        return self.but(
+            evidence=self.evidence.at(passage),
+            space=self.space.at(passage) if self.space else None,
+            regions=found_at(passage, self.regions),
+            causes=found_at(passage, self.causes),
+            listed=found_at(passage, self.listed),
+            framings=found_at(passage, self.framings),
+        )
+
     def region_values(self) -> tuple[str, ...]:
         if len(self.regions) == 1:  # as most have
             return (self.regions[0].value,)
@@ -251,6 +274,11 @@ class Reading:
     passage: Passage
     statements: tuple[Statement, ...] = ()
     findings: tuple[Finding, ...] = ()
+
+    def at(self, passage: Passage) -> Reading:
+        """What a passage of the same words and date says."""
+        statements = tuple([statement.at(passage) for statement in self.statements])
+        return Reading(passage, statements, found_at(passage, self.findings))
 
     def of(self, element: str) -> tuple[Finding, ...]:
         found: list[Finding] = []  # a loop, which mypyc makes several times as fast as a generator

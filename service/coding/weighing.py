@@ -224,7 +224,7 @@ def _told_by_reports(
     told = [
         finding.evidence
         for other in documentation.statements("report")
-        if other.assertion == "affirmed" and not other.evidence.passage.earlier_encounter
+        if other.causes and other.assertion == "affirmed" and not other.evidence.passage.earlier_encounter
         if _same_space(other, statement) and (not other.regions or not places or agree(other.region_values(), places))
         for finding in other.causes
         if finding.evidence
@@ -245,13 +245,12 @@ def _report_tissues(
     mine = set(statement.tissue_values(linked=True))
     clash: list[Evidence] = []
     for other in documentation.statements("report"):
-        same_place = not other.regions or not regions or agree(other.region_values(), [f.value for f in regions])
         if (
-            other.evidence.passage.earlier_encounter
-            or not same_place
+            not other.causes
             or other.assertion != "affirmed"
-            or not other.causes
+            or other.evidence.passage.earlier_encounter
             or not _same_space(other, statement)
+            or (other.regions and regions and not agree(other.region_values(), [f.value for f in regions]))
         ):
             continue
         theirs = set(other.tissue_values(linked=True))
