@@ -367,7 +367,7 @@ def _cut_off(scene: Scene, cue: Mention, target: int) -> bool:
     commas = [p for p in range(cue.last + 1, target) if scene.words[p] in (",", ":")]
     if commas and all(scene.words[p].isdigit() or scene.words[p] in ("/", ":") for p in range(cue.last + 1, commas[0])):
         commas = commas[1:]  # 'Copied from 02/2023: severe stenosis'
-    if scene.words[cue.first] in ("old", "former", "remote") and target - cue.last > 4:
+    if cue.first == cue.last and scene.words[cue.first] in ("old", "former", "remote") and target - cue.last > 4:
         return True
     return bool(commas) and not any(scene.words[p] in ("and", "or") for p in range(commas[-1], target + 1))
 

@@ -216,6 +216,12 @@ def _of_an_organ(scene: Scene, space: Mention) -> bool:
     return before is not None and before.last < space.first
 
 
+def names_its_canal(scene: Scene) -> bool:
+    """Whether an organ's canal is named: 'external auditory canal', 'root canal', 'canalplasty'."""
+    organs = scene.of("other-organ")
+    return any(any("canal" in word for word in scene.words[m.first : m.last + 1]) for m in organs)
+
+
 def _strength(trigger: Mention, space: Mention) -> Narrowing:
     """Pressure on the thecal sac or the cord implies a narrow canal; narrowing of them states it (POLICY 2.7)."""
     states = trigger.kind == "narrowing" and trigger.value != "encroachment"

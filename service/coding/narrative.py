@@ -15,6 +15,7 @@ from service.coding import beside
 from service.coding.anaphora import from_before, pointed_at
 from service.coding.blocks import Block, enter, in_force, leave, levels_of, opening
 from service.coding.corrections import correct
+from service.coding.events import names_its_canal
 from service.coding.lexicon import Lexicon
 from service.coding.model import Assertion, Finding, Passage, Reading, Statement
 from service.coding.places import place_findings, regions_joined
@@ -44,6 +45,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
     before: tuple[Finding, ...] = ()
     column: Column | None = None
     header: Header | None = None
+    of_an_organ = False
     for laid_out, opened in zip(scenes, openings, strict=True):
         is_finding = _is_finding(laid_out)
         block = enter(block, laid_out, opened, several_blocks=several) if is_finding else Block()
@@ -64,6 +66,9 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         new, aside = (table, []) if table else read_scene(scene, passage, heading)
         boxes = cells(scene, header, passage) if header else fields(scene, passage, heading)
         new = [*boxes, *(s for s in new if s.space or s.narrowing == "unstated")] if boxes else new
+        of_an_organ = names_its_canal(scene) or (of_an_organ and not scene.places)
+        if of_an_organ and not block.places:
+            new = [statement for statement in new if not _is_of_bare_canal(statement)]
         findings.extend(aside)
         tissues = beside.abnormal_tissues(scene, passage) if scene.says("tissue") else ()
         meant = pointed_at(scene, before, block.tissues)
@@ -106,6 +111,12 @@ def _goes_on(last: Statement, new: Statement, scene: Scene) -> bool:
     """'Moderate stenosis at C4-5. This stenosis is foraminal.': the second says what the first spoke of."""
     opens = scene.words[0] in ("this", "these", "such") and any(m.first <= 2 for m in scene.of("narrowing"))
     return opens and not last.space and new.space is not None and last.assertion == new.assertion
+
+
+def _is_of_bare_canal(statement: Statement) -> bool:
+    """'The bony canal is narrowed' under an external auditory canal, 'canals calcified' under a tooth."""
+    named = statement.space.evidence if statement.space else None
+    return named is not None and named.quote.lower() in ("canal", "canals", "bony canal")
 
 
 def _is_finding(scene: Scene) -> bool:
@@ -204,7 +215,7 @@ _DOUBTS = frozenset(
 )
 
 
-_DENIALS = frozenset("no none n nil neg negative absent it this that is was not so . ,".split())
+_DENIALS = frozenset("no none n nil neg negative absent it this that is was not so . , ( )".split())
 
 
 def _doubt(scene: Scene) -> Assertion | None:
