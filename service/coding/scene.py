@@ -245,7 +245,7 @@ def _supported(found: Sequence[Mention], words: Sequence[str]) -> Sequence[Menti
 def _is_not_elsewhere(mention: Mention, words: Sequence[str]) -> bool:
     """No word stands near that gives the term another sense ('cervical cytology')."""
     concept = mention.concept
-    if concept.unless and not concept.unless.isdisjoint(words[max(0, mention.first - 4) : mention.last + 6]):
+    if concept.unless and not concept.unless.isdisjoint(words[max(0, mention.first - 4) : mention.last + 9]):
         return False
     return not concept.unless_next or concept.unless_next.isdisjoint(words[mention.last + 1 : mention.last + 2])
 

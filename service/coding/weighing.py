@@ -398,7 +398,8 @@ def _framing(
     words = [f for f in statement.framings if f.value == "category-words"]
     if words and not any(rule.settings.get("bars_families") for rule in redirects):
         return Element("framing", "documented", ("category-words",), _evidence_of(words[:1]))
-    said = [f for f in _said_biomechanical(documentation) if f.assertion == "affirmed"]
+    as_sure = ("affirmed", "uncertain") if statement.assertion == "uncertain" else ("affirmed",)
+    said = [f for f in _said_biomechanical(documentation) if f.assertion in as_sure]
     if said:
         return Element("framing", "documented", ("biomechanical",), _evidence_of(said[:1]))
     barred = any(rule.settings.get("bars_families") for rule in redirects)
