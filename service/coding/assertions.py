@@ -294,7 +294,7 @@ def _stands_alone(scene: Scene, last: int, cue: Mention) -> bool:
 
 def _closes_clause(scene: Scene, cue: Mention) -> bool:
     tail = scene.words[cue.last + 1 : cue.last + 3]
-    return not tail or tail[0] in (",", ".", ")", ";", "at", '"', "”")
+    return not tail or tail[0] in (",", ".", ")", ";", "at", "|", '"', "”")
 
 
 def _hedge_reaches(scene: Scene, cue: Mention, target: int) -> bool:
@@ -407,7 +407,7 @@ def _governed(scene: Scene, first: int, kind: str) -> Mention | None:
                 return cue
         elif (
             cue.last < first
-            and not (cue.concept.opening and cue.first)
+            and not (cue.concept.opening and cue.first and scene.words[cue.first - 1] not in (":", ";"))
             and ":" not in scene.words[cue.last + 1 : first]
         ):
             return cue

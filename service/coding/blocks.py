@@ -74,6 +74,8 @@ def enter(block: Block, scene: Scene, opened: Opening, *, several_blocks: bool) 
 def leave(block: Block, scene: Scene, tissues: tuple[Finding, ...], opened: Opening, *, spoke: bool) -> Block:
     """What a sentence leaves for the next: the levels of its finding, and the tissues that it finds abnormal."""
     levels = levels_of(scene)
+    if block.places and not (block.labelled or block.heading or levels) and not _EVERY.isdisjoint(scene.said):
+        return Block((), block.section)  # 'The rest of the canal is adequate.'
     if not levels or opened[0]:
         known = {(tissue.value, tissue.detail) for tissue in block.tissues}
         added = tuple(tissue for tissue in tissues if (tissue.value, tissue.detail) not in known)

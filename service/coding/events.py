@@ -488,6 +488,8 @@ def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) ->
     for space in scene.of("space", "target"):
         if not scene.same_clause(space.first, opening.first) or space.value == "root" or _of_an_organ(scene, space):
             continue
+        if scene.words[space.first] == "csf" and scene.words[opening.first] == "clear":
+            continue  # as it drips
         if any(t.first <= space.first <= t.last for t in triggers):
             continue  # 'no central stenosis and the foramina are patent'
         if loose and scene.words[opening.last + 1 : opening.last + 2] in _OF_ITSELF:

@@ -43,14 +43,14 @@ SPOKEN = {
     "twelve": 12,
 }
 # A text without a word of both names no level.
-LETTERS = frozenset({"c", "t", "th", "d", "l", "s", "o", "oc", "occ", "occiput"})
+LETTERS = frozenset({"lwk", "hwk", "bwk", "swk", "c", "t", "th", "d", "l", "s", "o", "oc", "occ", "occiput"})
 NUMBERS = frozenset(
     {"atlas", *SPOKEN}
     | {f"{zero}{number}" for zero in ("", "0") for number in range(100)}
     | {f"{upper}.{lower}" for upper in range(13) for lower in range(13)}
 )
 _NUMBER = rf"(?:[0-9]{{1,2}}|(?i:{'|'.join(SPOKEN)})\b)"
-_LETTER = r"(?:[Tt][Hh]|[CcTtDdLlSs])"
+_LETTER = r"(?:[LHBS]WK|[Tt][Hh]|[CcTtDdLlSs])"
 _SEPARATOR = r"(?:\s?[-‐‑‒–—/]\s?|\s?&\s?|\s(?i:dash|hyphen|slash|to|through|thru|on|upon|over|down to)\s)"
 LEVEL = re.compile(
     rf"(?<![A-Za-z0-9.])(?:"
@@ -218,8 +218,11 @@ def _last(lower: str, more: str) -> str:
 
 
 def _letter(written: str) -> str:
-    """'Th' and 'D' are T."""
-    return "T" if written.upper() in ("TH", "D") else written.upper()
+    """'Th' and 'D' are T; in German a vertebra is named by its column: 'HWK 5/6' is C5-6."""
+    return _OTHER_LETTERS.get(written.upper(), written.upper())
+
+
+_OTHER_LETTERS = {"TH": "T", "D": "T", "HWK": "C", "BWK": "T", "LWK": "L", "SWK": "S"}
 
 
 def _digits(written: str) -> str:

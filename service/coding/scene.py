@@ -267,13 +267,16 @@ def _near(one: Mention, other: Mention) -> bool:
     return -5 <= one.first - other.last <= 5 or -5 <= other.first - one.last <= 5
 
 
+_BETWEEN = FILLERS | JOINERS | {"left", "right", "l", "r", "lt", "rt", "bilateral"}
+
+
 def _has_neighbour(mention: Mention, others: Sequence[Mention], words: Sequence[str]) -> bool:
     kinds = mention.concept.needs_adjacent
     if "date" in kinds and any(word[0].isdigit() for word in words[mention.last + 1 : mention.last + 3]):
         return True
     near = [m for m in others if m.kind in kinds or (m.kind == "narrowing" and "narrowing-of" in kinds)]
     gaps = [words[m.last + 1 : mention.first] or words[mention.last + 1 : m.first] for m in near]
-    return any(len(gap) <= 2 and all(word in FILLERS or word in JOINERS for word in gap) for gap in gaps)
+    return any(len(gap) <= 2 and all(word in _BETWEEN for word in gap) for gap in gaps)
 
 
 _MID_SENTENCE = frozenset({"nonetheless", "nevertheless"})  # 'the canal nonetheless measures 15 mm'
