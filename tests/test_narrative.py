@@ -337,6 +337,8 @@ def test_what_was_examined_and_found_as_it_should_be_is_denied(
         ("fluid that is clear", "LP at L3-4 uneventful, CSF clear", []),
         ("should it come", "Counselled: should narrowing of the canal ever develop, surgery again", []),
         ("a definition", "I told him what cervical stenosis means", []),
+        ("what one would say", "I would say the canal is narrowed at C5-6", ["C5-C6 canal affirmed"]),
+        ("relative, not a relative", "L4/5: relative spinal canal stenosis", ["L4-L5 canal affirmed"]),
         ("denied but for a place", "No stenosis except mild at L4-5", ["- - negated", "L4-L5 - affirmed"]),
         ("open but for a place", "Foramina patent other than the left L5-S1.",
          ["- foramen negated", "L5-S1 foramen affirmed"]),
