@@ -152,7 +152,7 @@ def _left_open(weighed: Weighed, documentation: Documentation) -> tuple[str, ...
 def _narrowing(statement: Statement, documentation: Documentation, *, from_report: bool) -> Element:
     evidence = (statement.evidence,)
     answered = any(f.element == "narrowing" and f.assertion == "affirmed" for f in documentation.answers)
-    denials = () if answered else contradicted(statement, documentation)
+    denials = () if answered else contradicted(statement, documentation) or _denied_by_reports(statement, documentation)
     if denials and not from_report:
         return Element("narrowing", "conflicting", ("stenosis",), (*evidence, *denials))
     if statement.narrowing != "stated":
@@ -176,6 +176,28 @@ def contradicted(statement: Statement, documentation: Documentation) -> tuple[Ev
         and s.space.value == statement.space.value
         and _same_spot(s, statement)
     )
+
+
+def _denied_by_reports(statement: Statement, documentation: Documentation) -> tuple[Evidence, ...]:
+    """'No canal stenosis' in a report of this encounter, of the whole region that the provider names, where no report
+    finds anything narrow there (POLICY sections 1 and 2.2: in conflict, so it is asked for).
+    """
+    regions = set(statement.region_values())
+    if not documentation.takes_reports or statement.space is None or len(regions) != 1:
+        return ()
+    told = [s for s in documentation.statements("report") if s.space and s.space.value == statement.space.value]
+    if any(s.assertion != "negated" and (not s.regions or regions & set(s.region_values())) for s in told):
+        return ()
+    return tuple(s.evidence for s in told if _denies_throughout(s, statement, documentation))
+
+
+def _denies_throughout(denial: Statement, statement: Statement, documentation: Documentation) -> bool:
+    if denial.narrowing != "stated" or denial.evidence.passage.earlier_encounter:
+        return False
+    if denial.levels:
+        return bool(statement.levels) and set(statement.levels) <= set(denial.levels)
+    examined = {place.value for place in denial.regions or documentation.exam_places}
+    return examined == set(statement.region_values())
 
 
 def _same_spot(one: Statement, other: Statement) -> bool:
