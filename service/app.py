@@ -214,14 +214,14 @@ def _count() -> None:
     limit: RateLimit = current_app.extensions["rate_limit"]
     if request.endpoint in HEALTH:
         return
-    if seconds := limit.wait(g.client if "client" in g else _address()):
+    if seconds := limit.wait(g.client if "client" in g else _address(request)):
         raise TooManyRequests(retry_after=seconds)
 
 
-def _address() -> str:
+def _address(asked: Request) -> str:
     """Where the call comes from, behind the proxies that the operator trusts."""
-    forwarded_for = request.headers.get("X-Forwarded-For", "")
-    return caller_address(request.remote_addr or "", forwarded_for, current_app.config["TRUSTED_PROXIES"])
+    forwarded_for = asked.headers.get("X-Forwarded-For", "")
+    return caller_address(asked.remote_addr or "", forwarded_for, current_app.config["TRUSTED_PROXIES"])
 
 
 def _admit() -> None:
@@ -315,11 +315,11 @@ def _access(visit: Visit, status: int, asked: Request) -> Access:
     return Access(
         recorded=instant(visit.at),
         method=asked.method,
-        path=_path(),
+        path=_path(asked),
         status=status,
         request_id=kept.request_id,
         client=str(kept.get("client", "")),
-        address=_address() or "unknown",
+        address=_address(asked) or "unknown",
         user=visit.user,
         patient="",
         decision="",
@@ -327,9 +327,9 @@ def _access(visit: Visit, status: int, asked: Request) -> Access:
     )
 
 
-def _path() -> str:
+def _path(asked: Request) -> str:
     """The path called; that of a form without its id, which would open the form to whoever reads it here."""
-    return str(request.url_rule) if "form_id" in (request.view_args or {}) else request.path
+    return str(asked.url_rule) if "form_id" in (asked.view_args or {}) else asked.path
 
 
 def _not_admitted(_: NotAdmitted) -> Response:

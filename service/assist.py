@@ -33,7 +33,7 @@ LOG = logging.getLogger("coding_assist")
 QUERY_RULES = "queries/ahima-acdis-2022.yaml"
 WITHHELD = "query.withheld"
 _REMEMBERED = 10_000
-_KEPT, _LONGEST_KEPT = 64, 32_000  # answers in each worker, and bytes of the chart of one
+_KEPT, _LONGEST_KEPT = 32, 32_000  # answers in each worker, and bytes of the chart of one
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from service.assist import Answer, Judged
-from service.coding.model import REQUIRED, Assessment, CodingSuggestion, Evidence, Query, Question, Rule
+from service.coding.model import REQUIRED, Assessment, CodingSuggestion, Evidence, Passage, Query, Question, Rule
 from service.coding.model import Issue as Flagged
 from service.coding.packs import Terminology
 from service.decisions import Shown
@@ -112,21 +112,25 @@ def _visible(text: str) -> str:
     return " ".join("".join(char for char in plain if unicodedata.category(char)[0] != "C").split())
 
 
+_Span = tuple[int, int, Passage]
+
+
 def _quotes(evidence: Iterable[Evidence]) -> list[str]:
     """Each quote with its source, date and status; one inside a longer one of the same text says nothing new."""
     worded = [(one, shown) for one in evidence if (shown := _visible(one.quote))]
+    spans = [(one.start, one.end, one.passage) for one, _ in worded]
     lines: dict[str, None] = {}
-    for one, shown in worded:
-        if not any(_is_within(one, other) for other, _ in worded):
+    for (one, shown), span in zip(worded, spans, strict=True):
+        if not _is_within(span, spans):
             lines[f"- “{markdown(shown)}” — {markdown(source_label(one))}"] = None
             if len(lines) == MAX_QUOTES:
                 break
     return list(lines)
 
 
-def _is_within(one: Evidence, other: Evidence) -> bool:
-    shorter = one.end - one.start < other.end - other.start
-    return shorter and other.start <= one.start and one.end <= other.end and one.passage == other.passage
+def _is_within(span: _Span, others: Iterable[_Span]) -> bool:
+    start, end, passage = span
+    return any(s <= start and end <= e and end - start < e - s and passage == p for s, e, p in others)
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

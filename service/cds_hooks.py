@@ -17,6 +17,7 @@ from uuid import UUID
 
 import msgspec
 from flask import Blueprint, Response, current_app, g, request
+from flask.globals import app_ctx
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 from msgspec import UNSET, Meta, UnsetType
 
@@ -163,16 +164,14 @@ def discovery() -> Response:
 @cds_hooks.post(f"/{SERVICE_ID}")
 def coding_assist() -> Response:
     """The cards that the record earns; none where there is nothing to say."""
-    assist: Assist = current_app.extensions["assist"]
+    services, config, kept = app_ctx.app.extensions, app_ctx.app.config, app_ctx.g
     body = parse_json(request.get_data())
-    hooks = listed_hooks(current_app.config["HOOK_DOMAIN"])
-    caller: TrustedClient | None = g.get("caller")
+    caller: TrustedClient | None = kept.get("caller")
     shown: Json = {"dialect": caller.dialect if caller else None, "launches": bool(caller and caller.smart)}
-    call = open_call(body, hooks, fetch=_fetch, **shown)
-    services = current_app.extensions
-    g.visit = visit = open_visit(call, services["clock"]())  # recorded from here on, whatever comes
-    forms = services["forms"](str(g.get("client", "")), visit.at)
-    g.visit, cards = answer_call(call, visit, assist, current_app.config["BASE_URL"], forms)
+    call = open_call(body, listed_hooks(config["HOOK_DOMAIN"]), fetch=_fetch, **shown)
+    kept.visit = visit = open_visit(call, services["clock"]())  # recorded from here on, whatever comes
+    forms = services["forms"](str(kept.get("client", "")), visit.at)
+    kept.visit, cards = answer_call(call, visit, services["assist"], config["BASE_URL"], forms)
     return _json(cards)
 
 

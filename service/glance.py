@@ -16,7 +16,7 @@ from service.json_body import dump_json
 
 # Elements of a Condition that place it, or change what it means.
 _TELLING = frozenset({"bodySite", "modifierExtension"})
-_WORDS = frozenset({"note", "evidence"})
+_WORDS = ("note", "evidence")
 _REMEMBERED = 10_000  # code elements; a stream of ever new ones must not fill the memory
 
 
@@ -44,7 +44,7 @@ class Glance:
             return False
         if code_of(condition.get("verificationStatus")) in UNSPOKEN:
             return False
-        return _WORDS.isdisjoint(condition) or not any(self._gate.says(condition.get(name)) for name in _WORDS)
+        return not any(self._gate.says(condition[name]) for name in _WORDS if name in condition)
 
     def _days(self, condition: Mapping[str, Any]) -> int:
         """By bit: in which stretches of time nothing is to be said about the code element."""

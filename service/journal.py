@@ -1,6 +1,7 @@
 """Writes what each request leaves behind, in chains of audit records, one chain for each writer (a worker process).
 
-One thread writes, so that what comes in together is flushed together. `group`: a request does not wait, and what came
+One thread writes, so that what comes in together is flushed together; a call that opens forms, which it has to flush
+itself, takes along what waits. `group`: a request does not wait, and what came
 in within the last 50 ms can be lost when the power fails or the process is killed; a stop in order loses nothing.
 `sync`: the answer goes out when its record is on the disk. In both, once a write has failed the following requests are
 refused until it has succeeded, so that a patient's data is not touched unrecorded for longer than that.

@@ -42,7 +42,7 @@ _HEADER = re.compile(r"[AE-KM-RV-Z]\d\d(?<![\w.]...)(?!\w)")
 _RECORDED = frozenset({"quote", "source", "expression"})
 _NAMES = frozenset("id uuid system version reference valueCanonical valueUri questionnaire authoredOn linkId".split())
 _CODING_SYSTEMS = ("icd", "/sid/", "snomed")
-_REMEMBERED = 4096
+_REMEMBERED, _PASSED = 4096, 512  # texts, and forms without the record, of 3 kB each
 _WORD = re.compile(r"[^\W\d_]{2}")
 _CALCULATED = ("/sdc-questionnaire-initialExpression", "/sdc-questionnaire-calculatedExpression")
 _KEYS: Mapping[str, type[Any]] = {
@@ -292,7 +292,9 @@ def query_faults(
     form.questions.extend(_questions(items))
     form.broken.extend((kind, at) for at, text in _read_words(form) for kind in rules.said(text).broken)
     faults = [QueryFault(rule, at, says) for rule, check in _CHECKS for at, says in check(form)]
-    if ours and not faults and len(rules.passed) < _REMEMBERED:
+    if ours and not faults:
+        if len(rules.passed) >= _PASSED:
+            rules.passed.clear()
         rules.passed.add(ours)
     return faults
 
