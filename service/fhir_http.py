@@ -59,7 +59,7 @@ def _is_json(entry: str) -> bool:
 
 def written_as_asked(response: Response) -> Response:
     """The answer indented where `_pretty=true`, and as application/json where only that is taken."""
-    if response.mimetype != "application/fhir+json" or not response.get_data():
+    if not response.get_data():
         return response
     if asked_for(request, "_pretty") == "true":
         told = parse_json(response.get_data(), max_bytes=len(response.get_data()))
