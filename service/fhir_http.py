@@ -71,7 +71,7 @@ def written_as_asked(response: Response) -> Response:
 
 
 def _wants_plain_json(accepted: object) -> bool:
-    taken = [str(one).partition(";")[0].strip().lower() for one in accepted]  # type: ignore[attr-defined]
+    taken = [str(one).partition(";")[0].lower() for one in accepted]  # type: ignore[attr-defined]
     return "application/json" in taken and not {"application/fhir+json", *_READ_BY_ANYONE} & set(taken)
 
 
