@@ -164,6 +164,15 @@ def test_what_is_nested_as_deep_as_a_body_may_be_is_sound_as_well(levels: int) -
     assert not is_sound(patient, frozenset({"Patient"}))
 
 
+def test_what_is_nested_without_end_is_not_sound_and_no_crash() -> None:
+    deep: dict[str, object] = {"url": "urn:x", "valueString": "x"}
+    for _ in range(20_000):
+        deep = {"url": "urn:x", "extension": [deep]}
+    assert not is_sound({"resourceType": "Patient", "extension": [deep]}, WIDE)
+    while inner := deep.pop("extension", None):  # taken apart, for Python frees it by recursion
+        [deep] = inner  # type: ignore[misc]
+
+
 def test_a_string_of_blanks_is_not_let_through_whichever_blanks_of_unicode() -> None:
     blanks = [chr(code) for code in range(sys.maxunicode + 1) if chr(code).isspace()]
     samples = [{"resourceType": "Patient", "name": [{"text": text}]} for one in blanks for text in (one, one * 3)]
