@@ -794,6 +794,26 @@ def test_the_url_of_another_code_system_than_the_address_is_refused(client: Flas
         assert status == 200 or refused(answer) == (400, "invalid")
 
 
+@pytest.mark.proves("R4 dateTime")
+@pytest.mark.parametrize(
+    ("date", "status"),
+    [
+        ("2026-05-01", 200),
+        ("2026-05-01T10:00:00Z", 200),
+        ("2026-05-01T10:00:00.123+01:00", 200),
+        ("2026-05-01T10:00:00 01:00", 200),  # a plus sign that nobody encoded
+        ("2015-01-01", 200),
+        ("2026-05", 400),
+        ("2026-02-30", 400),
+        ("2026-W18-5", 400),
+        ("20260501", 400),
+        ("2026-05-01 or so", 400),
+    ],
+)
+def test_a_date_is_one_as_r4_writes_it(client: FlaskClient, date: str, status: int) -> None:
+    assert get(client, "ValueSet/$expand", url=ALL, count=1, date=date).status_code == status
+
+
 @pytest.mark.parametrize(
     ("code", "says"),
     [
