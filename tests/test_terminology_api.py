@@ -424,7 +424,12 @@ def value_set(*includes: Json, exclude: Json | None = None) -> Json:
 
 @pytest.mark.proves("R4 ValueSet/$expand: activeOnly")
 def test_an_enumerated_code_that_is_no_longer_valid_is_inactive(client: FlaskClient) -> None:
-    listed = value_set({"system": ICD10CM, "concept": [{"code": "S23.420A"}, {"code": "M99.41"}, {"code": "M99.4Z"}]})
+    listed = value_set(
+        {
+            "system": ICD10CM,
+            "concept": [{"code": "S23.420A"}, {"code": "M99.41"}, {"code": "M99.4Z"}, {"code": "S23420A"}],
+        }
+    )
     date = {"name": "date", "valueDateTime": "2026-11-01"}
     answer = post(client, "ValueSet/$expand", listed, date)
     assert [(one["code"], one.get("inactive", False)) for one in answer.get_json()["expansion"]["contains"]] == [
@@ -922,6 +927,11 @@ def test_a_header_that_a_release_has_not_is_passed_over(client: FlaskClient) -> 
         assert "H54.512A" in str(children)
 
 
+def test_a_code_that_no_file_names_is_called_by_itself(client: FlaskClient) -> None:
+    newest = get(client, "CodeSystem/$lookup", system=ICD10CM, version="2027", code="C78.31")
+    assert told(newest, "display") == "C78.31"
+
+
 def test_a_map_is_named_by_the_address(client: FlaskClient) -> None:
     asked = {"system": SNOMED, "code": "203712005"}
     for identifier, found in (("snomed-ct-finding-to-icd-10-cm", True), ("snomed-ct-body-site-to-region", False)):
@@ -1104,7 +1114,10 @@ def test_the_hierarchy_of_a_listed_code_system_is_followed(client: FlaskClient) 
     nested = {
         "resourceType": "CodeSystem",
         "url": "http://example.com/a",
-        "concept": [{"code": "1", "concept": [{"code": "2", "concept": [{"code": "3"}]}]}, {"code": "4"}],
+        "concept": [
+            {"code": "1", "concept": [{"code": "2", "concept": [{"code": "3"}]}]},
+            {"code": "4", "concept": [{"code": "5"}]},
+        ],
     }
     edition = ListedEdition(nested)
     assert edition.codes(beneath="1") == ("2", "3")
