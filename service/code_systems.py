@@ -242,11 +242,9 @@ class CodeSystems:
 
     def edition(self, system: str, version: str = "", date: str = "") -> Edition:
         """The edition of a version or a date, else the newest; Refusal 404 where it is not loaded."""
-        url, _, of_url = system.partition("|")
-        version = version or of_url
-        if system_of({"system": url}) == "icd-10-cm":
+        if system_of({"system": system}) == "icd-10-cm":
             return self._icd10cm(version, date)
-        edition = self.listed.get(url)
+        edition = self.listed.get(system)
         if edition is None:
             refuse(404, "not-found", "The code system is not served here; GET /fhir/CodeSystem lists those that are.")
         if version and version != edition.version:
