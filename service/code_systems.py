@@ -6,6 +6,7 @@ covers, a version that is not loaded.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,10 @@ from service.fhir_out import ICD10CM
 from service.json_body import Issue, Refusal
 
 Json = Mapping[str, Any]
+# A plus sign that nobody encoded arrives as a blank.
+_DATE_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:T[0-9]{2}(?::[0-9]{2}){1,2}(?:\.[0-9]+)?(?:Z|[ +-][0-9:]{5}))?"
+)
 OFFICIAL = {"icd-10-cm": ICD10CM, "snomed": SNOMED, "loinc": LOINC}
 
 
@@ -139,13 +144,12 @@ def _holding(icd10cm: Icd10Cm, on: str) -> Mapping[str, bool]:
 def _begun(icd10cm: Icd10Cm, on: str) -> str:
     """The last day on which codes changed: those that held on it hold on the date."""
     days = _days_of_change(icd10cm)
-    place = bisect_right(days, on)
-    return days[place - 1] if place else on
+    return days[bisect_right(days, on) - 1]
 
 
 @lru_cache(maxsize=1)
 def _days_of_change(icd10cm: Icd10Cm) -> Sequence[str]:
-    return sorted(icd10cm.days_of_change())
+    return [iso_date.min.isoformat(), *sorted(icd10cm.days_of_change())]
 
 
 @dataclass(frozen=True)
@@ -238,11 +242,9 @@ class CodeSystems:
 
     def edition(self, system: str, version: str = "", date: str = "") -> Edition:
         """The edition of a version or a date, else the newest; Refusal 404 where it is not loaded."""
-        url, _, of_url = system.partition("|")
-        version = version or of_url
-        if system_of({"system": url}) == "icd-10-cm":
+        if system_of({"system": system}) == "icd-10-cm":
             return self._icd10cm(version, date)
-        edition = self.listed.get(url)
+        edition = self.listed.get(system)
         if edition is None:
             refuse(404, "not-found", "The code system is not served here; GET /fhir/CodeSystem lists those that are.")
         if version and version != edition.version:
@@ -265,9 +267,10 @@ class CodeSystems:
         return Icd10CmEdition(self.icd10cm, release.fiscal_year, release.in_force_until)
 
 
-def day_of(date: str) -> str:
+def day_of(written: str) -> str:
     """The day of a dateTime as written; Refusal where it names a month or a year only, in which codes may change."""
+    found = _DATE_TIME.fullmatch(written)
     try:
-        return iso_date.fromisoformat(date[:10]).isoformat()
+        return iso_date.fromisoformat(found[1] if found else "").isoformat()
     except ValueError:
         refuse(400, "value", "The date names no day that exists; codes change within a year: give it as YYYY-MM-DD.")

@@ -30,11 +30,6 @@ KNOWN = frozenset({*ROLES.values(), "Organization"})  # of an Organization the n
 
 def open_envelope(body: Any, setting: Setting) -> Request:
     """The Request of a validated body; Refusal with one sentence for each fault."""
-    if not isinstance(body, dict):
-        raise Refusal(
-            400,
-            [Issue("error", "structure", "The body is not a JSON object; send Parameters, a Bundle or a Condition.")],
-        )
     refuse_unsound(body, allowed=frozenset({"Parameters", "Bundle", *KNOWN}))
     if body["resourceType"] == "Parameters":
         roles, date = _from_parameters(body, setting)
@@ -109,21 +104,10 @@ def _names(setting: Setting) -> list[str]:
 
 
 def _entry(parameter: Json, name: str, at: str, number: int) -> Entry:
-    resource = parameter.get("resource")
-    if not isinstance(resource, dict):
-        raise Refusal(
-            400,
-            [
-                Issue(
-                    "error",
-                    "required",
-                    f"The parameter {name} holds no resource; give a {ROLES[name]} under `resource`.",
-                    at,
-                )
-            ],
-        )
-    if resource.get("resourceType") != ROLES[name]:  # else it was found to be sound with the body
-        refuse_unsound(resource, allowed=frozenset({ROLES[name]}), at=f"{at}.resource")
+    resource = parameter.get("resource") or {}
+    if resource.get("resourceType") != ROLES[name]:
+        sentence = f"The parameter {name} holds no {ROLES[name]}; give one under `resource`."
+        raise Refusal(400, [Issue("error", "structure", sentence, f"{at}.resource")])
     return Entry(resource, reference_of(resource, None, f"#{number}"))
 
 

@@ -59,7 +59,7 @@ def _is_json(entry: str) -> bool:
 
 def written_as_asked(response: Response) -> Response:
     """The answer indented where `_pretty=true`, and as application/json where only that is taken."""
-    if response.mimetype != "application/fhir+json" or not response.get_data():
+    if not response.get_data():
         return response
     if asked_for(request, "_pretty") == "true":
         told = parse_json(response.get_data(), max_bytes=len(response.get_data()))
@@ -71,7 +71,7 @@ def written_as_asked(response: Response) -> Response:
 
 
 def _wants_plain_json(accepted: object) -> bool:
-    taken = [str(one).partition(";")[0].strip().lower() for one in accepted]  # type: ignore[attr-defined]
+    taken = [str(one).partition(";")[0].lower() for one in accepted]  # type: ignore[attr-defined]
     return "application/json" in taken and not {"application/fhir+json", *_READ_BY_ANYONE} & set(taken)
 
 

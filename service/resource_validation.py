@@ -94,7 +94,7 @@ def _without_resource(body: Json) -> Json:
     if not isinstance(parameters, list):
         return body
     sound = {"resource": {"resourceType": "Basic", "code": {"text": "judged apart"}}}
-    shell = [{**one, **sound} if isinstance(one, dict) and "resource" in one else one for one in parameters]
+    shell = [{**one, **sound} if isinstance(one, dict) else one for one in parameters]
     return {**body, "parameter": shell}
 
 
@@ -114,10 +114,11 @@ def validated(asked: Asked, assist: Assist) -> Json:
             refuse(404, "not-found", NOTHING_KEPT)
         refuse(400, "required", f"The resource is missing; send a {asked.kind}, alone or as parameter.", "resource")
     found = validate_resource(asked.resource, allowed=frozenset({asked.kind}))
-    if not isinstance(asked.resource, dict) or _is_unreadable(found):
+    if status_of(found) == 400:  # the shape is wrong, so that nothing can be read from it
         return issues_to_operation_outcome(found)
     resource = asked.resource
-    found = [*found, *broken_invariants(resource), *_without_system(resource, asked.kind)]
+    assert isinstance(resource, dict)  # noqa: S101 - of sound shape
+    found = [*found, *broken_invariants(resource), *_without_system(resource)]
     found += [*_of_mode(resource, asked), *_of_profile(resource, asked)]
     if asked.kind != "Condition":
         return issues_to_operation_outcome(found)
@@ -134,18 +135,13 @@ def _with_documentation(found: Sequence[Issue], condition: Json, assist: Assist)
     return {**documentation, "issue": [*shape, *documentation["issue"]]}
 
 
-def _is_unreadable(issues: Sequence[Issue]) -> bool:
-    """Is the shape wrong, so that nothing can be read from it?"""
-    return any(issue.severity == "error" for issue in issues) and status_of(issues) == 400
-
-
-def _without_system(resource: Json, kind: str) -> Iterator[Issue]:
+def _without_system(resource: Json) -> Iterator[Issue]:
     """A code that an element is bound to, of no system: who reads a record lets it pass, but R4 does not."""
-    for name in (path.partition(".")[2] for path in REQUIRED_CONCEPTS if path.startswith(f"{kind}.")):
-        codings = resource.get(name, {}).get("coding", ())
+    for place in REQUIRED_CONCEPTS:
+        codings = resource.get(place.partition(".")[2], {}).get("coding", ())
         if codings and not any("system" in coding for coding in codings):
-            text = f"{kind}.{name} has a code without its system, so that it means nothing; give its system."
-            yield Issue("error", "code-invalid", text, f"{kind}.{name}.coding[0]")
+            text = f"{place} has a code without its system, so that it means nothing; give its system."
+            yield Issue("error", "code-invalid", text, f"{place}.coding[0]")
 
 
 def _of_mode(resource: Json, asked: Asked) -> Iterator[Issue]:

@@ -80,19 +80,14 @@ _PRIMITIVES: Mapping[str, Any] = {
 def is_sound(resource: object, allowed: frozenset[str]) -> bool:
     """Whether a resource of one of the allowed types is certainly valid, with all that lies in it."""
     resource_type = resource.get("resourceType") if isinstance(resource, dict) else None
-    if not isinstance(resource_type, str) or resource_type not in allowed:
-        return False
-    try:
-        return _has_no_blanks(resource) and _is_sound(resource, resource_type)
-    except (msgspec.MsgspecError, LookupError, TypeError, ValueError, RecursionError):
-        return False
+    return isinstance(resource_type, str) and resource_type in allowed and are_sound([resource], resource_type)
 
 
 def are_sound(resources: Sequence[Any], resource_type: str) -> bool:
     """The same of resources that are all of one type, at once."""
     try:
         return _has_no_blanks(resources) and _all_sound(resources, resource_type)
-    except (msgspec.MsgspecError, LookupError, TypeError, ValueError, RecursionError):
+    except (msgspec.MsgspecError, LookupError, TypeError, RecursionError):
         return False
 
 
@@ -108,8 +103,6 @@ def _is_sound(resource: Any, resource_type: str) -> bool:
 
 def _all_sound(resources: Sequence[Any], resource_type: str) -> bool:
     struct = _struct(resource_type)
-    if struct is None:
-        return False
     msgspec.convert(resources, list[struct], dec_hook=_read)  # type: ignore[valid-type]
     if resource_type not in _HOLDING:
         resources = [resource for resource in resources if "contained" in resource]
@@ -129,8 +122,7 @@ def _held(resource: Any, resource_type: str) -> Iterator[Any]:
                 for holder, name in ((entry, "resource"), (entry.get("response", {}), "outcome"))
                 if name in holder
             )
-    elif resource_type == "Parameters":
-        yield from _in_parameters(resource.get("parameter", ()))
+    yield from _in_parameters(resource.get("parameter", ()))
 
 
 def _in_parameters(parameters: Any) -> Iterator[Any]:
@@ -140,9 +132,9 @@ def _in_parameters(parameters: Any) -> Iterator[Any]:
         yield from _in_parameters(parameter.get("part", ()))
 
 
-def _read(kind: type, value: object) -> object:
-    if kind is _Number and (type(value) is int or (isinstance(value, Decimal) and value.is_finite())):
-        return _Number(0)
+def _read(_kind: type, value: object) -> object:
+    if type(value) is int or isinstance(value, Decimal):
+        return _Number(0)  # which msgspec takes for nothing else that is asked for
     raise ValueError
 
 
@@ -176,10 +168,9 @@ def _types() -> dict[str, _Type]:
 
 
 @cache
-def _struct(resource_type: str) -> type[msgspec.Struct] | None:
+def _struct(resource_type: str) -> type[msgspec.Struct]:
+    """LookupError for a type that is not among those."""
     with _LAYING_OUT:  # half of them laid out, another thread could not tell what they name
-        if resource_type not in _types():
-            return None
         struct = _laid_out(resource_type)
         with suppress(msgspec.ValidationError):
             msgspec.convert({}, struct)  # what it notes of a type at the first time must not be noted by two at once
@@ -192,7 +183,7 @@ def _laid_out(name: str) -> type[msgspec.Struct]:
     if known is not None:
         return known  # type: ignore[no-any-return]
     definition = _types()[name]  # without siblings of primitives (`_birthDate`), which are rare, and so not plain
-    elements = {n: e for n, e in definition.elements.items() if not n.startswith(_not_plain(name))}
+    elements = {n: e for n, e in definition.elements.items() if not n.startswith("abatement")}  # con-4 and con-5
     required = frozenset(definition.required)
     kinds = {n: _kind(name, n, element) for n, element in elements.items()}
     fields = [
@@ -207,7 +198,6 @@ def _laid_out(name: str) -> type[msgspec.Struct]:
         namespace=_checks(definition, elements, _plain_only_with(name)),
         rename={f"{n}_": n for n in elements},  # `class` is an element too
         tag_field="resourceType" if definition.is_resource else None,
-        tag=name if definition.is_resource else None,
         forbid_unknown_fields=True,
         gc=False,
     )
@@ -216,11 +206,6 @@ def _laid_out(name: str) -> type[msgspec.Struct]:
         if element.is_complex and element.type_name != "Resource":
             _laid_out(element.type_name)
     return struct
-
-
-def _not_plain(name: str) -> tuple[str, ...]:
-    """What con-4 and con-5 speak of."""
-    return ("abatement",) if name == "Condition" else ()
 
 
 def _plain_only_with(name: str) -> dict[str, str]:

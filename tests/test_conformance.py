@@ -189,6 +189,8 @@ def test_everything_published_is_read_by_its_id_and_not_sent_twice(client: Flask
         assert etag == f'W/"{resource["meta"]["versionId"]}"'
         again = client.get(f"/fhir/{kind}/{identifier}", headers={"If-None-Match": etag})
         assert (again.status_code, again.data) == (304, b"")
+        pretty = client.get(f"/fhir/{kind}/{identifier}?_pretty=true", headers={"If-None-Match": etag})
+        assert (pretty.status_code, answer.headers["Vary"]) == (304, "Accept")
         assert client.get(f"/fhir/{kind}/{identifier}", headers={"If-None-Match": 'W/"x"'}).status_code == 200
 
 
@@ -232,6 +234,7 @@ def ids(bundle: Json) -> list[str]:
         ({"url": "http://example.com/none"}, []),
         ({"url": REGION_SYSTEM, "unknown": "x"}, ["region"]),
         ({"_id": ",region,space"}, ["region", "space"]),
+        ({"url": REGION_SYSTEM[:-1]}, []),
         ({"_id": "region", "name": ""}, ["region"]),
     ],
 )
@@ -253,6 +256,7 @@ def test_a_search_by_post_is_a_form_whose_result_parameters_count_too(client: Fl
     assert client.post(address, data={"_format": "xml"}).status_code == 406
     assert client.post(address, data={"_format": "json"}, headers={"Accept": "text/html"}).status_code == 200
     assert b"\n  " in client.post(address, data={"_pretty": "true"}).data
+    assert client.get("/fhir/CodeSystem", content_type="application/json").status_code == 200
     as_json = client.post(address, json={"name": "Doc"})
     assert (as_json.status_code, as_json.get_json()["issue"][0]["code"]) == (415, "not-supported")
 
@@ -286,9 +290,34 @@ def test_the_pages_of_a_search_hold_everything_once(client: FlaskClient, publish
     assert search(client, "ValueSet", _count=0).get("entry") is None
 
 
+@pytest.mark.parametrize(
+    ("asked", "links"),
+    [
+        ("_count=5", {"self": 0, "first": 0, "next": 5, "last": 10}),
+        ("_count=5&_offset=2", {"self": 2, "first": 0, "previous": 0, "next": 7, "last": 10}),
+        ("_count=5&_offset=10", {"self": 10, "first": 0, "previous": 5, "last": 10}),
+        ("_count=15", {"self": 0}),
+        ("_count=0", {"self": 0}),
+        ("title%3Acontains=codes&status=active&_count=1", {"self": 0, "first": 0, "next": 1, "last": 1}),
+    ],
+)
+def test_the_links_of_a_page_lead_to_the_others(client: FlaskClient, asked: str, links: dict[str, int]) -> None:
+    told = client.get(f"/fhir/ValueSet?{asked}").get_json()["link"]
+    same = asked.partition("&_offset")[0]
+    written = {relation: f"{same}&_offset={at}" if at else same for relation, at in links.items()}
+    assert {one["relation"]: one["url"].partition("?")[2] for one in told} == written
+
+
+def test_a_page_has_a_hundred_matches_at_most(client: FlaskClient) -> None:
+    assert search(client, "ValueSet", _count=1000)["link"][0]["url"].endswith("?_count=100")
+
+
 def test_a_search_that_cannot_be_made_says_why(client: FlaskClient) -> None:
-    for query, code in (("_count=-1", "value"), ("_offset=x", "value"), ("url:below=x", "not-supported")):
+    wrong = ("_count=-1", "_offset=x", "_offset=9999999999", "_count=\u0661")
+    unsupported = ("url:below=x", "url:exact=x", "name:below=x")
+    for query in (*wrong, *unsupported):
         answer = client.get(f"/fhir/ValueSet?{query}")
+        code = "value" if query in wrong else "not-supported"
         assert (answer.status_code, answer.get_json()["issue"][0]["code"]) == (400, code)
     strict = client.get("/fhir/ValueSet?unknown=x", headers={"Prefer": "handling=strict"})
     assert (strict.status_code, strict.get_json()["issue"][0]["code"]) == (400, "not-supported")
@@ -302,6 +331,38 @@ def test_no_value_set_runs_in_a_circle_for_none_refers_to_another(published: Pub
 # --- formats ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.proves("R4 http: MIME types; who asks for plain JSON alone has it")
+@pytest.mark.parametrize(
+    ("query", "accept", "mimetype"),
+    [
+        ("", "application/json", "application/json"),
+        ("", "text/html, Application/JSON ;q=0.9", "application/json"),
+        ("", "application/json, application/fhir+json", "application/fhir+json"),
+        ("", "application/json, */*;q=0.1", "application/fhir+json"),
+        ("", "text/json", "application/fhir+json"),
+        ("_format=json", "application/json", "application/fhir+json"),
+    ],
+)
+def test_json_is_called_as_it_was_asked_for(client: FlaskClient, query: str, accept: str, mimetype: str) -> None:
+    assert client.get(f"/fhir/CodeSystem/tissue?{query}", headers={"Accept": accept}).mimetype == mimetype
+
+
+@pytest.mark.proves("R4 http: Prefer handling")
+@pytest.mark.parametrize(
+    ("prefer", "status"),
+    [
+        ("handling=strict", 400),
+        ('Handling="Strict"', 400),
+        ("respond-async, handling=strict", 400),
+        ("return=minimal;handling=strict", 400),
+        ("handling=lenient", 200),
+        ("", 200),
+    ],
+)
+def test_who_prefers_strict_handling_has_it(client: FlaskClient, prefer: str, status: int) -> None:
+    assert client.get("/fhir/ValueSet?unknown=x", headers={"Prefer": prefer}).status_code == status
+
+
 @pytest.mark.proves("R4 http: Accept, _format")
 @pytest.mark.parametrize(
     ("query", "accept", "status"),
@@ -310,6 +371,8 @@ def test_no_value_set_runs_in_a_circle_for_none_refers_to_another(published: Pub
         ("", "application/fhir+json", 200),
         ("", "application/fhir+json; fhirVersion=4.0", 200),
         ("", "application/fhir+json; fhirVersion=5.0", 406),
+        ("", 'Application/FHIR+JSON; fhirVersion="4.0"; charset=UTF-8', 200),
+        ("_format=JSON", "text/html", 200),
         ("", "application/json", 200),
         ("", "*/*", 200),
         ("", "text/html,application/xhtml+xml,*/*;q=0.8", 200),
@@ -448,8 +511,21 @@ def test_the_operations_of_ours_are_defined_where_the_statement_says(client: Fla
                 found = published.by_url("OperationDefinition", definition)
                 assert found is not None, definition
                 assert found["code"] == operation["name"]
-        for profile in one.get("supportedProfile", ()):
-            assert published.by_url("StructureDefinition", profile), profile
+    told = capabilities(client)
+    profiles = {kind: one["supportedProfile"] for kind, one in told.items() if "supportedProfile" in one}
+    assert profiles["Condition"] == [f"{CANONICAL}/StructureDefinition/documented-stenosis-condition"]
+    for kind, urls in profiles.items():
+        found = [published.by_url("StructureDefinition", url) or {} for url in urls]
+        assert [one.get("type") for one in found] == [kind] * len(urls)
+
+
+def test_what_a_type_is_searched_by_is_told_and_who_defines_its_operations(client: FlaskClient) -> None:
+    told = capabilities(client)
+    assert {one["name"] for one in told["ValueSet"]["searchParam"]} == {*"_id name status title url version".split()}
+    assert "searchParam" not in told["Condition"]
+    definitions = {one["name"]: one["definition"] for one in told["Condition"]["operation"]}
+    assert definitions["validate"] == "http://hl7.org/fhir/OperationDefinition/Resource-validate"
+    assert definitions["coding-assist"].startswith(CANONICAL)
 
 
 def test_the_terminology_capabilities_name_every_version_that_is_answered(client: FlaskClient) -> None:
@@ -460,6 +536,7 @@ def test_the_terminology_capabilities_name_every_version_that_is_answered(client
             query = {"system": system["uri"], "version": version["code"], "code": "-"}
             answer = client.get("/fhir/CodeSystem/$lookup", query_string=query)
             assert "version" not in answer.get_json()["issue"][0]["diagnostics"]
+    assert {one["uri"] for one in told["codeSystem"]} >= {ICD10CM, REGION_SYSTEM, SPACE_SYSTEM, TISSUE_SYSTEM}
     assert {one["code"] for one in told["codeSystem"][0]["version"]} == {str(year) for year in range(2016, 2028)}
     for name in (one["name"] for one in told["expansion"]["parameter"]):
         strict = {"Prefer": "handling=strict"}

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 
 from service.app import create_app
 from service.assist import Assist
+from service.shipped import fhir_profiles_dir
 from service.validation import validate_resource
 from tests.test_statements import _lines, outpatient_condition, parameters
 
@@ -245,6 +246,61 @@ REFUSED: list[tuple[str, bytes | Json, int]] = [
         400,
     ),
 ]
+
+
+def given(*parameters: Json) -> Json:
+    return {"resourceType": "Parameters", "parameter": list(parameters)}
+
+
+def bundle_of(*resources: Json) -> Json:
+    return {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": one} for one in resources]}
+
+
+ONE_CONDITION = {"name": "condition", "resource": condition()}
+A_CLAIM = json.loads((fhir_profiles_dir() / "examples" / "Claim-example.json").read_text("utf-8"))
+ENCOUNTER = {"name": "encounter", "resource": outpatient_condition("x")["encounter"]}
+
+
+@pytest.mark.parametrize(
+    ("address", "body", "says"),
+    [
+        ("Condition/$coding-assist", bundle_of(A_CLAIM), "No Condition is given"),
+        ("Condition/$coding-assist", {"resourceType": "Bundle", "type": "collection"}, "No Condition is given"),
+        (
+            "Claim/$check",
+            given({"name": "dateOfService", "valueDate": "2026-05-01"}),
+            "Neither a Condition nor a Claim is given",
+        ),
+        ("Claim/$check", bundle_of(A_CLAIM, A_CLAIM), "The Bundle holds 2 Claims"),
+        ("Condition/$coding-assist", given(ONE_CONDITION, ENCOUNTER, ENCOUNTER), "is given 2 times"),
+        ("Condition/$coding-assist", given({"name": "condition"}), "holds no Condition"),
+        ("Condition/$coding-assist", given({**ONE_CONDITION, "name": "encounter"}), "holds no Encounter"),
+        (
+            "Condition/$coding-assist",
+            given(ONE_CONDITION, {"name": "dateOfService", "valueString": "2026-05-01"}),
+            "dateOfService is no complete date",
+        ),
+    ],
+)
+def test_an_envelope_that_cannot_be_opened_says_why(client: FlaskClient, address: str, body: Json, says: str) -> None:
+    answer = client.post(f"/fhir/{address}", json=body)
+    assert (answer.status_code, says in answer.get_json()["issue"][0]["diagnostics"]) == (400, True)
+
+
+def test_what_a_bundle_holds_beside_is_passed_over(client: FlaskClient) -> None:
+    alone, goal = bundle_of(condition()), {"description": {"text": "x"}, "subject": {"reference": "Patient/p1"}}
+    beside = bundle_of(condition(), {"resourceType": "Goal", "lifecycleStatus": "active", **goal})
+    beside["entry"].append({"fullUrl": "urn:uuid:c757873d-ec9a-4326-a141-556f43239520"})
+    assert post(client, beside).data == post(client, alone).data
+    assert post(client, alone).status_code == 200
+
+
+def test_the_date_of_service_may_be_a_date_time(client: FlaskClient) -> None:
+    at = {"name": "dateOfService", "valueDateTime": "2026-05-01T10:00:00Z"}
+    assert (
+        post(client, given(ONE_CONDITION, at)).data
+        == post(client, given(ONE_CONDITION, {"name": "dateOfService", "valueDate": "2026-05-01"})).data
+    )
 
 
 @pytest.mark.parametrize(("body", "status"), [pytest.param(body, status, id=name) for name, body, status in REFUSED])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from flask.testing import FlaskClient
 from service import __version__
 from service.assist import Assist
 from service.fhir_out import FLAG_SYSTEM, ICD10CM
-from service.resource_validation import OUR_PROFILE, Asked, validated
+from service.resource_validation import OUR_PROFILE, REPORT_PROFILE, Asked, validated
 from service.shipped import fhir_profiles_dir
 from service.validation import validate_resource
 from tests.test_statements import outpatient_condition
@@ -151,9 +152,67 @@ def test_the_profile_counts_only_where_it_is_asked_for_or_claimed(client: FlaskC
     assert ("information", "not-supported", "Condition.meta.profile[0]") in issues(validate(client, {**bare, **other}))
 
 
+WORDLESS = {"resourceType": "Condition", "subject": {"reference": "Patient/p1"}, "code": concept(ICD10CM, "M99.41")}
+REPORT = {"resourceType": "DiagnosticReport", "status": "final", "code": {"text": "MRI"}, "conclusion": "Stenosis."}
+
+
+@pytest.mark.parametrize(
+    ("resource", "profile", "keys"),
+    [
+        (WORDLESS, OUR_PROFILE, ["dsc-2"]),
+        ({**WORDLESS, "code": {**concept(ICD10CM, "M99.41"), "text": "Stenosis"}}, OUR_PROFILE, []),
+        ({**WORDLESS, "note": [{"text": "Stenosis"}]}, OUR_PROFILE, []),
+        ({**WORDLESS, "code": concept(ICD10CM, "J18.9")}, OUR_PROFILE, []),
+        ({**WORDLESS, "code": concept("urn:x", "M99.4")}, OUR_PROFILE, []),
+        (REPORT, REPORT_PROFILE, []),
+        ({**REPORT, "conclusion": None}, REPORT_PROFILE, ["ser-1"]),
+        ({**REPORT, "status": "preliminary"}, REPORT_PROFILE, ["ser-2"]),
+        ({**REPORT, "status": "corrected", "conclusion": None, "presentedForm": [{"title": "x"}]}, REPORT_PROFILE, []),
+    ],
+)
+def test_each_invariant_of_our_profiles_is_told_by_its_key(
+    client: FlaskClient, resource: Json, profile: str, keys: list[str]
+) -> None:
+    given = {name: value for name, value in resource.items() if value is not None}
+    answer = validate(client, call(given, profile=profile), f"{resource['resourceType']}/$validate")
+    assert answer.status_code == 200
+    assert re.findall(r"\(((?:dsc|ser)-\d)\)", answer.text) == keys
+
+
+def test_that_nothing_was_found_is_said_only_where_it_is_so(client: FlaskClient) -> None:
+    nothing = "No issues were found."
+    other = {"resourceType": "Condition", "subject": {"reference": "Patient/p1"}, "recordedDate": "2026-05-01"}
+    other["code"] = {"text": "Cough"}
+    report = {**REPORT, "code": concept(ICD10CM, "M99.4Z")}  # a code of ICD-10-CM, but of no diagnosis
+    for resource, issue in (
+        (other, ("information", "informational", "")),
+        ({**other, "abatementDateTime": "2026"}, ("error", "invariant", "Condition.clinicalStatus")),
+        ({**other, "code": concept(ICD10CM, "M99.4Z")}, None),
+        (report, ("information", "informational", "")),
+    ):
+        answer = validate(client, resource, f"{resource['resourceType']}/$validate")
+        assert issue is None or issues(answer) == [issue]
+        assert (nothing in answer.text) is (issue == ("information", "informational", ""))
+
+
+def test_a_profile_that_is_known_is_not_called_unknown(client: FlaskClient) -> None:
+    claimed = {"meta": {"profile": [OUR_PROFILE, "http://hl7.org/fhir/StructureDefinition/Condition"]}}
+    assert "not-supported" not in [code for _, code, _ in issues(validate(client, sound(**claimed)))]
+    core = "http://hl7.org/fhir/StructureDefinition/Condition"
+    assert issues(validate(client, call(sound(), profile=f"{core}|4.0.1")))
+
+
+def test_an_update_with_an_id_lacks_nothing(client: FlaskClient) -> None:
+    for changes, lacks in (({}, False), ({"id": None}, True)):
+        answer = validate(client, call(sound(**changes), mode="update"))
+        assert (("error", "required", "Condition.id") in issues(answer)) is lacks
+
+
 @pytest.mark.parametrize(
     ("body", "address", "refusal"),
     [
+        (call(mode="delete"), "Condition/$validate", (404, "not-found")),
+        (call(sound(), profile=REPORT_PROFILE), "Condition/$validate", (400, "not-supported")),
         (call(sound(), mode="guess"), "Condition/$validate", (400, "not-supported")),
         (call(sound(), mode="profile"), "Condition/$validate", (400, "required")),
         (call(sound(), profile="http://example.com/p"), "Condition/$validate", (400, "not-supported")),
@@ -451,7 +510,9 @@ def test_without_a_resource_there_is_nothing_to_validate(
 
 def test_an_unknown_parameter_is_passed_over_unless_strict_handling_is_preferred(client: FlaskClient) -> None:
     body = call(sound())
-    body["parameter"].append({"name": "colour", "valueString": "red"})
+    strict = {"Prefer": "handling=strict"}
+    assert client.post("/fhir/Condition/$validate", json=body, headers=strict).status_code == 200
+    body["parameter"] += [{"name": "colour", "valueString": "red"}] * 2
     assert validate(client, body).status_code == 200
     answer = client.post("/fhir/Condition/$validate", json=body, headers={"Prefer": "handling=strict"})
     assert (answer.status_code, answer.get_json()["issue"][0]["code"]) == (400, "not-supported")

@@ -401,7 +401,7 @@ def test_a_filter_finds_no_less_to_be_excluded(client: FlaskClient) -> None:
 def test_a_filter_is_held_against_codes_that_are_listed_and_headers_too(client: FlaskClient, include: Json) -> None:
     words = [{"name": "filter", "valueString": text} for text in ("m99.4 CANAL", "m99.41 cervical", "m99.4 lumbar foo")]
     found = [codes(post(client, "ValueSet/$expand", value_set(include), each)) for each in words]
-    assert ("M99.4" in found[0], found[1:]) == (True, [["M99.41"], []])
+    assert (found[0].count("M99.4"), found[1:]) == (1, [["M99.41"], []])
     assert "M99.4" not in codes(
         post(client, "ValueSet/$expand", value_set(include), {**words[1], "valueString": "head"})
     )
@@ -424,7 +424,12 @@ def value_set(*includes: Json, exclude: Json | None = None) -> Json:
 
 @pytest.mark.proves("R4 ValueSet/$expand: activeOnly")
 def test_an_enumerated_code_that_is_no_longer_valid_is_inactive(client: FlaskClient) -> None:
-    listed = value_set({"system": ICD10CM, "concept": [{"code": "S23.420A"}, {"code": "M99.41"}, {"code": "M99.4Z"}]})
+    listed = value_set(
+        {
+            "system": ICD10CM,
+            "concept": [{"code": "S23.420A"}, {"code": "M99.41"}, {"code": "M99.4Z"}, {"code": "S23420A"}],
+        }
+    )
     date = {"name": "date", "valueDateTime": "2026-11-01"}
     answer = post(client, "ValueSet/$expand", listed, date)
     assert [(one["code"], one.get("inactive", False)) for one in answer.get_json()["expansion"]["contains"]] == [
@@ -794,6 +799,26 @@ def test_the_url_of_another_code_system_than_the_address_is_refused(client: Flas
         assert status == 200 or refused(answer) == (400, "invalid")
 
 
+@pytest.mark.proves("R4 dateTime")
+@pytest.mark.parametrize(
+    ("date", "status"),
+    [
+        ("2026-05-01", 200),
+        ("2026-05-01T10:00:00Z", 200),
+        ("2026-05-01T10:00:00.123+01:00", 200),
+        ("2026-05-01T10:00:00 01:00", 200),  # a plus sign that nobody encoded
+        ("2015-01-01", 200),
+        ("2026-05", 400),
+        ("2026-02-30", 400),
+        ("2026-W18-5", 400),
+        ("20260501", 400),
+        ("2026-05-01 or so", 400),
+    ],
+)
+def test_a_date_is_one_as_r4_writes_it(client: FlaskClient, date: str, status: int) -> None:
+    assert get(client, "ValueSet/$expand", url=ALL, count=1, date=date).status_code == status
+
+
 @pytest.mark.parametrize(
     ("code", "says"),
     [
@@ -900,6 +925,50 @@ def test_a_header_that_a_release_has_not_is_passed_over(client: FlaskClient) -> 
         assert next(one for one in found if one["code"] == "parent")["value"] == header
         children = told(get(client, "CodeSystem/$lookup", code=header, **asked, property="child"), "property")
         assert "H54.512A" in str(children)
+
+
+def test_a_code_that_no_file_names_is_called_by_itself(client: FlaskClient) -> None:
+    newest = get(client, "CodeSystem/$lookup", system=ICD10CM, version="2027", code="C78.31")
+    assert told(newest, "display") == "C78.31"
+
+
+def test_a_filter_is_held_against_our_own_codes_too(client: FlaskClient) -> None:
+    assert codes(get(client, "ValueSet/region/$expand", filter="CERVical")) == ["cervical"]
+    assert told(get(client, "CodeSystem/$lookup", system=REGION_SYSTEM, code="cervical"), "name") == "Body regions"
+
+
+def test_a_listed_code_system_is_read_as_it_is_written() -> None:
+    concept = {"code": "1", "property": [{"code": "p", "valueString": "x"}]}
+    edition = ListedEdition({"name": "A", "concept": [concept]})
+    assert (edition.name, edition.by_code["1"].properties) == ("A", (("p", ("valueString", "x")),))
+
+
+@pytest.mark.parametrize(
+    ("system", "more", "found"),
+    [
+        ("urn:a", {}, ["of-a", "of-a-in-y"]),
+        ("urn:b", {}, ["of-b"]),
+        ("urn:a", {"targetsystem": "urn:y"}, ["of-a-in-y"]),
+        ("urn:c", {}, []),
+    ],
+)
+def test_only_the_groups_of_both_systems_translate(
+    client: FlaskClient, system: str, more: Json, found: list[str]
+) -> None:
+    def group(source: str, target: str, code: str) -> Json:
+        mapped = {"code": code, "equivalence": "equal"}
+        return {"source": source, "target": target, "element": [{"code": "1", "target": [mapped]}]}
+
+    groups = [group("urn:a", "urn:x", "of-a"), group("urn:b", "urn:x", "of-b"), group("urn:a", "urn:y", "of-a-in-y")]
+    resource = {"resourceType": "ConceptMap", "status": "draft", "group": groups}
+    given = [{"name": "conceptMap", "resource": resource}, coding(system, "1")]
+    given += [{"name": name, "valueUri": value} for name, value in more.items()]
+    matches = [one for one in post(client, "ConceptMap/$translate", *given).get_json()["parameter"] if "part" in one]
+    assert [_value(one)["concept"]["code"] for one in matches] == found
+    resource["group"][0]["unmapped"] = {"mode": "provided"}
+    reverse = {"name": "reverse", "valueBoolean": True}
+    backwards = [given[0], coding("urn:x", "of-a"), reverse]
+    assert told(post(client, "ConceptMap/$translate", *backwards), "result") is True
 
 
 def test_a_map_is_named_by_the_address(client: FlaskClient) -> None:
@@ -1084,7 +1153,10 @@ def test_the_hierarchy_of_a_listed_code_system_is_followed(client: FlaskClient) 
     nested = {
         "resourceType": "CodeSystem",
         "url": "http://example.com/a",
-        "concept": [{"code": "1", "concept": [{"code": "2", "concept": [{"code": "3"}]}]}, {"code": "4"}],
+        "concept": [
+            {"code": "1", "concept": [{"code": "2", "concept": [{"code": "3"}]}]},
+            {"code": "4", "concept": [{"code": "5"}]},
+        ],
     }
     edition = ListedEdition(nested)
     assert edition.codes(beneath="1") == ("2", "3")
