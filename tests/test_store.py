@@ -39,6 +39,7 @@ from service.store import (
     Store,
     StoreError,
     StoreUnavailable,
+    instant,
     open_store,
 )
 from service.tables import tables
@@ -376,6 +377,39 @@ def test_a_writer_that_others_always_come_before_is_told(store: Store, monkeypat
     monkeypatch.setattr(Store, "_add_once", lambda *_: False)
     with pytest.raises(StoreUnavailable, match="too many writers"):
         store.open_chain("one", NOW)
+
+
+def test_what_is_exported_comes_in_the_order_in_which_it_was_kept(database_url: str, store: Store) -> None:
+    def keep(number: int) -> None:
+        store.add_feedback("", [Feedback(f"c{number}", {})], NOW)
+        store.add_answer("q", "answered", {"number": number}, NOW)
+
+    for number in range(3):
+        keep(number)
+    engine = sa.create_engine(database_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for table in ("feedback", "answer"):
+            connection.exec_driver_sql(f"DELETE FROM {table} WHERE number = 1")
+            connection.exec_driver_sql("VACUUM" if engine.dialect.name == "sqlite" else f"VACUUM {table}")
+    engine.dispose()
+    keep(3)  # where the first was
+    assert [one["card"] for one in store.export_feedback()] == ["c1", "c2", "c3"]
+    assert [told["number"] for told in store._answers("q")] == [1, 2, 3]
+
+
+def test_a_launch_is_found_by_its_key_until_it_is_over(store: Store) -> None:
+    store.keep_launch("key", "sealed", instant(NOW + DAY))
+    found = [store.launch(key, at) for key, at in (("key", NOW), ("other", NOW), ("key", NOW + DAY))]
+    assert found == ["sealed", None, None]
+
+
+def test_a_log_that_cannot_be_emptied_is_told(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/store.db")
+    store._engine.dispose()
+    (tmp_path / "store.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(StoreUnavailable):
+        store.empty_log()
+    store.close()
 
 
 # --- tokens -------------------------------------------------------------------------------------------------------
