@@ -19,6 +19,7 @@ from fhir.resources.R4B.auditevent import AuditEvent
 from flask import Flask
 from flask.testing import FlaskClient
 
+from service import retention
 from service.app import create_app
 from service.assist import Assist
 from service.audit import chained
@@ -348,6 +349,22 @@ def test_old_records_are_let_go_and_the_rest_still_verifies(filled: Store, datab
     assert faults(filled, known) == []
     tampered(database_url, f"DELETE FROM audit_record WHERE {THIRD}")
     assert faults(filled) != []
+
+
+def test_the_oldest_records_are_let_go_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.retention.PAGE", 2)
+    one, other = store.open_chain("one", NOW), store.open_chain("other", NOW)
+    store.append(other, [entry(number) for number in (4, 5, 6, 7)])
+    store.append(one, [entry(number) for number in (0, 1, 2, 3)])
+    with store._transaction() as connection:
+        assert retention._cut_chains(connection, entry(9).recorded) == 2
+    assert [event["number"] for event in events(store)] == [2, 3, 4, 5, 6, 7]
+
+
+def test_a_chain_begins_where_the_worker_that_came_further_says(filled: Store) -> None:
+    with filled._transaction() as connection:
+        assert [retention._cut_chain(connection, "one", last) for last in (3, 2, 3)] == [3, 0, 0]
+    assert faults(filled) == []
 
 
 # --- the writer ---------------------------------------------------------------------------------------------------
