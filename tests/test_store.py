@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import socket
 import sqlite3
 import stat
@@ -64,6 +65,39 @@ def test_a_database_of_a_newer_release_is_refused_with_a_sentence(database_url: 
     engine.dispose()
     with pytest.raises(StoreError, match="newer release"):
         open_store(database_url)
+
+
+def test_replicas_that_start_together_make_the_tables_one_after_the_other(postgres: str) -> None:
+    url = new_database(postgres, "together")
+    engine = sa.create_engine(url)
+    with ThreadPoolExecutor(1) as replica, engine.connect() as other:
+        other.exec_driver_sql("SELECT pg_advisory_xact_lock(7205759)")
+        starting = replica.submit(open_store, url)
+        with pytest.raises(TimeoutError):
+            starting.result(3)
+        other.rollback()
+        starting.result(20).close()
+    engine.dispose()
+
+
+def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = shutil.copytree(database.MIGRATIONS, tmp_path / "migrations") / "versions"
+    newest = max(path.name[1:5] for path in versions.glob("v*.py"))
+    (versions / "v9999_fails.py").write_text(
+        f"from alembic import op\nrevision = '9999'\ndown_revision = '{newest}'\n"
+        "def upgrade() -> None:\n    op.execute('DROP TABLE never_made')\n"
+    )
+    monkeypatch.setattr(database, "MIGRATIONS", tmp_path / "migrations")
+    with pytest.raises(StoreError):
+        open_store(f"sqlite:///{tmp_path}/store.db")
+    left = sqlite3.connect(tmp_path / "store.db")
+    assert left.execute("SELECT name FROM sqlite_master").fetchall() == []
+    left.close()
+
+
+def test_the_service_may_lie_in_a_folder_of_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "MIGRATIONS", shutil.copytree(database.MIGRATIONS, tmp_path / "100%(here)s"))
+    open_store(f"sqlite:///{tmp_path}/store.db").close()
 
 
 @pytest.mark.parametrize(
@@ -230,7 +264,9 @@ def test_a_connection_that_the_server_has_ended_is_replaced_and_no_call_fails(po
     store.close()
 
 
-def test_a_connection_lost_in_the_middle_is_told_and_not_used_again(postgres: str) -> None:
+def test_a_connection_lost_in_the_middle_is_told_once_and_not_used_again(
+    postgres: str, caplog: pytest.LogCaptureFixture
+) -> None:
     url = new_database(postgres, "lost")
     store, engine = open_store(url), sa.create_engine(url, isolation_level="AUTOCOMMIT")
     with pytest.raises(StoreUnavailable), store._driver() as cursor:
@@ -239,6 +275,7 @@ def test_a_connection_lost_in_the_middle_is_told_and_not_used_again(postgres: st
             other.exec_driver_sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}")
         cursor.execute("SELECT 1")
     assert store.see_token("ehr", "one", datetime.now(UTC))
+    assert caplog.text == ""  # to take it back would fail once more, with a trace in the log
     engine.dispose()
     store.close()
 
