@@ -76,11 +76,9 @@ def _deleting(table: sa.Table, key: sa.Column[Any], chosen: sa.ColumnElement[boo
 
 def _cut_chains(connection: sa.Connection, oldest: str) -> int:
     """Take a page of old records off the front of the chains, and note where each now begins."""
-    of, number = audit_record.c.writer, audit_record.c.number
-    oldest_first = sa.select(of, number).where(audit_record.c.recorded < oldest).order_by(audit_record.c.recorded)
-    last: dict[str, int] = {}
-    for row in connection.execute(oldest_first.limit(PAGE)):
-        last[row.writer] = max(row.number, last.get(row.writer, 0))
+    of, number, recorded = audit_record.c.writer, audit_record.c.number, audit_record.c.recorded
+    oldest_first = sa.select(of, number).where(recorded < oldest).order_by(recorded).limit(PAGE)
+    last = {row.writer: row.number for row in connection.execute(oldest_first)}
     return sum(_cut_chain(connection, writer, last[writer]) for writer in sorted(last))
 
 
@@ -88,13 +86,9 @@ def _cut_chain(connection: sa.Connection, writer: str, last: int) -> int:
     """Another worker may be at it: then the chain begins where the one that came further says."""
     mine = (audit_record.c.writer == writer) & (audit_record.c.number <= last)
     end = sa.select(audit_record.c.hash).where(mine, audit_record.c.number == last)
-    begins = {"kept_after": last, "kept_hash": connection.execute(end).scalar()}
     is_further = (audit_chain.c.writer == writer) & (audit_chain.c.kept_after < last)
-    if (
-        begins["kept_hash"] is None
-        or not connection.execute(audit_chain.update().where(is_further).values(begins)).rowcount
-    ):
-        return 0
+    begins = {"kept_after": last, "kept_hash": end.scalar_subquery()}
+    connection.execute(audit_chain.update().where(is_further).values(begins))
     return connection.execute(audit_record.delete().where(mine)).rowcount
 
 

@@ -635,13 +635,10 @@ class Store:
 
     def empty_log(self) -> None:
         """Let go of what SQLite's log of changes still holds of removed rows; StoreUnavailable where it is in use."""
-        if self._engine.dialect.name != "sqlite":
+        if not self._is_sqlite:
             return
-        try:
-            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                is_busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
-        except DBAPIError as error:
-            raise _unavailable(error) from None
+        with self._transaction(writes=False) as connection:
+            is_busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
         if is_busy:
             told = "The rows are removed, but others use the log of changes, which still holds them; say it again."
             raise StoreUnavailable(told)

@@ -19,6 +19,7 @@ from fhir.resources.R4B.auditevent import AuditEvent
 from flask import Flask
 from flask.testing import FlaskClient
 
+from service import retention
 from service.app import create_app
 from service.assist import Assist
 from service.audit import chained
@@ -195,6 +196,35 @@ def test_records_as_they_were_written_have_no_fault(filled: Store) -> None:
     assert [json.loads(line)["number"] for line in filled.export_audit()] == list(range(8))
 
 
+def test_records_are_exported_by_their_time_and_checked_whole_over_many_pages(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.store.PAGE", 2)
+    one, other = store.open_chain("one", NOW), store.open_chain("other", NOW)
+    store.append(other, [entry(number) for number in (1, 3, 5, 7)])
+    store.append(one, [entry(number) for number in (0, 2, 4, 6)])
+    assert [json.loads(line)["number"] for line in store.export_audit()] == list(range(8))
+    assert faults(store) == []
+
+
+@pytest.mark.parametrize(
+    ("removed", "told"),
+    [
+        (["DELETE FROM audit_record WHERE writer = 'one' AND number = 2"], "Chain 1, record 2: removed."),
+        (
+            ["DELETE FROM audit_record WHERE writer = 'one'", "DELETE FROM audit_chain WHERE writer = 'one'"],
+            "Chain 1 is missing: its records were removed.",
+        ),
+    ],
+)
+def test_what_was_removed_is_told_once_and_the_rest_is_not_blamed(
+    filled: Store, database_url: str, removed: list[str], told: str
+) -> None:
+    filled.open_chain("third", NOW)
+    tampered(database_url, *removed)
+    assert faults(filled) == [told]
+
+
 SECOND = "writer = 'one' AND number = 2"
 THIRD = "writer = 'one' AND number = 3"
 TAMPERING = {
@@ -319,6 +349,22 @@ def test_old_records_are_let_go_and_the_rest_still_verifies(filled: Store, datab
     assert faults(filled, known) == []
     tampered(database_url, f"DELETE FROM audit_record WHERE {THIRD}")
     assert faults(filled) != []
+
+
+def test_the_oldest_records_are_let_go_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.retention.PAGE", 2)
+    one, other = store.open_chain("one", NOW), store.open_chain("other", NOW)
+    store.append(other, [entry(number) for number in (4, 5, 6, 7)])
+    store.append(one, [entry(number) for number in (0, 1, 2, 3)])
+    with store._transaction() as connection:
+        assert retention._cut_chains(connection, entry(9).recorded) == 2
+    assert [event["number"] for event in events(store)] == [2, 3, 4, 5, 6, 7]
+
+
+def test_a_chain_begins_where_the_worker_that_came_further_says(filled: Store) -> None:
+    with filled._transaction() as connection:
+        assert [retention._cut_chain(connection, "one", last) for last in (3, 2, 3)] == [3, 0, 0]
+    assert faults(filled) == []
 
 
 # --- the writer ---------------------------------------------------------------------------------------------------

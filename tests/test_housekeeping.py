@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -65,6 +66,24 @@ def test_what_is_old_is_let_go_in_pages_between_which_others_may_write(
     assert largest[0] <= 10 * 5  # ten decisions, each with subject, card, feedback and override
     assert is_empty(store)
     assert list(store.chain_faults({})) == []
+
+
+def test_a_patient_with_more_than_a_page_of_decisions_is_removed_whole(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.retention.PAGE", 25)
+    assert filled(store).remove_patient("patient")["decision"] == MANY
+    assert store.decision("other-29") is None
+
+
+def test_between_pages_whoever_writes_is_let_in(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("service.retention.PAGE", 10)
+    monkeypatch.setattr("service.retention.time", SimpleNamespace(sleep=pauses.append))
+    for number in range(30):
+        store.see_token("ehr", str(number), NOW)
+    store.forget_expired(NOW + DAY)
+    assert len(pauses) == 3 and min(pauses) > 0
 
 
 def test_workers_that_let_go_at_once_leave_chains_whole(

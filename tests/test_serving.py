@@ -368,12 +368,15 @@ def test_a_worker_that_holds_more_than_1024_descriptors_answers(tmp_path: Path) 
         assert good_request(one.port, limit=10)
 
 
-def test_a_worker_that_waits_for_calls_is_not_taken_for_one_that_hangs(tmp_path: Path) -> None:
+def test_a_worker_that_hangs_is_replaced_and_one_that_waits_for_calls_is_not(tmp_path: Path) -> None:
     with serving(tmp_path, workers=1, gunicorn="--timeout 2") as one:
         good_request(one.port)
         begun = one.workers
         time.sleep(5)
         assert one.workers == begun
+        os.kill(*begun, signal.SIGSTOP)
+        until(lambda: not one.workers & begun)
+        good_request(one.port)
 
 
 def test_workers_end_when_their_main_process_is_gone(own_server: Running) -> None:

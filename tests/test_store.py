@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import socket
 import sqlite3
 import stat
@@ -39,6 +40,7 @@ from service.store import (
     Store,
     StoreError,
     StoreUnavailable,
+    instant,
     open_store,
 )
 from service.tables import tables
@@ -63,6 +65,39 @@ def test_a_database_of_a_newer_release_is_refused_with_a_sentence(database_url: 
     engine.dispose()
     with pytest.raises(StoreError, match="newer release"):
         open_store(database_url)
+
+
+def test_replicas_that_start_together_make_the_tables_one_after_the_other(postgres: str) -> None:
+    url = new_database(postgres, "together")
+    engine = sa.create_engine(url)
+    with ThreadPoolExecutor(1) as replica, engine.connect() as other:
+        other.exec_driver_sql("SELECT pg_advisory_xact_lock(7205759)")
+        starting = replica.submit(open_store, url)
+        with pytest.raises(TimeoutError):
+            starting.result(3)
+        other.rollback()
+        starting.result(20).close()
+    engine.dispose()
+
+
+def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = shutil.copytree(database.MIGRATIONS, tmp_path / "migrations") / "versions"
+    newest = max(path.name[1:5] for path in versions.glob("v*.py"))
+    (versions / "v9999_fails.py").write_text(
+        f"from alembic import op\nrevision = '9999'\ndown_revision = '{newest}'\n"
+        "def upgrade() -> None:\n    op.execute('DROP TABLE never_made')\n"
+    )
+    monkeypatch.setattr(database, "MIGRATIONS", tmp_path / "migrations")
+    with pytest.raises(StoreError):
+        open_store(f"sqlite:///{tmp_path}/store.db")
+    left = sqlite3.connect(tmp_path / "store.db")
+    assert left.execute("SELECT name FROM sqlite_master").fetchall() == []
+    left.close()
+
+
+def test_the_service_may_lie_in_a_folder_of_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "MIGRATIONS", shutil.copytree(database.MIGRATIONS, tmp_path / "100%(here)s"))
+    open_store(f"sqlite:///{tmp_path}/store.db").close()
 
 
 @pytest.mark.parametrize(
@@ -229,7 +264,9 @@ def test_a_connection_that_the_server_has_ended_is_replaced_and_no_call_fails(po
     store.close()
 
 
-def test_a_connection_lost_in_the_middle_is_told_and_not_used_again(postgres: str) -> None:
+def test_a_connection_lost_in_the_middle_is_told_once_and_not_used_again(
+    postgres: str, caplog: pytest.LogCaptureFixture
+) -> None:
     url = new_database(postgres, "lost")
     store, engine = open_store(url), sa.create_engine(url, isolation_level="AUTOCOMMIT")
     with pytest.raises(StoreUnavailable), store._driver() as cursor:
@@ -238,6 +275,7 @@ def test_a_connection_lost_in_the_middle_is_told_and_not_used_again(postgres: st
             other.exec_driver_sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}")
         cursor.execute("SELECT 1")
     assert store.see_token("ehr", "one", datetime.now(UTC))
+    assert caplog.text == ""  # to take it back would fail once more, with a trace in the log
     engine.dispose()
     store.close()
 
@@ -376,6 +414,39 @@ def test_a_writer_that_others_always_come_before_is_told(store: Store, monkeypat
     monkeypatch.setattr(Store, "_add_once", lambda *_: False)
     with pytest.raises(StoreUnavailable, match="too many writers"):
         store.open_chain("one", NOW)
+
+
+def test_what_is_exported_comes_in_the_order_in_which_it_was_kept(database_url: str, store: Store) -> None:
+    def keep(number: int) -> None:
+        store.add_feedback("", [Feedback(f"c{number}", {})], NOW)
+        store.add_answer("q", "answered", {"number": number}, NOW)
+
+    for number in range(3):
+        keep(number)
+    engine = sa.create_engine(database_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for table in ("feedback", "answer"):
+            connection.exec_driver_sql(f"DELETE FROM {table} WHERE number = 1")
+            connection.exec_driver_sql("VACUUM" if engine.dialect.name == "sqlite" else f"VACUUM {table}")
+    engine.dispose()
+    keep(3)  # where the first was
+    assert [one["card"] for one in store.export_feedback()] == ["c1", "c2", "c3"]
+    assert [told["number"] for told in store._answers("q")] == [1, 2, 3]
+
+
+def test_a_launch_is_found_by_its_key_until_it_is_over(store: Store) -> None:
+    store.keep_launch("key", "sealed", instant(NOW + DAY))
+    found = [store.launch(key, at) for key, at in (("key", NOW), ("other", NOW), ("key", NOW + DAY))]
+    assert found == ["sealed", None, None]
+
+
+def test_a_log_that_cannot_be_emptied_is_told(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/store.db")
+    store._engine.dispose()
+    (tmp_path / "store.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(StoreUnavailable):
+        store.empty_log()
+    store.close()
 
 
 # --- tokens -------------------------------------------------------------------------------------------------------
