@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -44,7 +44,6 @@ from service.bulk_export import JOINED, PASSED_OVER, Export, Located, Visit, ind
 from service.bulk_files import (
     Line,
     Part,
-    Piece,
     Source,
     lay_down,
     lines_of,
@@ -61,6 +60,7 @@ from service.json_body import Refusal, dump_json
 from service.settings import Settings
 from service.validation import refuse_errors, validate_resource
 
+PARTS_TOGETHER, FEW = 4, 50  # where fewer than one line in fifty is judged
 PARTS_AHEAD = 3  # for each worker: enough to keep it busy, few enough to keep the file out of memory
 VISITS_AT_ONCE = 32
 REMEMBERED = 20_000  # answers on Conditions of the same wording
@@ -95,6 +95,14 @@ class Judging(NamedTuple):
     sources: Sequence[Source]
     every: bool
     same_wording: dict[Any, Written]
+
+
+class Chosen(NamedTuple):
+    """A line to be judged: its number in the part, its bytes, and how many it takes in the file."""
+
+    number: int
+    body: bytes
+    size: int
 
 
 class Checked(NamedTuple):
@@ -168,6 +176,7 @@ class Run:
     def __init__(self, output: BinaryIO, progress: Progress, journal: Journal, sources: Sequence[Source]) -> None:
         self._output, self._progress, self.journal, self._sources = output, progress, journal, sources
         self.tally = journal.tally
+        self._few = False  # whether little was judged in the last part
 
     def begin_again(self) -> None:
         """Forget what was written: it lacks what the rows should have been joined with."""
@@ -182,9 +191,9 @@ class Run:
         total = sum(part.end - part.start for part in parts) or 1
         done = sum(part.end - part.start for part in parts[: self.journal.done])
         source, before = self.journal.at
-        for part, checked in zip(
-            parts[self.journal.done :], in_order(_check_part, parts[self.journal.done :]), strict=True
-        ):
+        waiting = parts[self.journal.done :]
+        results = chain.from_iterable(in_order(_check_parts, _together(waiting, lambda: self._few)))
+        for part, checked in zip(waiting, results, strict=True):
             if checked.needs_join:
                 return False
             before = before if part.source == source else 0
@@ -192,6 +201,7 @@ class Run:
             self._output.writelines(self._numbered(source, before, checked.findings))
             before += checked.lines
             done += part.end - part.start
+            self._few = (checked.tally.records - checked.tally.passed_over) * FEW < checked.tally.records
             self._count(checked.tally, done / total, (source, before))
         return True
 
@@ -264,15 +274,30 @@ def records_of(names: Sequence[str], folder: Path) -> Iterator[Record]:
 # --- one part -----------------------------------------------------------------------------------------------------
 
 
-def _check_part(part: Part) -> Checked:
-    """The findings of the lines that begin in a part."""
+def _together(parts: Iterable[Part], are_few: Callable[[], bool]) -> Iterator[list[Part]]:
+    """The parts one by one, or several together as long as there is little to judge in them."""
+    rest = iter(parts)
+    while together := list(islice(rest, PARTS_TOGETHER if are_few() else 1)):
+        yield together
+
+
+def _check_parts(parts: Sequence[Part]) -> list[Checked]:
+    """The findings of the lines that begin in each part.
+
+    All are looked at before the first line is judged: to take turns would cost more, since what the one works with
+    pushes out of the processor's cache what the other does.
+    """
     judging = _judging()
+    chosen = [_chosen(part, judging) for part in parts]
+    return [_check_part(part, *found, judging) for part, found in zip(parts, chosen, strict=True)]
+
+
+def _check_part(part: Part, lines: int, chosen: Sequence[Chosen], judging: Judging) -> Checked:
     source = judging.sources[part.source]
     if not source.is_ndjson:
         body, size = read_document(source)
         found = judge(Record(source.name, 1, body, size, is_line=False), judging.assist, every=judging.every)
         return Checked([(1, _finding(row)) for row in found.rows], 1, found.tally) if body.strip() else _NOTHING
-    lines, chosen = _chosen(pieces_of(source.path, part), judging)
     findings: list[tuple[int, bytes]] = []
     tally = Tally(records=lines - len(chosen), passed_over=lines - len(chosen))
     for number, body, size in chosen:
@@ -292,20 +317,17 @@ def _check_part(part: Part) -> Checked:
     return Checked(findings, lines, tally)
 
 
-def _chosen(pieces: Iterable[Piece], judging: Judging) -> tuple[int, list[tuple[int, bytes, int]]]:
-    """How many lines there are, and those to be judged: their number, their bytes, and how many these are in the file.
-
-    All of a part are looked at before the first is judged: to take turns would cost a third more, since what the one
-    works with would push out of the processor's cache what the other does.
-    """
-    chosen: list[tuple[int, bytes, int]] = []
+def _chosen(part: Part, judging: Judging) -> tuple[int, list[Chosen]]:
+    """How many lines begin in a part of NDJSON, and those to be judged."""
+    source = judging.sources[part.source]
+    chosen: list[Chosen] = []
     before = 0
-    for piece in pieces:
+    for piece in pieces_of(source.path, part) if source.is_ndjson else ():
         count, passing = judging.assist.gate.passing(piece.block)
         if judging.every or passing:
             lines = piece.lines()
             indexes = range(count) if judging.every else passing
-            chosen += [(before + index + 1, lines[index][0].strip(), lines[index][1]) for index in indexes]
+            chosen += [Chosen(before + index + 1, lines[index][0].strip(), lines[index][1]) for index in indexes]
         before += count
     return before, chosen
 

@@ -200,6 +200,20 @@ def test_two_workers_write_the_same_as_one_in_the_order_of_the_input(
     assert [line["line"] for line in one.lines] == [*range(1, 141)] * 2
 
 
+def test_parts_with_little_to_judge_are_taken_several_at_a_time_and_come_to_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = ndjson(*(condition(n, STENOSIS if n % 60 == 59 or n > 600 else "Asthma") for n in range(700)), b"?")
+    whole = Checked(tmp_path, content, b"\n", content)
+    taken: list[int] = []
+    together = bulk._check_parts
+    monkeypatch.setattr(bulk, "_check_parts", lambda parts: taken.append(len(parts)) or together(parts))
+    monkeypatch.setattr(bulk_files, "PART_BYTES", 2000)
+    found = Checked(tmp_path, content, b"\n", content)
+    assert (found.lines, found.tally) == (whole.lines, whole.tally)
+    assert set(taken) >= {1, bulk.PARTS_TOGETHER}
+
+
 def test_workers_of_a_process_with_other_threads_write_the_same(tmp_path: Path) -> None:
     content = ndjson(condition(1), condition(2, "Asthma"))
     with ThreadPoolExecutor(1) as pool:  # its thread must not be copied, so the workers read the knowledge themselves
@@ -345,15 +359,17 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("after", [1, 2, 5])
-@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize("judged", ["many", "few", "joined"])
 def test_a_run_that_was_killed_goes_on_without_a_lost_or_doubled_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int, joined: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int, judged: str
 ) -> None:
+    joined = judged == "joined"
+    every = {"many": 2, "few": 60, "joined": 1}[judged]
     monkeypatch.setattr(bulk_output, "KEPT_EVERY", 0)
     monkeypatch.setattr(bulk_files, "PART_BYTES", 3000)
     monkeypatch.setattr(bulk, "VISITS_AT_ONCE", 2)
     file, output = tmp_path / "in.ndjson", tmp_path / "out.ndjson"
-    rows = export(40) if joined else [condition(n, [STENOSIS, "Asthma"][n % 2]) for n in range(300)]
+    rows = export(40) if joined else [condition(n, "Asthma" if n % every else STENOSIS) for n in range(300)]
     file.write_bytes(ndjson(*rows))
     whole = Checked(tmp_path / "whole", file.read_bytes())
 
