@@ -411,9 +411,13 @@ def test_a_null_that_nothing_fills_is_told_of_both_its_halves():
 
 
 def test_a_null_hides_no_other_fault():
-    wrong = condition(category=[{"coding": [None]}], recordedDate="2026-02-30", note=[{"text": None}])
-    places = ["Condition.category[0].coding[0]", "Condition.note[0].text", "Condition.recordedDate"]
-    assert [expression for _, _, expression in sorted(told(wrong), key=lambda one: one[2])] == places
+    inner = condition(note=[None], recordedDate="2026-02-30")
+    places = [expression for _, _, expression in told(condition(contained=[inner], category=[{"coding": [None]}]))]
+    assert sorted(places) == [
+        "Condition.category[0].coding[0]",
+        "Condition.contained[0].note[0]",
+        "Condition.contained[0].recordedDate",
+    ]
 
 
 @pytest.mark.parametrize(
