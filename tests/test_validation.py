@@ -306,6 +306,7 @@ UNSOUND = [
     (condition(note=[{"text": 5}]), "value", "Condition.note[0].text"),
     ({"resourceType": "Patient", "name": [{"given": [5], "_given": [{"id": "x"}]}]}, "value",
      "Patient.name[0].given[0]"),
+    ({"resourceType": "Patient", "name": [{"given": ["A"], "_given": [{}]}]}, "structure", "Patient.name[0].given[0]"),
     (condition(language="en:  x"), "value", "Condition.language"),
     (report(status=5), "value", "DiagnosticReport.status"),
     (report(status=""), "value", "DiagnosticReport.status"),
