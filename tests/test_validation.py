@@ -283,6 +283,8 @@ UNSOUND = [
     (condition(_subject={"id": "x"}), "structure", "Condition._subject"),
     (encounter(class_fhir={"code": "AMB"}), "structure", "Encounter.class_fhir"),
     (condition(onsetString="x", onsetDateTime="2026"), "structure", "Condition.onset"),
+    ({"resourceType": "Parameters", "parameter": [{"name": "x", "resource": []}]}, "structure",
+     "Parameters.parameter[0].resource"),
     (condition(contained=[{"id": "x"}]), "structure", "Condition.contained[0].resourceType"),
     (condition(contained=[{"resourceType": "Nope"}]), "structure", "Condition.contained[0].resourceType"),
     (condition(contained=[{"resourceType": "Coding"}]), "structure", "Condition.contained[0].resourceType"),
