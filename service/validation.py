@@ -356,14 +356,15 @@ def _format_issue(model: Model, resource: dict[str, object], loc: Sequence[int |
     element = ElementDefinition("", model.__name__, False, model)
     for step in loc:
         if isinstance(step, int):
-            path, value = f"{path}[{step}]", value[step]
+            path, value = f"{path}[{step}]", value[step] if isinstance(value, list) and step < len(value) else None
             continue
-        holder = resource_model(value.get("resourceType")) if element.type_name == "Resource" else element.model
+        held = value if isinstance(value, dict) else {}  # where it is none, fhir.resources names a place deeper yet
+        holder = resource_model(held.get("resourceType")) if element.type_name == "Resource" else element.model
         found = definition_of(holder).elements.get(step) if holder else None
         if found is None:
             return _structure(path, f"{path} does not fit its definition in FHIR R4; check its structure.")
         element, path = found, f"{path}.{step.lstrip('_')}"
-        value = value.get(step)
+        value = held.get(step)
     if element.type_name in UNCHECKED_FORMATS:
         return None
     return (

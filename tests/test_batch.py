@@ -102,7 +102,7 @@ def test_what_concerns_the_claim_as_a_whole_has_a_line_of_its_own(assist: Assist
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (b"[]", "not a JSON object"),
+        (b"[]", "must be a JSON object"),
         (b'{"resourceType": "Patient"}', "Neither a Condition nor a Claim"),
         (b'{"resourceType": "Condition", "code": {"text": "x"}}', "Condition.subject is missing"),
         (b"\xff\xfe{}", "UTF-8"),

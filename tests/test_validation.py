@@ -283,6 +283,8 @@ UNSOUND = [
     (condition(_subject={"id": "x"}), "structure", "Condition._subject"),
     (encounter(class_fhir={"code": "AMB"}), "structure", "Encounter.class_fhir"),
     (condition(onsetString="x", onsetDateTime="2026"), "structure", "Condition.onset"),
+    ({"resourceType": "Parameters", "parameter": [{"name": "x", "resource": []}]}, "structure",
+     "Parameters.parameter[0].resource"),
     (condition(contained=[{"id": "x"}]), "structure", "Condition.contained[0].resourceType"),
     (condition(contained=[{"resourceType": "Nope"}]), "structure", "Condition.contained[0].resourceType"),
     (condition(contained=[{"resourceType": "Coding"}]), "structure", "Condition.contained[0].resourceType"),
@@ -306,6 +308,7 @@ UNSOUND = [
     (condition(note=[{"text": 5}]), "value", "Condition.note[0].text"),
     ({"resourceType": "Patient", "name": [{"given": [5], "_given": [{"id": "x"}]}]}, "value",
      "Patient.name[0].given[0]"),
+    ({"resourceType": "Patient", "name": [{"given": ["A"], "_given": [{}]}]}, "structure", "Patient.name[0].given[0]"),
     (condition(language="en:  x"), "value", "Condition.language"),
     (report(status=5), "value", "DiagnosticReport.status"),
     (report(status=""), "value", "DiagnosticReport.status"),
@@ -411,9 +414,13 @@ def test_a_null_that_nothing_fills_is_told_of_both_its_halves():
 
 
 def test_a_null_hides_no_other_fault():
-    wrong = condition(category=[{"coding": [None]}], recordedDate="2026-02-30", note=[{"text": None}])
-    places = ["Condition.category[0].coding[0]", "Condition.note[0].text", "Condition.recordedDate"]
-    assert [expression for _, _, expression in sorted(told(wrong), key=lambda one: one[2])] == places
+    inner = condition(note=[None], recordedDate="2026-02-30")
+    places = [expression for _, _, expression in told(condition(contained=[inner], category=[{"coding": [None]}]))]
+    assert sorted(places) == [
+        "Condition.category[0].coding[0]",
+        "Condition.contained[0].note[0]",
+        "Condition.contained[0].recordedDate",
+    ]
 
 
 @pytest.mark.parametrize(
