@@ -243,8 +243,8 @@ def test_a_summary_shows_a_name_from_the_record_as_text(tmp_path: Path) -> None:
 
 
 def test_a_check_that_was_killed_goes_on_with_the_same_command(tmp_path: Path) -> None:
-    page = {"status": "generated", "div": f"<div xmlns='http://www.w3.org/1999/xhtml'>{'x' * 20_000}</div>"}
-    rows = [condition(f"{n} canal stenosis at L4-5", id=f"c{n}") | {"text": page} for n in range(1000)]
+    page = {"status": "generated", "div": f"<div xmlns='http://www.w3.org/1999/xhtml'>{'x' * 4_000}</div>"}
+    rows = [condition(f"{n} canal stenosis at L4-5", id=f"c{n}") | {"text": page} for n in range(8000)]
     (tmp_path / "in.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows))
     command = [*COMMAND, "check", tmp_path / "in.ndjson", "--output", tmp_path / "out"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, cwd=REPO) as process:
@@ -255,8 +255,8 @@ def test_a_check_that_was_killed_goes_on_with_the_same_command(tmp_path: Path) -
     finished = subprocess.run(command, stderr=subprocess.PIPE, text=True, cwd=REPO, check=False)
     assert re.match(r"Going on after [1-9]\d* records of the run before\.\n", finished.stderr)
     lines = [json.loads(line)["line"] for line in (tmp_path / "out").read_text().splitlines()]
-    assert lines == list(range(1, 1001))
-    assert "1000 records, 1000 conditions" in finished.stderr
+    assert lines == list(range(1, 8001))
+    assert "8000 records, 8000 conditions" in finished.stderr
 
 
 def test_check_shows_on_a_terminal_how_fast_it_is_and_how_long_it_will_take(tmp_path: Path) -> None:
