@@ -177,11 +177,11 @@ WRONG_CLAIMS: dict[str, Json] = {
     "exp true": {"exp": True},
     "exp infinite": {"exp": float("inf")},
     "exp no number": {"exp": float("nan")},
-    "iat ahead": {"iat": NOW + 600},
+    "iat ahead": {"iat": NOW + 7200},
     "iat true": {"iat": True},
     "iat infinite": {"iat": float("inf")},
     "iat a word": {"iat": "now"},
-    "nbf ahead": {"nbf": NOW + 600},
+    "nbf ahead": {"nbf": NOW + 7200},
     "jti empty": {"jti": ""},
     "jti a number": {"jti": 7},
 }
