@@ -18,6 +18,9 @@ has_compiler || missing+=(gcc libc6-dev python3-dev)
 has_browser || missing+=(chromium chromium-driver)
 has_postgres || missing+=(postgresql)
 { has node && has npm; } || missing+=(nodejs npm)
+has wrk || missing+=(wrk)
+has taskset || missing+=(util-linux)
+has strace || missing+=(strace)
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 untested="What needs ${missing[*]} is not tested (Debian, Ubuntu: apt install ${missing[*]})."
