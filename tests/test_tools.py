@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "install_for_tests.sh"
-HAS = ("make", "cc", "initdb", "node", "npm", "wrk", "taskset", "strace", "python3")  # of all that is looked for, the browser alone is missing
+# Of all that is looked for, the browser alone is missing.
+HAS = ("make", "cc", "initdb", "node", "npm", "wrk", "taskset", "strace", "python3")
 
 
 @pytest.fixture
