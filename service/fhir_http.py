@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import simplejson
 from flask import Request, Response, current_app, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from service.conformance import Published
 from service.fhir_out import Json
@@ -37,8 +38,11 @@ def is_search_form(asked: Request) -> bool:
 
 
 def asked_for(asked: Request, name: str) -> str | None:
-    """A parameter of the address, or of a search that comes as a form."""
-    return (asked.values if is_search_form(asked) else asked.args).get(name)
+    """A parameter of the address, or of a search that comes as a form; of one that is too large, of the address."""
+    try:
+        return (asked.values if is_search_form(asked) else asked.args).get(name)
+    except RequestEntityTooLarge:  # which is said where the search is read
+        return asked.args.get(name)
 
 
 def refuse_format(asked: Request) -> None:
@@ -59,7 +63,7 @@ def _is_json(entry: str) -> bool:
 
 def written_as_asked(response: Response) -> Response:
     """The answer indented where `_pretty=true`, and as application/json where only that is taken."""
-    if not response.get_data():
+    if response.mimetype != "application/fhir+json" or not response.get_data():
         return response
     if asked_for(request, "_pretty") == "true":
         told = parse_json(response.get_data(), max_bytes=len(response.get_data()))

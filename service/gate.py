@@ -290,11 +290,22 @@ class Gate:
         return all(lexicon.names(tokens, kinds) for kinds in _PLAINLY) or self.speaks(text)
 
     def _has_telling_word(self, text: str) -> bool:
-        plain = self._plain
-        for word in text.split():  # noqa: SIM110  # half the time of any()
-            if word not in plain and not word.isdecimal() and self._tells(word):
+        plain, before = self._plain, ""
+        for word in text.split():
+            if (
+                word not in plain
+                and not word.isdecimal()
+                and (self._tells(word) or self._ends_what_tells(before, word))
+            ):
                 return True
+            before = word
         return False
+
+    def _ends_what_tells(self, before: str, written: str) -> bool:
+        """Whether it is the second half of a telling word that a blank or the end of a line breaks ('steno sis')."""
+        lexicon = self._terminology.lexicon
+        mended = lexicon.tokens(f"{before}\n{written}").words if lexicon.may_end_a_word(written) else ()
+        return not self._telling.isdisjoint(mended)
 
     def _tells(self, written: str) -> bool:
         """Whether a word may be one of those without which no statement on narrowing is read."""
@@ -302,7 +313,7 @@ class Gate:
             return True
         tells = not self._telling.isdisjoint(self._terminology.lexicon.tokens(written).words)
         learned = self._telling if tells else self._plain
-        if len(learned) < _REMEMBERED:
+        if len(learned) < _REMEMBERED and (tells or not self._terminology.lexicon.may_end_a_word(written)):
             learned.add(written)
         return tells
 

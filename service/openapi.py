@@ -91,7 +91,12 @@ DOORS: Mapping[str, Door] = {
     "metrics": Door("Operation", (), ("text/plain",), ()),
 }
 # The type of resource that an operation answers; a read answers its own type, a search a Bundle.
-_RETURNS = {"expand": "ValueSet", "validate": "OperationOutcome", "extract": "Bundle"}
+_RETURNS = {
+    "expand": "ValueSet",
+    "validate": "OperationOutcome",
+    "extract": "Bundle",
+    "next-question": "QuestionnaireResponse",
+}
 _TYPES = {"integer": {"type": "integer"}, "boolean": {"type": "boolean"}}
 _ID = {"type": "string", "pattern": r"^[A-Za-z0-9\-.]{1,64}$"}
 

@@ -84,6 +84,13 @@ def test_every_statement_that_the_core_speaks_about_passes(text: str) -> None:
     assert passes(condition(text)) >= is_spoken_about(condition(text))
 
 
+@pytest.mark.parametrize("broken", ["steno sis", "steno-\nsis", "STENO\nSIS"])
+def test_a_word_broken_by_a_blank_or_a_line_passes(broken: str) -> None:
+    row = coded("M54.50", note=[{"text": f"Low back. Lumbar canal {broken} at L4/5 due to disc herniation."}])
+    assert is_spoken_about(row)
+    assert passes(row)
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(STATEMENTS), st.integers(0, 2**32), st.integers(1, 8))
 def test_a_misspelled_statement_that_the_core_speaks_about_passes(text: str, seed: int, times: int) -> None:

@@ -1172,3 +1172,14 @@ def test_a_map_is_named_by_its_url_or_by_its_value_sets(client: FlaskClient) -> 
     assert list(matches(get(client, "ConceptMap/$translate", url=site, **asked))) == []
     assert list(matches(get(client, "ConceptMap/$translate", target=ALL, **asked))) == [("equivalent", "M99.4")]
     assert list(matches(get(client, "ConceptMap/$translate", source=ALL, **asked))) == []
+
+
+def test_a_form_of_a_search_that_is_too_large_is_said_to_be_so(client: FlaskClient) -> None:
+    form = "application/x-www-form-urlencoded"
+    told = client.post("/fhir/ValueSet/_search", data="name=" + "x" * 2_000_000, content_type=form)
+    assert (told.status_code, told.get_json()["resourceType"]) == (413, "OperationOutcome")
+
+
+def test_an_answer_that_is_no_resource_stays_what_it_is(client: FlaskClient) -> None:
+    told = client.get("/fhir//metadata?_pretty=true", headers={"Accept": "application/json"})
+    assert (told.status_code, told.mimetype) == (308, "text/html")

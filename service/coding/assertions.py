@@ -104,7 +104,7 @@ def hedges_of(scene: Scene, first: int, last: int) -> list[Mention]:
 def _hedges(scene: Scene, cue: Mention, first: int, last: int) -> bool:
     if cue.concept.scope == "after":
         return cue.last < first and _hedge_reaches(scene, cue, first)
-    if scene.words[cue.first] in ("vs", "versus") and cue.first == last + 1:
+    if scene.words[cue.first] in ("vs", "versus") and cue.first == last + 1 and not _is_compared(scene, cue):
         return True  # 'foraminal stenosis vs hip osteoarthritis'
     if cue.first == cue.last and not _closes_clause(scene, cue) and scene.words[cue.first - 1] not in _PREDICATE_SIGNS:
         return False  # 'with possible radiculopathy': the hedge is about what follows it
@@ -113,6 +113,13 @@ def _hedges(scene: Scene, cue: Mention, first: int, last: int) -> bool:
     return cue.first > last and _answers(scene, cue, last, commas=True)
 
 
+def _is_compared(scene: Scene, cue: Mention) -> bool:
+    """'stenosis vs prior', 'vs 2019': with an earlier study, not with another diagnosis."""
+    following = scene.words[cue.last + 1 : cue.last + 4]
+    return not _EARLIER.isdisjoint(following) or any(word[0].isdigit() for word in following)
+
+
+_EARLIER = frozenset("prior previous last earlier old baseline study exam mri ct year before comparison".split())
 _HOW_SURELY = frozenset("likely probably possibly presumably perhaps apparently potentially".split())
 
 
@@ -146,7 +153,7 @@ def _reaches(scene: Scene, cue: Mention, target: int, *, is_verb: bool) -> bool:
         return False
     gap = range(cue.last + 1, target)
     words = scene.words[cue.last + 1 : target]
-    if _leaves_brackets(words):
+    if _leaves_brackets(scene, cue, words):
         return False
     if any(
         mention.kind == "link"
@@ -161,13 +168,19 @@ def _reaches(scene: Scene, cue: Mention, target: int, *, is_verb: bool) -> bool:
     return all(
         _list_goes_on(scene, p, target, is_verb=is_verb)
         for p in gap
-        if scene.words[p] in (",", ":", "(") and not (scene.words[p] == ":" and p == gap.start)  # 'denies: stenosis'
+        if scene.words[p] in (",", ":", "(") and not (p == gap.start and scene.words[cue.last] in _OPEN_A_LIST)
     ) and not _turns(scene, gap, target)
 
 
-def _leaves_brackets(words: Sequence[str]) -> bool:
-    """'(report only, no disc today) reads ...': a cue in brackets does not reach out of them."""
-    return ")" in words and "(" not in words[: words.index(")")]
+_OPEN_A_LIST = frozenset({"denies", "denied", "deny", "denying"})  # 'denies: stenosis, herniation'
+
+
+def _leaves_brackets(scene: Scene, cue: Mention, words: Sequence[str]) -> bool:
+    """'(report only, no disc today) reads ...': a cue in brackets does not reach out of them; 'no a) stenosis' does."""
+    if ")" not in words or "(" in words[: words.index(")")]:
+        return False
+    before = [word for word in scene.words[: cue.first] if word in ("(", ")")]
+    return before[-1:] == ["("]
 
 
 def _starts_anew(scene: Scene, comma: int) -> bool:
@@ -302,7 +315,7 @@ def _hedge_reaches(scene: Scene, cue: Mention, target: int) -> bool:
         return False
     gap = range(cue.last + 1, target)
     words = scene.words[cue.last + 1 : target]
-    if _leaves_brackets(words):
+    if _leaves_brackets(scene, cue, words):
         return False
     cue_word = scene.words[cue.first]
     if any(
@@ -395,7 +408,12 @@ def then_not_now(scene: Scene, first: int) -> bool:
 def _is_copied(scene: Scene, first: int) -> bool:
     """'[copied forward from 08/2022]: no canal stenosis': a denial of then."""
     copied = (cue for cue in scene.of("historical") if cue.value == "copied" and cue.last < first)
-    return any(scene.same_clause(cue.last, first) for cue in copied)
+    return any(
+        scene.same_clause(cue.last, first) and _TODAY.isdisjoint(scene.words[cue.last + 1 : first]) for cue in copied
+    )
+
+
+_TODAY = frozenset("today now current currently new update updated".split())
 
 
 def _governed(scene: Scene, first: int, kind: str) -> Mention | None:

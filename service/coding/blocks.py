@@ -10,6 +10,7 @@ from service.coding.places import without_parts
 from service.coding.scene import FILLERS, JOINERS, Place, Scene
 
 _EVERY = frozenset("every all other others remaining remainder rest elsewhere throughout overall multilevel".split())
+_ELSEWHERE = frozenset("other others remaining remainder rest elsewhere".split())
 _SAME = frozenset({"this", "that", "same", "these", "those", "such", "both", "said", "above", "fused", "two", "three"})
 
 
@@ -74,7 +75,8 @@ def enter(block: Block, scene: Scene, opened: Opening, *, several_blocks: bool) 
 def leave(block: Block, scene: Scene, tissues: tuple[Finding, ...], opened: Opening, *, spoke: bool) -> Block:
     """What a sentence leaves for the next: the levels of its finding, and the tissues that it finds abnormal."""
     levels = levels_of(scene)
-    if block.places and not (block.labelled or block.heading or levels) and not _EVERY.isdisjoint(scene.said):
+    closes = scene.says("space", "target") and not _ELSEWHERE.isdisjoint(scene.said)
+    if closes and block.places and not (block.labelled or block.heading or levels):
         return Block((), block.section)  # 'The rest of the canal is adequate.'
     if not levels or opened[0]:
         known = {(tissue.value, tissue.detail) for tissue in block.tissues}

@@ -11,12 +11,19 @@ _OPENS, _CLOSES = frozenset("[("), frozenset("])")
 _TICKS = frozenset({"x", "✓", "✔", "☑"})
 
 
+_YES_OR_NOS = [["yes"], ["no"], ["y"], ["n"]]
+
+
 def chosen(tokens: Tokens) -> Tokens:
     """The words without those of the boxes that are not ticked, and without the mark of one that fills in a field."""
     if _OPENS.isdisjoint(tokens.said):
         return tokens
     words = tokens.words
     boxes = [(p, width) for p in range(len(words)) if (width := _width(words, p))]
+    if boxes and all(
+        words[box + 1] not in _TICKS and words[box + width : box + width + 1] in _YES_OR_NOS for box, width in boxes
+    ):
+        return tokens.only([])  # asked, and not answered
     gone: set[int] = set()
     for (box, width), (following, _) in pairwise([*boxes, (len(words), 0)]):
         if words[box + 1] not in _TICKS:

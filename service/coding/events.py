@@ -219,7 +219,7 @@ def _of_an_organ(scene: Scene, space: Mention) -> bool:
 def names_its_canal(scene: Scene) -> bool:
     """Whether an organ's canal is named: 'external auditory canal', 'root canal', 'canalplasty'."""
     organs = scene.of("other-organ")
-    return any(any("canal" in word for word in scene.words[m.first : m.last + 1]) for m in organs)
+    return any(any("canal" in word or word == "tympanic" for word in scene.words[m.first : m.last + 1]) for m in organs)
 
 
 def _strength(trigger: Mention, space: Mention) -> Narrowing:

@@ -159,6 +159,10 @@ class Lexicon:
         """The words of a text as the lexicon writes them, with their offsets."""
         return self._spelling.read(text)
 
+    def may_end_a_word(self, written: str) -> bool:
+        """Whether what stands between two blanks may be the second half of a broken term."""
+        return self._spelling.may_end_a_word(written)
+
     def corrections(self, text: str) -> list[tuple[str, str]]:
         """(written, read) of each word of a text whose spelling was forgiven."""
         tokens = self.tokens(text)

@@ -66,7 +66,8 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         new, aside = (table, []) if table else read_scene(scene, passage, heading)
         boxes = cells(scene, header, passage) if header else fields(scene, passage, heading)
         new = [*boxes, *(s for s in new if s.space or s.narrowing == "unstated")] if boxes else new
-        of_an_organ = names_its_canal(scene) or (of_an_organ and not scene.places)
+        goes_on = not (scene.span.new_paragraph or scene.places or scene.says("modality"))
+        of_an_organ = names_its_canal(scene) or (of_an_organ and goes_on)
         if of_an_organ and not block.places:
             new = [statement for statement in new if not _is_of_bare_canal(statement)]
         findings.extend(aside)
@@ -228,7 +229,8 @@ def _doubt(scene: Scene) -> Assertion | None:
     if not set(rest) <= _DOUBTS:
         return None
     words = set(scene.words)
-    denied = words & {"ruled", "excluded", "error"} or words <= _DENIALS
+    twice = "not" in words and not words.isdisjoint(("absent", "negative", "neg", "nil", "none"))  # 'it is not absent'
+    denied = words & {"ruled", "excluded", "error"} or (words <= _DENIALS and not twice)
     denied = denied and not scene.of("hedge")
     return "negated" if denied else "uncertain" if scene.of("hedge") or "confirmed" in words else None
 

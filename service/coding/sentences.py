@@ -322,13 +322,30 @@ def _is_wrap(text: str, at: int) -> bool:
     if line[-1] in ",(" or (line[-1] == "-" and line[-2:-1].isalnum()) or line.endswith(_JOINING):
         return True
     if len(line) >= _WIDE and line.isupper():
-        return ":" not in rest[:_SHORT_HEADING] and rest[:_SHORT_HEADING].upper() == rest[:_SHORT_HEADING]
+        first = following.split(maxsplit=1)[0].lower()
+        return ":" not in rest[:_SHORT_HEADING] and (line.lower().endswith(_JOINING) or first in _GOES_ON)
     return (following[0].islower() and len(line) >= 30) or (
         following[0].islower() and len(line) > 3 and following.split(maxsplit=1)[0] in _GOES_ON
     )
 
 
-_JOINING = (" and", " or", " the", " of", " with", " to", " at")
+_JOINING = (
+    " and",
+    " or",
+    " the",
+    " of",
+    " with",
+    " to",
+    " at",
+    " a",
+    " in",
+    " by",
+    " from",
+    " is",
+    " are",
+    " which",
+    " due",
+)
 _WIDE, _SHORT_HEADING = 50, 24  # characters; of a line in capitals, and of a label that opens the next one
 _GOES_ON = frozenset(
     (

@@ -125,6 +125,10 @@ class Spelling:
             at += len(written) + 1
         return Tokens(words, starts, ends, "".join(signs))
 
+    def may_end_a_word(self, written: str) -> bool:
+        """Whether what stands between two blanks may be the second half of a broken word."""
+        return (self._known.get(written) or self._learn(written)).may_end_a_word
+
     def _learn(self, written: str) -> _Written:
         if len(self._known) > _REMEMBERED:
             self._known.clear()
