@@ -94,7 +94,6 @@ DOORS: Mapping[str, Door] = {
 _RETURNS = {
     "expand": "ValueSet",
     "validate": "OperationOutcome",
-    "extract": "Bundle",
     "next-question": "QuestionnaireResponse",
 }
 _TYPES = {"integer": {"type": "integer"}, "boolean": {"type": "boolean"}}
