@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import simplejson
 from flask import Request, Response, current_app, request
@@ -74,8 +74,8 @@ def written_as_asked(response: Response) -> Response:
     return response
 
 
-def _wants_plain_json(accepted: object) -> bool:
-    taken = [str(one).partition(";")[0].lower() for one in accepted]  # type: ignore[attr-defined]
+def _wants_plain_json(accepted: Iterable[str]) -> bool:
+    taken = [one.partition(";")[0].lower() for one in accepted]
     return "application/json" in taken and not {"application/fhir+json", *_READ_BY_ANYONE} & set(taken)
 
 

@@ -72,14 +72,16 @@ class Journal:
         """Have the store open the forms of a call, and flush with them what waits: to flush takes most of the time."""
         if not self._writing.acquire(timeout=PATIENCE_SECONDS):
             raise StoreUnavailable("The forms could not be written in time.")
+        self._began = time.monotonic()
         try:
             if batch := self._batch():
                 appending = self._open_chain(), [entry for entry, _ in batch]
-                self._chain = self._store.open_forms(*opening, appending=appending)  # type: ignore[misc]
+                self._chain = self._store.open_forms(*opening, appending=appending)  # type: ignore[misc]  # by position
                 self._told_success(batch)
             else:
                 self._store.open_forms(*opening)
         finally:
+            self._began = math.inf
             self._writing.release()
 
     def refuse_failing(self) -> None:
@@ -107,10 +109,10 @@ class Journal:
 
     def _run(self) -> None:
         while self._gathered():
-            self._began = time.monotonic()
             for tried in count(1):
                 try:
                     with self._writing:
+                        self._began = time.monotonic()
                         self._append()
                 except Exception as error:  # noqa: BLE001  # were the thread to end, nothing would be recorded any more
                     if tried >= TRIES and not self._told_failure(error):

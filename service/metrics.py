@@ -30,7 +30,7 @@ def share_counts(folder: Path) -> None:
     """
     os.environ[FOLDER] = str(folder)
     place = next(number for number in count() if _is_free(folder / str(number)))
-    # The library looks at the environment only when it is imported.
+    # The library looks at the environment only when it is imported, and has no types.
     values.ValueClass = values.MultiProcessValue(lambda: place)  # type: ignore[no-untyped-call]
 
 

@@ -74,4 +74,4 @@ class Connection(psycopg.Connection[Any]):
                     raise SilentServer
                 wanted = steps.send(ready)
         except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+            return end.value  # type: ignore[no-any-return]  # a generator that ends tells its value untyped

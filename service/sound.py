@@ -103,7 +103,7 @@ def _is_sound(resource: Any, resource_type: str) -> bool:
 
 def _all_sound(resources: Sequence[Any], resource_type: str) -> bool:
     struct = _struct(resource_type)
-    msgspec.convert(resources, list[struct], dec_hook=_read)  # type: ignore[valid-type]
+    msgspec.convert(resources, list[struct], dec_hook=_read)  # type: ignore[valid-type]  # a type made when run
     if resource_type not in _HOLDING:
         resources = [resource for resource in resources if "contained" in resource]
     return all(_is_sound(held, held["resourceType"]) for one in resources for held in _held(one, resource_type))

@@ -10,8 +10,6 @@ from service.coding.matters import agree, merged, put_together, settled
 from service.coding.model import REQUIRED, Documentation, Element, ElementStatus, Evidence, Finding, Rule, Statement
 from service.coding.packs import RulePack, Terminology
 
-_SPINE = frozenset({"head", "cervical", "thoracic", "lumbar", "sacral", "head-or-cervical"})
-
 
 @dataclass(frozen=True)
 class Weighed:
