@@ -20,11 +20,13 @@ from service.coding.packs import Terminology, load_terminology
 from service.coding.query import build_query
 from service.coding.query_check import QueryFault, QueryRules, load_query_rules, query_faults
 from service.concepts import load_concepts
-from service.fhir_in import Reader, Request, date_of_service
+from service.fhir_in import documentations
 from service.fhir_out import BuiltForm, Json, built_form, release_parts
 from service.gate import Gate
 from service.glance import Glance
 from service.json_body import dump_json
+from service.reader import Reader
+from service.record import Request, date_of_service
 from service.settings import Settings
 from service.shipped import terminology_dir
 
@@ -128,7 +130,7 @@ class Assist:
                 unread(documented, self.terminology)
                 if place in quiet
                 else assess(documented, self.terminology, says_why_not=says_why_not)
-                for place, documented in enumerate(self.reader.documentations(request, quiet))
+                for place, documented in enumerate(documentations(request, self.reader, quiet))
             ]
         )
         judged = tuple([self._with_query(one) if sends_forms and one.ask else Judged(one) for one in assessments])

@@ -54,9 +54,9 @@ from service.bulk_files import (
 )
 from service.bulk_output import Journal
 from service.envelope import reference_of, request_of
-from service.fhir_in import Entry
-from service.gate import kind_of
 from service.json_body import Refusal, dump_json
+from service.record import Entry
+from service.rows import kind_of
 from service.settings import Settings
 from service.validation import refuse_errors, validate_resource
 

@@ -20,8 +20,9 @@ import msgspec
 
 from service.assist import Assist
 from service.bulk_files import Line
-from service.fhir_in import code_of
-from service.gate import Gate, document_speaks, element_of, read_row, report_speaks
+from service.fhir_values import code_of
+from service.gate import Gate, document_speaks, report_speaks
+from service.rows import element_of, read_row
 
 JOINED = frozenset({"DiagnosticReport", "Encounter", "Observation", "DocumentReference"})
 # Of an export they say nothing about a Condition; a claim is judged with what it carries itself.

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -15,10 +15,10 @@ from service.coding.model import REQUIRED, Assessment, CodingSuggestion, Evidenc
 from service.coding.model import Issue as Flagged
 from service.coding.packs import Terminology
 from service.decisions import Shown
-from service.fhir_in import Entry, Request
 from service.fhir_out import CANONICAL, BuiltForm, Json, built_form, concept, source_label
 from service.interrupting import codes_on, danger_signs, earns_query, offered_codes
 from service.open_forms import Opener, identity
+from service.record import Entry, Request
 from service.write_back import Dialect, action, in_dialect, proposals, replaces_a_code
 
 LABEL = "FHIR Coding Assist"
@@ -155,7 +155,7 @@ class _Earned(NamedTuple):
     form: BuiltForm | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Cards:
     """Phrases the answer to one call: per Condition at most one code card, one query card and one safety card."""
 
@@ -165,6 +165,9 @@ class Cards:
     at: datetime
     opener: Opener | None = None
     put_away: Callable[[Iterable[str]], Set[str]] = lambda _: frozenset()
+
+    def __post_init__(self) -> None:
+        self._entries = {entry.reference: entry for entry in self.call.request.conditions}
 
     def of(self, answer: Answer) -> list[tuple[Json, Shown]]:
         """The cards, each with what is kept of it.
@@ -289,10 +292,6 @@ class Cards:
 
     def _entry(self, assessment: Assessment) -> Entry:
         return self._entries[assessment.documentation.condition]
-
-    @cached_property
-    def _entries(self) -> dict[str, Entry]:
-        return {entry.reference: entry for entry in self.call.request.conditions}
 
     # -- the query card
 

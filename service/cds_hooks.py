@@ -27,10 +27,10 @@ from service.clients import TrustedClient
 from service.decisions import Visit
 from service.ehr import Ehr, next_page
 from service.envelope import reference_of, refuse_crowd
-from service.fhir_in import Entry, Request
 from service.fhir_out import Json
 from service.json_body import Issue, Refusal, dump_json, parse_json
 from service.open_forms import Forms, Opener, Past, encounter_of, with_answers_given
+from service.record import Entry, Request
 from service.sound import are_sound
 from service.validation import refuse_unsound
 from service.write_back import Dialect

@@ -8,7 +8,9 @@ from typing import Any
 
 from service.coding.claim import Billing, ClaimDiagnosis, ServiceLine
 from service.coding.model import Assessment
-from service.fhir_in import Entry, Request, code_of, icd10cm_codes, is_of_another, line_dates, period_dates, words_of
+from service.fhir_in import words_of
+from service.fhir_values import code_of, icd10cm_codes, line_dates, period_dates
+from service.record import Entry, Request, is_of_another
 from service.validation import modifier_extensions
 
 Resource = Mapping[str, Any]

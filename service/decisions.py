@@ -15,8 +15,8 @@ from uuid import uuid4
 
 from service.assist import SOFTWARE, Answer, Assist, Judged
 from service.coding.model import Evidence, Issue
-from service.fhir_in import Entry, Request
 from service.json_body import dump_json
+from service.record import Entry, Request
 from service.store import Asked, Card, Decision, instant
 
 Json = dict[str, Any]

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from service.coding.model import Setting
-from service.fhir_in import Entry, Request
 from service.json_body import Issue, Refusal
+from service.record import Entry, Request
 from service.validation import refuse_unsound
 
 Json = Mapping[str, Any]

@@ -12,9 +12,9 @@ from service.coding.model import Setting
 from service.decisions import Visit, patients_of
 from service.envelope import open_envelope, refuse_crowd
 from service.fhir_http import fhir_response, is_strict
-from service.fhir_in import Entry, Request
 from service.fhir_out import Json, assessment_part, outcome, part, release_parts
 from service.json_body import parse_json
+from service.record import Entry, Request
 from service.resource_validation import KINDS, read_call, validated
 
 DOORS: dict[Setting, str] = {"charting": "/fhir/Condition/$coding-assist", "claim": "/fhir/Claim/$check"}

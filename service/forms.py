@@ -23,12 +23,12 @@ from werkzeug.wrappers import Response as AnyResponse
 from service.assist import Assist, Judged, form_faults
 from service.decisions import Visit, patients_of
 from service.envelope import ROLES
-from service.fhir_in import Request
 from service.fhir_out import CANONICAL, built_form
 from service.form_pages import page_form, told_of
 from service.json_body import Issue, Refusal, dump_json, issues_to_operation_outcome, parse_json
 from service.launches import LONGEST, Launched, Launches
 from service.open_forms import Form, Forms, Opener
+from service.record import Request
 from service.sdc import (
     FORM,
     Result,

@@ -13,11 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from hashlib import blake2b
-from operator import attrgetter
-from secrets import token_hex
 from typing import Any, NamedTuple
-
-import msgspec
 
 from service.attachments import attachment_text, blank_markup
 from service.coding.lexicon import Lexicon
@@ -27,18 +23,30 @@ from service.coding.packs import Terminology
 from service.coding.spelling import TOKEN
 from service.coding.validity import recorded_code_hits
 from service.concepts import Concepts, system_of
-from service.fhir_in import COUNTED_REPORTS, code_of
+from service.fhir_values import code_of
+from service.record import COUNTED_REPORTS
+from service.rows import (
+    ABSENT,
+    UNREADABLE,
+    Coding,
+    Row,
+    coding_of,
+    element_of,
+    read_code,
+    read_codings,
+    read_json,
+    read_row,
+    rows_of,
+)
 
 _Days = tuple[tuple[int, str], ...]  # stretches of time, each with a day of it
-ABSENT = msgspec.Raw(b"")
 # What a statement on narrowing cannot be without; all other kinds of term only complete one.
 _TELLING_KINDS = frozenset({"narrowing", "mass-effect", "adequate"})
 _TELLING_VALUES = frozenset({("tissue", "connective"), ("framing", "opll"), ("framing", "ossified-flavum")})
 _KINDS_OF_TELLING = _TELLING_KINDS | {kind for kind, _ in _TELLING_VALUES}
 _PLAINLY = (frozenset({"narrowing"}), frozenset({"space", "region"}))
 UNSPOKEN = frozenset({"refuted", "entered-in-error"})
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-_MISSHAPEN = (*_UNREADABLE, AttributeError, TypeError)  # or not the shape of FHIR: the core tells what is wrong
+_MISSHAPEN = (*UNREADABLE, AttributeError, TypeError)  # or not the shape of FHIR: the core tells what is wrong
 _FOR_EVER = "9999-12-31"
 _LONGEST_READ = 1_000  # characters
 # A stream of ever new ones must not fill the memory: code elements as they are written, 250 bytes each (the common ones
@@ -46,91 +54,11 @@ _LONGEST_READ = 1_000  # characters
 _ELEMENTS, _REMEMBERED = 30_000, 100_000
 
 
-class _Object(msgspec.Struct, gc=False):
-    """An object, whatever is in it."""
-
-
-class Row(msgspec.Struct, rename="camel", tag_field="resourceType", tag="Condition", gc=False):
-    """What the gate reads of a Condition; what is none, or is nobody's, is not read."""
-
-    subject: _Object
-    code: msgspec.Raw = ABSENT
-    verification_status: msgspec.Raw = ABSENT
-    note: msgspec.Raw = ABSENT
-    evidence: msgspec.Raw = ABSENT
-    modifier_extension: msgspec.Raw = ABSENT
-
-
-_HELD = token_hex(8)
-
-
-class _Line(msgspec.Struct, rename={"row": _HELD}, forbid_unknown_fields=True, gc=False):
-    """A line of a block, between two pieces of JSON that no line can hold, since it cannot know the name in them."""
-
-    row: Row
-
-
-_BEGIN, _END = b'{"%b":' % _HELD.encode(), b"}"
-
-
 class Passing(NamedTuple):
     """Of how many lines, and the indexes of those that the core may speak about."""
 
     lines: int
     indexes: Sequence[int]
-
-
-class _Coding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    system: str = ""
-    code: str = ""
-    display: str = ""
-
-
-class _Code(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """A code element as most are: with nothing in it but what is looked at."""
-
-    coding: msgspec.Raw = ABSENT
-    text: str = ""
-
-
-class _Kind(msgspec.Struct, rename="camel"):
-    resource_type: str = ""
-
-
-read_row = msgspec.json.Decoder(Row).decode
-_read_lines = msgspec.json.Decoder(list[_Line]).decode
-_row_of = attrgetter("row")
-_read_code = msgspec.json.Decoder(_Code).decode
-_read_codings = msgspec.json.Decoder(tuple[_Coding, ...]).decode
-_read_kind = msgspec.json.Decoder(_Kind).decode
-_read_json = msgspec.json.Decoder().decode
-
-
-def _rows_of(block: bytes) -> list[Row] | None:
-    """The row that each of these lines holds; None where one of them is no row, or holds more than one.
-
-    To read them at once takes two thirds of the time. A line break within a row would leave fewer rows than lines.
-    """
-    lines = block.replace(b"\n", _END + b"," + _BEGIN)
-    breaks = (len(lines) - len(block)) // len(_END + _BEGIN)
-    try:
-        rows = list(map(_row_of, _read_lines(b"[%b%b%b]" % (_BEGIN, lines, _END))))
-    except _UNREADABLE:
-        return None
-    return rows if len(rows) == breaks + 1 else None
-
-
-def element_of(raw: msgspec.Raw) -> Any:
-    """What a member holds; None where the row has none."""
-    return _read_json(raw) if raw is not ABSENT else None
-
-
-def kind_of(line: bytes) -> str:
-    """The resourceType of a row; the empty string where it cannot be told."""
-    try:
-        return _read_kind(line).resource_type
-    except _UNREADABLE:
-        return ""
 
 
 def _telling_words(lexicon: Lexicon) -> Iterator[str]:
@@ -156,7 +84,7 @@ class Gate:
         self._quiet_codings: set[bytes] = set()
         self._plain: set[str] = set()
         self._texts: dict[bytes, bool] = {}
-        self._codings: dict[tuple[int, tuple[_Coding, ...]], int] = {}
+        self._codings: dict[tuple[int, tuple[Coding, ...]], int] = {}
         self._statuses: set[bytes] = {b""}
 
     def day_of(self, on: str) -> int:
@@ -169,7 +97,7 @@ class Gate:
         Where a text plainly says what is narrow and where, it is left to the core to read it.
         """
         block = block.removesuffix(b"\n")
-        rows = _rows_of(block)
+        rows = rows_of(block)
         if rows is not None:
             return Passing(len(rows), self._speaking(rows))
         lines = block.split(b"\n")
@@ -186,7 +114,7 @@ class Gate:
     def _passes_unread(self, line: bytes) -> bool:
         try:
             return bool(self._speaking([read_row(line)]))
-        except _UNREADABLE:
+        except UNREADABLE:
             return True
 
     def _speaking(self, rows: Iterable[Row]) -> list[int]:
@@ -224,19 +152,19 @@ class Gate:
 
     def _is_quiet_read(self, written: bytes) -> bool:
         try:
-            code = _read_code(written)
+            code = read_code(written)
             if self._has_telling_word(code.text) and self._may_speak(code.text):
                 return False
             codings = bytes(code.coding)
             return codings in self._quiet_codings or self._is_quiet_coded(codings, code.text)
-        except _UNREADABLE:  # it has more in it
+        except UNREADABLE:  # it has more in it
             try:
-                return bool(self._quiet_on(_read_json(written), self._newest))
+                return bool(self._quiet_on(read_json(written), self._newest))
             except _MISSHAPEN:
                 return False
 
     def _is_quiet_coded(self, written: bytes, text: str) -> bool:
-        codings = _read_codings(written) if written else ()
+        codings = read_codings(written) if written else ()
         quiet = bool(codings or text) and bool(self._unquestioned(codings, self._newest))
         if quiet and codings and len(self._quiet_codings) < _ELEMENTS:
             self._quiet_codings.add(written)
@@ -248,7 +176,7 @@ class Gate:
             return True
         try:
             return self._is_unspoken(bytes(row.verification_status)) or any(
-                self.says(_read_json(raw)) for raw in (row.note, row.evidence) if raw is not ABSENT
+                self.says(read_json(raw)) for raw in (row.note, row.evidence) if raw is not ABSENT
             )
         except _MISSHAPEN:
             return True
@@ -256,7 +184,7 @@ class Gate:
     def _is_unspoken(self, status: bytes) -> bool:
         if status in self._statuses:
             return False
-        unspoken = code_of(_read_json(status)) in UNSPOKEN
+        unspoken = code_of(read_json(status)) in UNSPOKEN
         if not unspoken and len(self._statuses) < _REMEMBERED:
             self._statuses.add(status)
         return unspoken
@@ -272,7 +200,7 @@ class Gate:
     def _quiet_on(self, element: Mapping[str, Any] | None, days: _Days) -> int:
         if not element or not (element.get("coding") or element.get("text")) or self.says(element):
             return 0
-        return self._unquestioned(tuple(map(_coding, element.get("coding") or ())), days)
+        return self._unquestioned(tuple(map(coding_of, element.get("coding") or ())), days)
 
     def speaks(self, text: str) -> bool:
         """Whether the reader finds a narrowing, a tissue of ours or what sets one aside in a text.
@@ -334,7 +262,7 @@ class Gate:
         reading = read(Passage(text, "", ""), lexicon)
         return bool(reading.statements or reading.of("set-aside"))
 
-    def _unquestioned(self, codings: tuple[_Coding, ...], days: _Days) -> int:
+    def _unquestioned(self, codings: tuple[Coding, ...], days: _Days) -> int:
         """By bit: on which of these days no rule questions any of the codes, and their displays do not speak."""
         found = self._codings.get((len(days), codings))
         if found is None:
@@ -343,7 +271,7 @@ class Gate:
                 self._codings[len(days), codings] = found
         return found
 
-    def _unquestioned_anew(self, codings: tuple[_Coding, ...], days: _Days) -> int:
+    def _unquestioned_anew(self, codings: tuple[Coding, ...], days: _Days) -> int:
         terminology = self._terminology
         recorded = tuple(_recorded(coding) for coding in codings if coding.code.strip())
         if any(code.system == "snomed" and code.code in self.findings for code in recorded):
@@ -354,11 +282,7 @@ class Gate:
         return sum(1 << n for n, on in days if not any(recorded_code_hits(documentation, terminology, on)))
 
 
-def _coding(given: Mapping[str, Any]) -> _Coding:
-    return _Coding(*[str(given.get(name) or "") for name in ("system", "code", "display")])
-
-
-def _recorded(coding: _Coding) -> RecordedCode:
+def _recorded(coding: Coding) -> RecordedCode:
     """As the reader of records has it: that of ICD-10-CM dotted and in capitals."""
     system, code = system_of({"system": coding.system}), coding.code
     if system == "icd-10-cm":

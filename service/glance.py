@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
-from service.fhir_in import Request, charted_on, code_of, date_of_service, is_spinal, patient_of
+from service.fhir_in import is_spinal
+from service.fhir_values import code_of
 from service.gate import UNSPOKEN, Gate
 from service.json_body import dump_json
+from service.record import Request, charted_on, date_of_service, patient_of
 
 # Elements of a Condition that place it, or change what it means.
 _TELLING = frozenset({"bodySite", "modifierExtension"})

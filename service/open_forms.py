@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from service.coding.answers import Answer
 from service.coding.model import Assessment
-from service.fhir_in import Entry, Request
 from service.fhir_out import CANONICAL, BuiltForm
 from service.json_body import Written, dump_json
+from service.record import Entry, Request
 from service.responses import is_manual, read_response
 from service.store import Binding, NewForm, Store
 from service.store import Form as StoredForm

@@ -16,10 +16,10 @@ from service.assist import Assist
 from service.code_systems import refuse
 from service.concepts import system_of
 from service.envelope import reference_of
-from service.fhir_in import Entry, Request
 from service.fhir_out import CANONICAL, Json, outcome
 from service.invariants import broken_invariants
 from service.json_body import Issue, issues_to_operation_outcome
+from service.record import Entry, Request
 from service.required_bindings import REQUIRED_CONCEPTS
 from service.validation import refuse_errors, status_of, validate_resource
 

@@ -15,9 +15,9 @@ from service.assist import Assist, Judged
 from service.coding.answers import Answer
 from service.coding.model import ELEMENTS, Assessment, Element
 from service.envelope import KNOWN, reference_of
-from service.fhir_in import Entry, Request
 from service.fhir_out import CANONICAL, INDICATOR, OPTION_INDICATOR, prepopulated, questionnaire_of
 from service.json_body import Issue, Refusal, dump_json
+from service.record import Entry, Request
 from service.responses import ORIGIN, kept_response, read_response
 from service.validation import refuse_errors, validate_resource
 from service.write_back import Proposal, completed, transaction

@@ -19,11 +19,11 @@ from service.coding.model import REQUIRED, Assessment, Element, Evidence, Passag
 from service.decisions import Visit, patients_of
 from service.deferred import Deferred
 from service.envelope import open_envelope
-from service.fhir_in import Request
 from service.fhir_out import Json, reason, source_label
 from service.forms import held_forms, page, shown_form
 from service.json_body import Issue, Refusal, parse_json, readable_json
 from service.open_forms import Opener
+from service.record import Request
 
 if TYPE_CHECKING:
     import yaml

@@ -11,7 +11,7 @@ import pytest
 from service.assist import Assist, Judged
 from service.coding.answers import Answer
 from service.coding.model import Passage
-from service.fhir_in import Entry, Request
+from service.record import Entry, Request
 
 Json = dict[str, Any]
 FRAMED = "Biomechanical lesion. Canal stenosis at C5-C6"

@@ -54,7 +54,7 @@ KEPT_TO = {  # a library and the only modules that may know it
     "pandas": frozenset({"service.spark"}),
     "msgspec": frozenset(
         {
-            "service.gate",
+            "service.rows",
             "service.batch",
             "service.bulk_export",
             "service.cds_hooks",

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from service.assist import Answer, Assist
-from service.fhir_in import Entry, Request
+from service.record import Entry, Request
 
 DATA = Path(__file__).parent / "data"
 ICD = "http://hl7.org/fhir/sid/icd-10-cm"

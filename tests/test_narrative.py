@@ -18,7 +18,7 @@ from service.coding.model import Passage, Reading
 from service.coding.narrative import read
 from service.coding.packs import load_terminology
 from service.concepts import load_concepts
-from service.fhir_in import Reader
+from service.reader import Reader
 from service.shipped import terminology_dir
 
 KNOWLEDGE = load_terminology(terminology_dir())

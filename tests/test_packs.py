@@ -25,7 +25,7 @@ from service.coding.model import Evidence, Rule
 from service.coding.packs import SETTINGS, Terminology, load_packs
 from service.coding.yaml_strict import load_yaml
 from service.envelope import open_envelope
-from service.fhir_in import Entry, Request
+from service.record import Entry, Request
 from service.settings import Settings
 from service.shipped import terminology_dir
 

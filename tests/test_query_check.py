@@ -25,8 +25,8 @@ from service.coding.model import ELEMENTS, Setting
 from service.coding.packs import REGIONS
 from service.coding.query import ordered
 from service.coding.query_check import QueryFault, QueryRules, load_query_rules, names_a_code, query_faults
-from service.fhir_in import Entry, Request
 from service.fhir_out import CANONICAL, OPTION_SYSTEM, assessment_part, built_form, prepopulated, questionnaire_of
+from service.record import Entry, Request
 from service.shipped import terminology_dir
 
 Json = dict[str, Any]

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from service.assist import Assist
 from service.coding.model import Evidence
-from service.fhir_in import Entry, Request
+from service.record import Entry, Request
 from service.try_it import examples, marked
 
 CANARY = "Zebedee Quux"
