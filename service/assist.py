@@ -15,7 +15,7 @@ from service import __version__
 from service.claim_in import billing_of, with_claim
 from service.coding.assessment import assess, unread
 from service.coding.claim import PayerPolicy, assess_billing
-from service.coding.model import SUPPORTING, Assessment, Issue, Query
+from service.coding.model import SUPPORTING, Assessment, Disposition, Issue, Query
 from service.coding.packs import Terminology, load_terminology
 from service.coding.query import build_query
 from service.coding.query_check import QueryFault, QueryRules, load_query_rules, query_faults
@@ -26,7 +26,7 @@ from service.gate import Gate
 from service.glance import Glance
 from service.json_body import dump_json
 from service.reader import Reader
-from service.record import Request, date_of_service
+from service.record import Request, charted_on, date_of_service, duplicates
 from service.settings import Settings
 from service.shipped import terminology_dir
 
@@ -49,11 +49,15 @@ class Judged:
 
 @dataclass(frozen=True)
 class Answer:
-    """All that a door phrases: the conditions, the claim's own issues and the dates judged."""
+    """All that a door phrases: the conditions, the claim's own issues and the dates judged.
+
+    `outside` are what conditions are called that nothing is said about, where a door need not tell one from another.
+    """
 
     judged: tuple[Judged, ...]
     issues: tuple[Issue, ...]
     dates: tuple[str, ...]
+    outside: tuple[Disposition, ...] = ()
 
     @property
     def all_issues(self) -> tuple[Issue, ...]:
@@ -110,7 +114,9 @@ class Assist:
         """
         request = replace(request, wants_care=True) if self.wants_care else request
         quiet = self._glance.quiet(request)
-        written = b"" if request.answers or len(quiet) == len(request.conditions) else dump_json(request)
+        if len(quiet) == len(request.conditions):
+            return self._silent(request) or self._answer(request, quiet)
+        written = b"" if request.answers else dump_json(request)
         if not 0 < len(written) <= _LONGEST_KEPT:
             return self._answer(request, quiet)
         key = blake2b(written, digest_size=16).digest()
@@ -121,6 +127,15 @@ class Assist:
                 self._answers.clear()
             self._answers[key] = answer
         return answer
+
+    def _silent(self, request: Request) -> Answer | None:
+        """Of a chart that nothing is to be said about; None where it has orders, or a Condition twice, or none."""
+        conditions = [entry.resource for entry in request.conditions]
+        if request.orders or not conditions or duplicates(request.conditions):
+            return None
+        day, newest = date_of_service(request, {}), self.terminology.icd10cm.newest.in_force_from
+        dates = dict.fromkeys([day or charted_on(condition) or newest for condition in conditions])
+        return Answer((), (), tuple(dates), tuple(map(self._glance.disposition, conditions)))
 
     def _answer(
         self, request: Request, quiet: Set[int], *, sends_forms: bool = True, says_why_not: bool = False

@@ -108,7 +108,7 @@ def decide(
         "settings": settings,
         "dates": list(answer.dates),
         "assessments": [_assessment(one) for one in spoken],
-        "outOfScope": len(judged) - len(spoken),
+        "outOfScope": len(judged) - len(spoken) + len(answer.outside),
         "issues": [_issue(issue) for issue in answer.issues],
         **({"sealedInput": sealed} if sealed else {}),
     }

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
+from service.coding.model import Disposition
 from service.fhir_in import is_spinal
-from service.fhir_values import code_of
+from service.fhir_values import code_of, icd10cm_codes
 from service.gate import UNSPOKEN, Gate
 from service.json_body import dump_json
 from service.record import Request, charted_on, date_of_service, patient_of
@@ -22,12 +23,19 @@ _WORDS = ("note", "evidence")
 _REMEMBERED = 10_000  # code elements; a stream of ever new ones must not fill the memory
 
 
+class _Code(NamedTuple):
+    """Of a code element: by bit, in which stretches of time nothing is to be said about it; whether it is coded."""
+
+    quiet_days: int
+    is_coded: bool
+
+
 class Glance:
     """Tells which Conditions of a request are out of scope, with no flag to raise on them."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
-        self._quiet_days: dict[bytes, int] = {}
+        self._codes: dict[bytes, _Code] = {}
 
     def quiet(self, request: Request) -> frozenset[int]:
         """The places of those Conditions; none where more than reports stands beside them, or a claim is judged."""
@@ -42,19 +50,23 @@ class Glance:
     def _is_quiet(self, condition: Mapping[str, Any], on: str | None) -> bool:
         if on is None or not _TELLING.isdisjoint(condition):
             return False
-        if not self._days(condition) >> self._gate.day_of(on) & 1:
+        if not self._code(condition).quiet_days >> self._gate.day_of(on) & 1:
             return False
         if code_of(condition.get("verificationStatus")) in UNSPOKEN:
             return False
         return not any(self._gate.says(condition[name]) for name in _WORDS if name in condition)
 
-    def _days(self, condition: Mapping[str, Any]) -> int:
-        """By bit: in which stretches of time nothing is to be said about the code element."""
+    def disposition(self, condition: Mapping[str, Any]) -> Disposition:
+        """What one that nothing is to be said about is called: of a family without rules, or not coded at all."""
+        return "not-assessed" if self._code(condition).is_coded else "out-of-scope"
+
+    def _code(self, condition: Mapping[str, Any]) -> _Code:
         code = condition.get("code")
         key = blake2b(dump_json(code), digest_size=16).digest()  # no patient's words are kept
-        days = self._quiet_days.get(key)
-        if days is None:
+        known = self._codes.get(key)
+        if known is None:
             days = 0 if is_spinal(condition) else self._gate.quiet_days(code)
-            if len(self._quiet_days) < _REMEMBERED:
-                self._quiet_days[key] = days
-        return days
+            known = _Code(days, bool(icd10cm_codes(code)))
+            if len(self._codes) < _REMEMBERED:
+                self._codes[key] = known
+        return known

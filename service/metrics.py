@@ -77,7 +77,9 @@ class Metrics:
         """What came of one visit that was answered."""
         if visit.answer is None:
             return
-        for disposition, number in Tally(one.assessment.disposition for one in visit.answer.judged).items():
+        answer = visit.answer
+        dispositions = Tally((*answer.outside, *(one.assessment.disposition for one in answer.judged)))
+        for disposition, number in dispositions.items():
             self._labelled(self._assessments, disposition).inc(number)
         for rule in rules_in(visit.answer):
             self._labelled(self._rules, rule).inc()

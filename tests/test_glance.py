@@ -109,6 +109,21 @@ def test_a_problem_list_of_no_matter_is_judged_the_same(assist: Assist) -> None:
     assert seen > 150
 
 
+def test_cards_of_such_a_list_rest_on_the_same_answer(assist: Assist) -> None:
+    draw, silent = random.Random(3), 0
+    for _ in range(300):
+        plain = [{"code": draw.choice([CODES[0], CODES[7], CODES[9]]), "recordedDate": "2026-05-01"} for _ in range(3)]
+        others = [other(draw, n) | own for n, own in enumerate(plain[: draw.randrange(4)])]
+        request = requested({}, others, draw)
+        whole, lean = assist.answer(request), assist.answer_for_cards(request)
+        silent += bool(lean.outside)
+        assert (lean.dates, lean.issues) == (whole.dates, whole.issues)
+        dispositions = [one.assessment.disposition for one in lean.judged] + list(lean.outside)
+        assert dispositions == [one.assessment.disposition for one in whole.judged]
+        assert not lean.outside or not any(one.assessment.issues for one in whole.judged)
+    assert silent > 30
+
+
 @pytest.mark.parametrize("number", range(0, len(STATEMENTS), 5))
 def test_a_statement_is_judged_the_same_as_the_code_or_a_note(number: int, assist: Assist) -> None:
     draw = random.Random(number)
