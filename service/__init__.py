@@ -27,6 +27,10 @@ Before the doors stand `clients`, where AUTH=jwt: who may call, by token and key
 pages: `smart_pages`), and `launches` reads and writes the record with the user's rights. `fetching` is all that ever
 calls out (by `calling`), `servers` says what an address must look like, `limits` how often one may call.
 
+`record` is what came in, by role; `fhir_in` makes of each Condition a Documentation, with what `reports_in` finds
+beside it, `authors` says of who wrote it and `reader` reads in it; `fhir_values` are the datatypes of FHIR, and `rows`
+what the `gate` takes in of an export.
+
 `assist.Assist` is the line itself; of a problem list `glance` tells by the `gate` what need not be read. `store` keeps
 what must survive it: `tables` says in which, `database` in SQLite or PostgreSQL (`migrating` brings the tables up to
 date, `postgresql` waits no longer for an answer than it may), `retention` what is let go;
