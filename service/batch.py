@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,7 +18,7 @@ import msgspec
 
 from service.assist import Answer, Assist
 from service.bulk_files import MAX_RECORD
-from service.coding.model import Assessment, Issue
+from service.coding.model import REQUIRED, Assessment, Finding, Issue, Reading, Statement
 from service.coding.query import asked_in_order
 from service.envelope import open_envelope
 from service.json_body import Issue as JsonIssue
@@ -241,7 +242,10 @@ _DAY = re.compile(
 )
 
 
-def wording_of(line: bytes) -> tuple[str, tuple[tuple[str, bytes], ...]] | None:
+Wording = tuple[tuple[str, bytes], ...]
+
+
+def wording_of(line: bytes) -> tuple[str, Wording] | None:
     """The id of a Condition, and all of it but whose it is and when it was recorded and stored.
 
     None where a part is unusual.
@@ -302,3 +306,49 @@ _VARYING = _DATES | {"id", "subject", "encounter", "meta", "asserter", "recorder
 def _is_day(written: bytes) -> bool:
     found = _DAY.fullmatch(written)
     return found is not None and bool(date.fromisoformat(found[1].decode()))
+
+
+# --- words that say the same --------------------------------------------------------------------------------------
+
+# The words at the end of a code element, where each of their signs is written as it is.
+_WORDS = re.compile(rb'(?P<rest>\{(?:.*, ?)?)"text": ?"(?P<words>[!#-\[\]-~][ !#-\[\]-~]{0,199})"\}', re.DOTALL)
+
+
+def words_apart(wording: Wording) -> tuple[str, Wording] | None:
+    """The words that name a diagnosis, and its wording without them.
+
+    None where they are long or unusual, say again what a code is called, or mean the day on which they were written.
+    """
+    members = dict(wording)
+    found = _WORDS.fullmatch(members.get("code", b""))
+    if not found or b'"%b"' % found["words"] in found["rest"] or b"today" in found["words"].lower():
+        return None
+    return found["words"].decode(), tuple((members | {"code": found["rest"]}).items())
+
+
+def meaning_of(reading: Reading) -> tuple[Any, ...]:
+    """What a text says, wherever in it that stands.
+
+    On that, and not on where it stands, rests what is found on a Condition by itself, unless it `rests_on_quotes`.
+    """
+    return tuple(map(_stated, reading.statements)), tuple(map(_value_of, reading.findings))
+
+
+def _stated(statement: Statement) -> tuple[Any, ...]:
+    findings = [tuple(map(_value_of, found)) for found in _findings_of(statement)]
+    return (*_saying_of(statement), *findings, _value_of(statement.space) if statement.space else None)
+
+
+_saying_of = attrgetter(
+    "assertion", "narrowing", "regions_joined", "cause_uncertain", "levels", "spine_only", "by_code"
+)
+_findings_of = attrgetter("regions", "causes", "listed", "framings")
+_value_of: Callable[[Finding], tuple[str, ...]] = attrgetter("element", "value", "assertion", "detail")
+
+
+def rests_on_quotes(found: Findings) -> bool:
+    """Whether the order of the questions depends on which regions can be quoted (see `asked_in_order`)."""
+    return any("region" in row["ask"] and len(_REQUIRED.intersection(row["ask"])) > 1 for row in found.rows)
+
+
+_REQUIRED = frozenset(REQUIRED)

@@ -29,16 +29,20 @@ from service.batch import (
     Place,
     Record,
     Tally,
+    Wording,
     findings_of,
     judge,
+    meaning_of,
     parse_record,
     place_of,
     refuse,
+    rests_on_quotes,
     says_more,
     sentence_of,
     unreadable,
     whole_line,
     wording_of,
+    words_apart,
 )
 from service.bulk_export import JOINED, PASSED_OVER, Export, Located, Visit, index_row
 from service.bulk_files import (
@@ -53,6 +57,7 @@ from service.bulk_files import (
     read_document,
 )
 from service.bulk_output import Journal
+from service.coding.model import Passage
 from service.envelope import reference_of, request_of
 from service.json_body import Refusal, dump_json
 from service.record import Entry
@@ -63,7 +68,7 @@ from service.validation import refuse_errors, validate_resource
 PARTS_TOGETHER, FEW = 4, 50  # where fewer than one line in fifty is judged
 PARTS_AHEAD = 3  # for each worker: enough to keep it busy, few enough to keep the file out of memory
 VISITS_AT_ONCE = 32
-REMEMBERED = 20_000  # answers on Conditions of the same wording
+REMEMBERED = 20_000  # answers on Conditions of the same wording, or whose words say the same
 LONGEST_WORDING = 4096  # bytes
 
 Progress = Callable[[float, int], object]  # the share of the work done, and the records read
@@ -94,7 +99,7 @@ class Judging(NamedTuple):
     assist: Assist
     sources: Sequence[Source]
     every: bool
-    same_wording: dict[Any, Written]
+    known: dict[Any, Written]
 
 
 class Chosen(NamedTuple):
@@ -335,18 +340,35 @@ def _chosen(part: Part, judging: Judging) -> tuple[int, list[Chosen]]:
 _NOTHING = Checked([], 0, Tally())
 
 
-def _known(record: Record, own: str, wording: Any, judging: Judging) -> Written:
-    """The findings of a Condition; what was found on one of the same wording is not sought again."""
-    known = judging.same_wording.get(wording)
+def _known(record: Record, own: str, wording: Wording, judging: Judging) -> Written:
+    """The findings of a Condition; what was found on one that says the same, in these or other words, is not sought
+    again."""
+    known = judging.known.get(wording)
     if known is None:
-        found = _found(record, judging)
-        if any(row.get("condition") != f"Condition/{own}" for row in found.rows):
-            return _written(found)
-        if len(judging.same_wording) >= REMEMBERED:
-            judging.same_wording.clear()
-        known = judging.same_wording[wording] = Written([_after_condition(row) for row in found.rows], found.tally)
+        meaning = _meaning(wording, judging)
+        known = judging.known.get(meaning)
+        if known is None:
+            found = _found(record, judging)
+            if any(row.get("condition") != f"Condition/{own}" for row in found.rows):
+                return _written(found)
+            known = Written([_after_condition(row) for row in found.rows], found.tally)
+            meaning = None if rests_on_quotes(found) else meaning
+        if len(judging.known) >= REMEMBERED:
+            judging.known.clear()
+        judging.known.update({wording: known} | ({meaning: known} if meaning else {}))
     head = b'"condition":"Condition/%b",' % own.encode()
     return Written([head + row for row in known.rows], known.tally)
+
+
+def _meaning(wording: Wording, judging: Judging) -> Any:
+    """What a Condition says, its words read; None where their findings may rest on more."""
+    if (apart := words_apart(wording)) is None:
+        return None
+    words, rest = apart
+    try:
+        return meaning_of(judging.assist.reader.read(Passage(words, "", ""))), rest
+    except Exception:  # noqa: BLE001  # not swallowed: it fails again where the record is judged, and is told there
+        return None
 
 
 def _written(found: Findings) -> Written:

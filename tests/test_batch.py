@@ -1,6 +1,7 @@
 """Door 4: the line that each Condition gets, that a bad record is told, and which answers may be copied."""
 
 import json
+from inspect import isdatadescriptor
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ import pytest
 
 from service import batch
 from service.assist import Assist
-from service.batch import Findings, Record, judge, wording_of
+from service.batch import Findings, Record, judge, meaning_of, wording_of, words_apart
 from service.bulk_output import written_whole
+from service.coding.model import Finding, Passage, Reading, Statement
 
 KEYS = {"input", "line", "condition", "disposition", "suggestions", "candidates", "ask", "issues", "release"}
 STENOSIS = "Biomechanical lesion: ligamentum flavum hypertrophy narrows the neural canal at L4-L5"
@@ -221,6 +223,63 @@ def test_conditions_that_differ_in_anything_else_have_another_wording(changed: d
 )
 def test_a_condition_that_the_reader_might_refuse_is_never_answered_by_a_copy(line: dict[str, Any] | bytes) -> None:
     assert worded(line) is None
+
+
+# --- words that say the same
+
+
+def test_a_meaning_holds_all_that_is_said_but_where_it_stands() -> None:
+    def fields(kind: type) -> set[str]:
+        own = {name for name, member in vars(kind).items() if isdatadescriptor(member) and name[0] != "_"}
+        return own - {"evidence", "steps", "author", "passage"}
+
+    said = {"statements", "findings"}, {"element", "value", "assertion", "detail"}
+    assert (fields(Reading), fields(Finding)) == said
+    assert fields(Statement) == {
+        "assertion", "narrowing", "space", "regions", "regions_joined", "causes", "listed", "framings",
+        "cause_uncertain", "levels", "spine_only", "by_code",
+    }  # fmt: skip
+
+
+def test_words_that_say_the_same_have_one_meaning_and_others_another(assist: Assist) -> None:
+    def meaning(text: str) -> Any:
+        return meaning_of(assist.reader.read(Passage(text, "", "")))
+
+    assert meaning(STENOSIS) == meaning(f"(3) {STENOSIS}, seen twice")
+    for change in [
+        ("L4-L5", "C4-C5"),
+        ("narrows", "may narrow"),
+        ("ligamentum flavum", "disc"),
+        ("Biomechanical lesion: ", ""),
+    ]:
+        assert meaning(STENOSIS) != meaning(STENOSIS.replace(*change))
+
+
+def test_words_stand_apart_from_the_wording_that_they_stand_in() -> None:
+    coding = {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "M99.43"}]}
+    one, other, coded = ({"text": "Stenosis"}, {"text": "Asthma"}, coding | {"text": "Stenosis"})
+    found = [words_apart(worded(condition(STENOSIS, id="a") | {"code": code})) for code in (one, other, coded)]
+    assert [each and each[0] for each in found] == ["Stenosis", "Asthma", "Stenosis"]
+    [first, second, third] = [each and each[1] for each in found]
+    assert first == second != third
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        {"text": "MRI of today: stenosis"},
+        {"text": "L4\u2013L5 stenosis"},
+        {"text": 'Stenosis of "neural" canal'},
+        {"text": " stenosis"},
+        {"text": "stenosis " * 30},
+        {"text": ""},
+        {"text": "stenosis", "id": "1"},
+        {"coding": [{"display": "stenosis"}], "text": "stenosis"},
+        {"coding": [{"display": "stenosis"}]},
+    ],
+)
+def test_words_that_may_be_more_than_words_are_left_in_their_wording(code: dict[str, Any]) -> None:
+    assert words_apart(worded(condition(STENOSIS, id="a") | {"code": code})) is None
 
 
 # --- the output

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,11 +15,12 @@ import pytest
 from service import batch, bulk, bulk_files, bulk_output
 from service.assist import Assist
 from service.batch import Record, Tally, judge
-from service.bulk import check_files, records_of
+from service.bulk import Knowledge, check_files, records_of
 from service.bulk_output import Journal, unfinished
 from service.settings import Settings
 
 STENOSIS = "Biomechanical lesion: ligamentum flavum hypertrophy narrows the neural canal at L4-L5"
+DATA = Path(__file__).parent / "data"
 Json = dict[str, Any]
 
 
@@ -186,6 +188,35 @@ def test_a_copied_answer_is_the_answer_that_the_condition_would_have_got(tmp_pat
         body = json.dumps(row).encode()
         assert judge(Record(checked.names[0], line["line"], body, len(body), is_line=True), assist).rows == [line]
     assert checked.tally.dispositions == {"code-supported": 10}
+
+
+def test_words_that_say_the_same_get_the_answer_that_each_would_have_got(
+    tmp_path: Path, assist: Assist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[Record] = []
+    monkeypatch.setattr(bulk, "judge", lambda record, *_, **every: judged.append(record) or judge(record, *_, **every))
+    files = [DATA / "statements.jsonl", DATA / "reports.jsonl"]
+    texts = [json.loads(line)["text"] for file in files for line in file.read_text("utf-8").splitlines()]
+    bodies = [json.dumps(condition(n, text)).encode() for n, text in enumerate(texts) if len(text) < 250]
+    checked = Checked(tmp_path, ndjson(*bodies), every=True)
+    alone = [judge(Record(checked.names[0], n, body, len(body), is_line=True), assist, every=True)
+             for n, body in enumerate(bodies, 1)]  # fmt: skip
+    assert checked.lines == [row for found in alone for row in found.rows]
+    assert checked.tally.dispositions == sum((found.tally.dispositions for found in alone), Counter[str]())
+    assert len(judged) < 0.8 * len(bodies)
+
+
+def test_words_on_which_the_reader_fails_are_one_unreadable_line(
+    tmp_path: Path, assist: Assist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(assist.reader, "read", fail)
+    content = ndjson(condition(1), condition(2, "Asthma"))
+    checked = Checked(tmp_path, content, known=Knowledge(Settings(), assist))
+    assert checked.lines[0]["error"].startswith("The service failed on this record (ValueError")
+    assert (checked.tally.unreadable, checked.tally.passed_over) == (1, 1)
 
 
 def test_two_workers_write_the_same_as_one_in_the_order_of_the_input(
