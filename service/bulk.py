@@ -63,7 +63,7 @@ from service.json_body import Refusal, dump_json
 from service.record import Entry
 from service.rows import kind_of
 from service.settings import Settings
-from service.validation import refuse_errors, validate_resource
+from service.validation import refuse_unsound
 
 PARTS_TOGETHER, FEW = 4, 50  # where fewer than one line in fifty is judged
 PARTS_AHEAD = 3  # for each worker: enough to keep it busy, few enough to keep the file out of memory
@@ -469,7 +469,7 @@ def _entry(record: Record, number: int) -> Entry:
     resource = parse_record(record)
     if not isinstance(resource, dict):
         refuse("The line is not a JSON object; give a FHIR resource.")
-    refuse_errors(validate_resource(resource, allowed=JOINED | {"Condition"}))
+    refuse_unsound(resource, allowed=JOINED | {"Condition"})
     return Entry(resource, reference_of(resource, None, f"#{number}"))
 
 
