@@ -86,10 +86,11 @@ COUNTERS = ("dispositions", "suggestions", "issues", "rules", "regions", "clinic
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What one record came to: its lines of output and its share of the figures."""
+    """What one record came to: its lines of output, its share of the figures, and whether quotes decide them too."""
 
     rows: list[dict[str, Any]]
     tally: Tally
+    rests_on_quotes: bool = False
 
 
 # --- judging ------------------------------------------------------------------------------------------------------
@@ -136,7 +137,24 @@ def findings_of(
             tally.clinics[clinic, row["disposition"]] += 1
         if every or _says_something(row):
             rows.append(row)
-    return Findings(rows, tally)
+    return Findings(rows, tally, any(_rests_on_quotes(judged.assessment) for judged in answer.judged))
+
+
+def _rests_on_quotes(assessment: Assessment) -> bool:
+    """Whether the order of the questions depends on which of the regions that are named can be quoted."""
+    documentation = assessment.documentation
+    return (
+        "region" in assessment.ask
+        and len(_REQUIRED.intersection(assessment.ask)) > 1
+        and bool(
+            documentation.sites
+            or documentation.exam_places
+            or any(statement.regions for statement in documentation.statements("provider", "report"))
+        )
+    )
+
+
+_REQUIRED = frozenset(REQUIRED)
 
 
 def says_more(found: Findings) -> bool:
@@ -329,7 +347,7 @@ def words_apart(wording: Wording) -> tuple[str, Wording] | None:
 def meaning_of(reading: Reading) -> tuple[Any, ...]:
     """What a text says, wherever in it that stands.
 
-    On that, and not on where it stands, rests what is found on a Condition by itself, unless it `rests_on_quotes`.
+    On that, and not on where it stands, rests what is found on a Condition by itself, unless that `rests_on_quotes`.
     """
     return tuple(map(_stated, reading.statements)), tuple(map(_value_of, reading.findings))
 
@@ -344,11 +362,3 @@ _saying_of = attrgetter(
 )
 _findings_of = attrgetter("regions", "causes", "listed", "framings")
 _value_of: Callable[[Finding], tuple[str, ...]] = attrgetter("element", "value", "assertion", "detail")
-
-
-def rests_on_quotes(found: Findings) -> bool:
-    """Whether the order of the questions depends on which regions can be quoted (see `asked_in_order`)."""
-    return any("region" in row["ask"] and len(_REQUIRED.intersection(row["ask"])) > 1 for row in found.rows)
-
-
-_REQUIRED = frozenset(REQUIRED)

@@ -36,7 +36,6 @@ from service.batch import (
     parse_record,
     place_of,
     refuse,
-    rests_on_quotes,
     says_more,
     sentence_of,
     unreadable,
@@ -99,7 +98,8 @@ class Judging(NamedTuple):
     assist: Assist
     sources: Sequence[Source]
     every: bool
-    known: dict[Any, Written]
+    same_wording: dict[Any, Written]
+    same_meaning: dict[Any, Written]
 
 
 class Chosen(NamedTuple):
@@ -343,21 +343,26 @@ _NOTHING = Checked([], 0, Tally())
 def _known(record: Record, own: str, wording: Wording, judging: Judging) -> Written:
     """The findings of a Condition; what was found on one that says the same, in these or other words, is not sought
     again."""
-    known = judging.known.get(wording)
+    known = judging.same_wording.get(wording)
     if known is None:
         meaning = _meaning(wording, judging)
-        known = judging.known.get(meaning)
+        known = judging.same_meaning.get(meaning)
         if known is None:
             found = _found(record, judging)
             if any(row.get("condition") != f"Condition/{own}" for row in found.rows):
                 return _written(found)
             known = Written([_after_condition(row) for row in found.rows], found.tally)
-            meaning = None if rests_on_quotes(found) else meaning
-        if len(judging.known) >= REMEMBERED:
-            judging.known.clear()
-        judging.known.update({wording: known} | ({meaning: known} if meaning else {}))
+            if meaning and not found.rests_on_quotes:
+                _remember(judging.same_meaning, meaning, known)
+        _remember(judging.same_wording, wording, known)
     head = b'"condition":"Condition/%b",' % own.encode()
     return Written([head + row for row in known.rows], known.tally)
+
+
+def _remember(told: dict[Any, Written], key: Any, known: Written) -> None:
+    if len(told) >= REMEMBERED:
+        told.clear()
+    told[key] = known
 
 
 def _meaning(wording: Wording, judging: Judging) -> Any:
@@ -528,7 +533,7 @@ def _in_processes(
 
 
 def _prepare(known: Knowledge, sources: Sequence[Source], every: bool) -> None:
-    _worker.append(Judging(known.assist, sources, every, {}))
+    _worker.append(Judging(known.assist, sources, every, {}, {}))
     gc.freeze()  # what was loaded stays: the collector need not walk it for each record
 
 

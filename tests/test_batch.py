@@ -255,6 +255,20 @@ def test_words_that_say_the_same_have_one_meaning_and_others_another(assist: Ass
         assert meaning(STENOSIS) != meaning(STENOSIS.replace(*change))
 
 
+@pytest.mark.parametrize(
+    ("text", "rests"),
+    [
+        ("Cervical canal narrowed by thick ligament at L4-L5", True),
+        ("Canal narrowed by thick ligament, level not recorded", False),
+        (STENOSIS, False),
+    ],
+)
+def test_questions_rest_on_quotes_only_where_regions_that_are_named_are_asked_for(
+    assist: Assist, text: str, rests: bool
+) -> None:
+    assert judge(record(condition(text)), assist).rests_on_quotes is rests
+
+
 def test_words_stand_apart_from_the_wording_that_they_stand_in() -> None:
     coding = {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "M99.43"}]}
     one, other, coded = ({"text": "Stenosis"}, {"text": "Asthma"}, coding | {"text": "Stenosis"})
