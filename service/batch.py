@@ -329,7 +329,7 @@ def _is_day(written: bytes) -> bool:
 # --- words that say the same --------------------------------------------------------------------------------------
 
 # The words at the end of a code element, where each of their signs is written as it is.
-_WORDS = re.compile(rb'(?P<rest>\{(?:.*, ?)?)"text": ?"(?P<words>[!#-\[\]-~][ !#-\[\]-~]{0,199})"\}', re.DOTALL)
+_WORDS = re.compile(rb'(?P<rest>\{(?:.*, ?)?)"text": ?"(?P<words>[!#-\[\]-~][ !#-\[\]-~\x80-\xff]{0,199})"\}', re.S)
 
 
 def words_apart(wording: Wording) -> tuple[str, Wording] | None:
@@ -341,7 +341,10 @@ def words_apart(wording: Wording) -> tuple[str, Wording] | None:
     found = _WORDS.fullmatch(members.get("code", b""))
     if not found or b'"%b"' % found["words"] in found["rest"] or b"today" in found["words"].lower():
         return None
-    return found["words"].decode(), tuple((members | {"code": found["rest"]}).items())
+    try:
+        return found["words"].decode(), tuple((members | {"code": found["rest"]}).items())
+    except UnicodeDecodeError:
+        return None
 
 
 def meaning_of(reading: Reading) -> tuple[Any, ...]:

@@ -278,6 +278,14 @@ def test_words_stand_apart_from_the_wording_that_they_stand_in() -> None:
     assert first == second != third
 
 
+def test_words_beyond_ascii_stand_apart_only_where_they_are_utf_8() -> None:
+    line = '{"resourceType":"Condition","id":"a","code":{"text":"L4\u2013L5"},"subject":{"reference":"Patient/p"}}'
+    apart = words_apart(worded(line.encode()))
+    assert apart and apart[0] == "L4\u2013L5"
+    cut = worded(line.encode().replace("\u2013".encode(), b"\xe2"))
+    assert cut is None or words_apart(cut) is None
+
+
 @pytest.mark.parametrize(
     "code",
     [
