@@ -28,6 +28,7 @@ from service import database, postgresql
 from service.store import (
     _CLOSED_FORMS,
     _OVERRIDES,
+    SPARE,
     TRANSIENT,
     Binding,
     Card,
@@ -387,6 +388,17 @@ def test_an_id_has_another_hash_in_every_store_and_the_same_one_in_each_for_ever
         store.close()
     assert hashes[0] == hashes[2]
     assert len({one for pair in hashes for one in pair}) == 4
+
+
+def test_of_the_connections_that_calls_have_used_a_few_are_handed_on_and_all_are_closed(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/store.db")
+    pool: Any = store._engine.pool
+    with ExitStack() as calls:
+        for _ in range(SPARE + 2):
+            calls.enter_context(store._driver(writes=False))
+    assert (pool.checkedout(), pool.checkedin()) == (SPARE, 2)
+    store.close()
+    assert (pool.checkedout(), pool.checkedin()) == (0, 0)
 
 
 def test_a_database_that_goes_with_the_process_leaves_nothing_behind() -> None:
