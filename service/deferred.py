@@ -10,9 +10,6 @@ A start would else spend a third of its time, and a worker as much of its memory
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -25,17 +22,3 @@ class Deferred:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(import_module(self._name), name)
-
-
-@contextmanager
-def doing_without(name: str) -> Iterator[None]:
-    """What is imported meanwhile finds this library not installed: one that it could use, and we do not."""
-    before = sys.modules.get(name)
-    sys.modules[name] = None  # type: ignore[assignment]  # so Python's import system says that there is none
-    try:
-        yield
-    finally:
-        if before is None:
-            del sys.modules[name]
-        else:
-            sys.modules[name] = before

@@ -32,6 +32,7 @@ RETRY_SECONDS = 0.5
 TRIES = 2
 PATIENCE_SECONDS = 3.0  # longer than the store waits for a lock in as many tries
 BATCH = 1000
+Waiting = tuple[Entry, Future[None] | None]  # and, in `sync`, who is to be told
 
 
 class Journal:
@@ -40,8 +41,9 @@ class Journal:
     def __init__(self, store: Store, *, waits: bool) -> None:
         self._store = store
         self._waits = waits
-        self._changed = threading.Condition()
-        self._waiting: list[tuple[Entry, Future[None]]] = []
+        lock = threading.RLock()
+        self._changed, self._filled = threading.Condition(lock), threading.Condition(lock)
+        self._waiting: list[Waiting] = []
         self._thread: threading.Thread | None = None
         self._writing = threading.Lock()
         self._chain: Chain | None = None
@@ -54,15 +56,18 @@ class Journal:
 
         `is_promised` says that refuse_failing() had nothing against it when the request began, which counts.
         """
-        written: Future[None] = Future()
+        written: Future[None] | None = Future() if self._waits else None
         with self._changed:
             if not is_promised:
                 self.refuse_failing()
             self._waiting.append((entry, written))
             self._start()
-            if len(self._waiting) in (1, BATCH):  # else the writer has nothing new to do
+            # A writer that gathers is let sleep: to wake it for nothing would cost each call two changes of thread.
+            if len(self._waiting) == 1:
                 self._changed.notify_all()
-        if self._waits:
+            elif len(self._waiting) == BATCH:
+                self._filled.notify_all()
+        if written:
             try:
                 written.result(PATIENCE_SECONDS)
             except NotWritten:
@@ -95,6 +100,7 @@ class Journal:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
+            self._filled.notify_all()
             thread = self._thread
         atexit.unregister(self.close)
         if thread:
@@ -125,7 +131,7 @@ class Journal:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing)
             if not self._waits:
-                self._changed.wait_for(lambda: self._closing or len(self._waiting) >= BATCH, GATHER_SECONDS)
+                self._filled.wait_for(lambda: self._closing or len(self._waiting) >= BATCH, GATHER_SECONDS)
             return bool(self._waiting) or not self._closing
 
     def _append(self) -> None:
@@ -138,17 +144,17 @@ class Journal:
         self._chain = self._chain or self._store.open_chain(uuid4().hex, datetime.now(UTC))
         return self._chain
 
-    def _batch(self) -> Sequence[tuple[Entry, Future[None]]]:
+    def _batch(self) -> Sequence[Waiting]:
         batch = self._waiting[: self._tried or BATCH]
         self._tried = len(batch)
         return batch
 
-    def _told_success(self, batch: Sequence[tuple[Entry, Future[None]]]) -> None:
+    def _told_success(self, batch: Sequence[Waiting]) -> None:
         with self._changed:
             self._failing, self._began, self._tried = False, math.inf, 0
             del self._waiting[: len(batch)]
         for _, written in batch:
-            if not written.done():
+            if written and not written.done():
                 written.set_result(None)
 
     def _told_failure(self, error: Exception) -> bool:
@@ -163,7 +169,7 @@ class Journal:
             self._failing = True
             refused = StoreUnavailable("The audit record could not be written.")
             for _, written in self._waiting[: self._tried]:
-                if not written.done():
+                if written and not written.done():
                     written.set_exception(refused)
             self._changed.wait_for(lambda: self._closing, RETRY_SECONDS)
             return not self._closing

@@ -47,22 +47,49 @@ class Prepared:
         return given if self._places is None else [given[name] for name in self._places]
 
 
-@contextmanager
-def driver(engine: sa.Engine, begin: str = "") -> Iterator[Any]:
-    """A cursor of the driver in a transaction of its own, which `begin` begins where the driver does not.
+class Transactions:
+    """Transactions said to the driver, each with a cursor of its own; `begin` begins one where the driver does not.
 
-    A connection that turns out to be lost is not used again.
+    Up to `spare` connections are handed on from one to the next: to go through SQLAlchemy's pool takes as long as to
+    read. They are not looked at before, so that is for a database that cannot be lost: a file. After an error a
+    connection goes back to the pool, and is not used again where it turns out to be lost.
     """
-    connection = engine.raw_connection()
-    try:
-        cursor = connection.cursor()
-        if begin:
-            cursor.execute(begin)
-        yield cursor
-        connection.commit()
-    except engine.dialect.loaded_dbapi.Error as error:
-        if engine.dialect.is_disconnect(error, connection.driver_connection, None):
-            connection.invalidate(error)
-        raise
-    finally:
-        connection.close()  # which undoes what was not committed
+
+    def __init__(self, engine: sa.Engine, begin: str = "", spare: int = 0) -> None:
+        self._engine = engine
+        self._begin = begin
+        self._spare = spare
+        self._waiting: list[Any] = []
+
+    @contextmanager
+    def cursor(self, *, writes: bool) -> Iterator[Any]:
+        """In a transaction, which is kept unless something goes wrong."""
+        connection = self._connection()
+        is_kept = False
+        try:
+            cursor = connection.cursor()
+            if writes and self._begin:
+                cursor.execute(self._begin)
+            yield cursor
+            connection.commit()
+            is_kept = len(self._waiting) < self._spare
+        except self._engine.dialect.loaded_dbapi.Error as error:
+            if self._engine.dialect.is_disconnect(error, connection.driver_connection, None):
+                connection.invalidate(error)
+            raise
+        finally:
+            if is_kept:
+                self._waiting.append(connection)
+            else:
+                connection.close()  # which undoes what was not committed
+
+    def _connection(self) -> Any:
+        try:
+            return self._waiting.pop()  # of what was used last most is in its memory
+        except IndexError:
+            return self._engine.raw_connection()
+
+    def close(self) -> None:
+        """Give back what waits."""
+        while self._waiting:
+            self._waiting.pop().close()

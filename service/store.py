@@ -31,7 +31,7 @@ from service.audit import chained
 from service.database import BEGIN, NewerDatabase, make_current, make_engine, make_private
 from service.errors import OperatorError
 from service.json_body import Written, dump_json, kept_json
-from service.prepared import Prepared, driver
+from service.prepared import Prepared, Transactions
 from service.retention import DONE_WITH, PAGE, WAITING, delete_decisions, expired, let_go, old
 from service.tables import (
     answer,
@@ -55,6 +55,7 @@ Json = dict[str, Any]
 FormState = Literal["open", "answered", "declined", "expired"]
 HASHES_KEPT = 1000
 LOWEST = -(2**31)
+SPARE = 4  # connections to SQLite, of the fifteen that SQLAlchemy's pool gives out
 NOTHING = ""  # the hash before the first record of a chain, and before the first chain
 TRANSIENT = "sqlite://"  # a database that goes with the process
 
@@ -150,10 +151,9 @@ class Form:
 
 
 class NewForm(NamedTuple):
-    """A form to be opened; the key is the same for a retry of the same call, and for nothing else."""
+    """A form to be opened; its id is the same for a retry of the same call, and for nothing else."""
 
     id: str
-    key: str
     content: Json
 
 
@@ -286,9 +286,9 @@ class Store:
         self._moved_end = self._prepared(_MOVED_END)
         self._seeing = self._prepared(self._adding[seen_token])
         self._closed_forms, self._overrides = self._prepared(_CLOSED_FORMS), self._prepared(_OVERRIDES)
-        self.close = weakref.finalize(
-            self, _close, engine, transient
-        )  # at the latest when nobody holds the store any more
+        self._driven = Transactions(engine, BEGIN, SPARE) if self._is_sqlite else Transactions(engine)
+        # At the latest when nobody holds the store any more.
+        self.close = weakref.finalize(self, _close, engine, self._driven, transient)
 
     def _prepared(self, statement: Any, given: Sequence[str] | None = None) -> Prepared:
         return Prepared(statement, self._engine.dialect, given)
@@ -305,7 +305,7 @@ class Store:
     def _driver(self, *, writes: bool = True) -> Iterator[Any]:
         """A transaction for what every call asks."""
         try:
-            with driver(self._engine, BEGIN if writes and self._is_sqlite else "") as cursor:
+            with self._driven.cursor(writes=writes) as cursor:
                 yield cursor
         except (self._engine.dialect.loaded_dbapi.Error, DBAPIError, PoolTimeout) as error:
             raise _unavailable(error) from None
@@ -452,15 +452,12 @@ class Store:
     ) -> Chain | None:
         """Keep the forms of one call and, once, the record that they are about; in the same flush append to a chain.
 
-        A form that was opened under the same key before (a retry of the same call) stays as it stands. The record goes
+        A form that was opened before (by a retry of the same call) stays as it stands. The record goes
         by the id of the first form: two calls never share one, so that none can let go of what the other waits for.
         """
         common = {**self._hashed(bound), "opened": instant(at), "expires": instant(at + lifetime), "closed": ""}
         common |= {"state": "open", "record": forms[0].id}
-        rows = [
-            {"id": one.id, "key": _sha256(bound.client, one.key), "content": _text(one.content), **common}
-            for one in forms
-        ]
+        rows = [{"id": one.id, "content": _text(one.content), **common} for one in forms]
         with self._driver() as cursor:
             self._adding_many[form].run_each(cursor, rows)
             self._keeping_record.run(cursor, {"of": forms[0].id, "text": _text(about)})
@@ -652,7 +649,8 @@ class Store:
         return let_go(expired(instant(now)), self._transaction)
 
 
-def _close(engine: sa.Engine, transient: str | None) -> None:
+def _close(engine: sa.Engine, driven: Transactions, transient: str | None) -> None:
+    driven.close()
     engine.dispose()
     if transient:
         shutil.rmtree(transient, ignore_errors=True)

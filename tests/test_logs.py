@@ -174,6 +174,12 @@ def test_a_library_that_logs_a_traceback_gets_only_the_kind_of_error_through(log
     assert CANARY not in json.dumps(line)
 
 
+def test_what_is_no_character_is_logged_all_the_same(logged: Callable[[], str]) -> None:
+    logging.getLogger("elsewhere").warning("read %s", "\ud800")
+    line = json.loads(logged())
+    assert (line["event"], line["level"], line["timestamp"][-1]) == ("read \\ud800", "warning", "Z")
+
+
 def test_what_the_web_server_logs_names_no_address_of_a_request(caplog: pytest.LogCaptureFixture) -> None:
     import_module("service.serving")
     failed = ValueError(CANARY)

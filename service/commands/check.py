@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -39,6 +40,7 @@ def check(options: argparse.Namespace) -> int:
         raise OperatorError("Parquet needs pyarrow: install fhir-coding-assist[parquet], or give a name in .ndjson.")
     settings, begun = read_settings(os.environ), time.perf_counter()
     known = Knowledge(settings, open_assist(settings))
+    gc.enable()
     with (
         _stopped_once(),
         unfinished(options.output, options.inputs, settings, every=options.every) as work,

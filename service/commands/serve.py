@@ -42,6 +42,7 @@ def serve(options: argparse.Namespace) -> int:
     open_store(settings.database_url).close()  # and so is a wrong database; each worker opens it for itself
     server.counts = Path(mkdtemp(prefix="coding-assist-counts-"))
     gc.freeze()  # not collected before: of a hundred thousand objects there were 53 to be freed, for 55 ms
+    gc.enable()
     server.run()
     return 0
 
