@@ -542,7 +542,7 @@ def _tissue_words(case: Case, pack: RulePack) -> bool:
     return any(
         pack.tissues & {*w.statement.tissue_values(linked=True), *w.statement.tissue_values(linked=False)}
         for w in case.weighed
-        if not w.from_report
+        if not w.from_report or case.documentation.imaging_encounter
     )
 
 
@@ -565,7 +565,8 @@ def _family_disagrees(weighed: Weighed, pack: RulePack, region: str) -> bool:
     )
     other_tissue = weighed.linked and bool(weighed.packs) and pack not in weighed.packs
     other_space = bool(weighed.space) and weighed.space != pack.space
-    return other_region or other_tissue or other_space
+    elsewhere = _complete_elsewhere(weighed) and not pack.tissues & {*weighed.statement.tissue_values(linked=True)}
+    return other_region or other_tissue or other_space or elsewhere
 
 
 def _m48_disagrees(case: Case, weighed: Weighed, code: str) -> bool:

@@ -104,7 +104,8 @@ def _weigh(
     regions, hinted, clash = _regions(statement, documentation, from_report=from_report)
     redirects = _redirects(statement, documentation, terminology, on)
     packs, linked = _families(statement, terminology)
-    tissue_clash = () if from_report else _report_tissues(statement, regions, documentation, terminology, packs)
+    own = settled(statement.regions) or regions  # and none that only a report names
+    tissue_clash = () if from_report else _report_tissues(statement, own, documentation, terminology, packs)
     elements = {
         "narrowing": _narrowing(statement, documentation, from_report=from_report),
         "space": _one("space", statement.space),
