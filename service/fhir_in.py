@@ -51,7 +51,7 @@ from service.record import (
 from service.reports_in import Beside, observed
 
 _SPINAL_WORDS = re.compile(
-    r"\b(?:spin\w*|back|neck|vertebra\w*|radicul\w*|myelopath\w*|sciatic\w*|lumb\w*|cervic\w*|thorac\w*|sacr\w*|numb\w*|tingl\w*|paresthes\w*|weakness|claudication|dorsalgia|cord|canal|foramin\w*|disc|disk)\b",
+    r"\b(?:spin\w*|back|neck|vertebra\w*|radicul\w*|myelopath\w*|sciatic\w*|lumb\w*|cervic\w*|thorac\w*|sacr\w*|numb\w*|tingl\w*|paresthes\w*|weakness|claudication|dorsalgia|cord|cauda|canal|foramin\w*|disc|disk)\b",
     re.I,
 )
 _FAMILY = re.compile(r"M99\.[2-7]|M48\.0")
@@ -102,12 +102,14 @@ class _Record:
         takers = self._takers(own)
         regions = [_regions_claimed(documentation) for documentation in own]
         claims = Counter(region for claimed in regions for region in claimed)
+        signs = _first_signs(own)
         return [
             documentation
             if index in self.quiet
             else self._with_record(
                 documentation,
                 tuple(sorted(claims - Counter(regions[index]))),
+                tuple([sign for stated in signs for other, sign in stated if other != index]),
                 takes=index in takers,
                 duplicate=index in twice,
             )
@@ -281,9 +283,16 @@ class _Record:
     # -- what the Conditions share
 
     def _with_record(
-        self, own: Documentation, claimed_elsewhere: tuple[str, ...], *, takes: bool, duplicate: bool
+        self,
+        own: Documentation,
+        claimed_elsewhere: tuple[str, ...],
+        signs_beside: tuple[Finding, ...],
+        *,
+        takes: bool,
+        duplicate: bool,
     ) -> Documentation:
         told: dict[str, Any] = {"takes_reports": takes, "regions_claimed_elsewhere": claimed_elsewhere}
+        told["signs_beside"] = signs_beside
         twice = (RecordFault("duplicate", own.code_path),) if duplicate else ()
         if self._stands_alone:
             return replace(own, faults=(*own.faults, *twice), **told)
@@ -352,6 +361,22 @@ def _may_document(codes: Set[str], condition: Entry) -> bool:
     theirs, resource = icd10cm_codes(condition.resource.get("code")), condition.resource
     is_so = code_of(resource.get("verificationStatus")) in ("", "confirmed") and not clinical_status(resource)
     return is_so and not condition.stands_in and (bool(codes & theirs) or not theirs)
+
+
+def _first_signs(own: Sequence[Documentation]) -> list[list[tuple[int, Finding]]]:
+    """Of each neurological or functional finding the first two conditions that state it, and are there themselves."""
+    signs: dict[tuple[str, str], list[tuple[int, Finding]]] = {}
+    for index, documentation in enumerate(own):
+        if documentation.verification in _NOT_THERE or documentation.clinical:
+            continue
+        for sign in documentation.findings("function", "provider", "ancillary"):
+            stated = signs.setdefault((sign.value, sign.detail), [])
+            if sign.assertion == "affirmed" and len(stated) < 2 and (not stated or stated[0][0] != index):
+                stated.append((index, sign))
+    return list(signs.values())
+
+
+_NOT_THERE = frozenset({"refuted", "entered-in-error", "unconfirmed", "differential", "provisional"})
 
 
 def _regions_claimed(own: Documentation) -> set[str]:

@@ -312,11 +312,14 @@ def _is_manipulation(line: ServiceLine, rule: Rule, billing: Billing) -> bool:
     if set(line.codes) & billing.manipulation_codes:
         return True
     words = {word.strip(".,;:()").lower() for word in line.words.replace("-", " ").replace("/", " ").split()}
-    return bool(words & set(rule.names("procedure_words"))) and not words & {"brochure", "declined", "contraindicated"}
+    is_elsewhere = bool(words & set(rule.names("elsewhere_words"))) and not words & set(rule.names("spinal_words"))
+    is_done = not words & {"brochure", "declined", "contraindicated"}
+    return bool(words & set(rule.names("procedure_words"))) and is_done and not is_elsewhere
 
 
 def _danger_signs(assessment: Assessment, rule: Rule) -> tuple[Evidence, ...]:
-    found = assessment.documentation.findings("function", "provider", "report", "ancillary")
+    documentation = assessment.documentation
+    found = (*documentation.findings("function", "provider", "report", "ancillary"), *documentation.signs_beside)
     return tuple(
         f.evidence for f in found if f.assertion == "affirmed" and f.detail in rule.when["safety"] and f.evidence
     )

@@ -314,6 +314,8 @@ class Documentation:
 
     A claim may name it (`on_claim`), or name others (`beside_claim`); neither where no claim is judged.
 
+    `signs_beside` are the neurological and functional findings that the patient's other conditions state.
+
     `answers` are what the provider answered to a query on required elements; `answered` names every element that was
     asked and answered, also where the answer settles nothing ("unable to determine").
     """
@@ -336,6 +338,7 @@ class Documentation:
     regions_claimed_elsewhere: tuple[str, ...] = ()
     wants_care: bool = False
     named_regions: tuple[str, ...] = ()
+    signs_beside: tuple[Finding, ...] = ()
     code_path: str = "Condition.code"
     on_claim: bool = False
     beside_claim: bool = False

@@ -66,7 +66,7 @@ SETTINGS: dict[str, frozenset[str]] = {
     "excludes": frozenset({"check", "with"}),
     "sequences": frozenset({"check"}),
     "records": frozenset({"check"}),
-    "safeguards": frozenset({"when", "procedure_words"}),
+    "safeguards": frozenset({"when", "procedure_words", "elsewhere_words", "spinal_words"}),
     "policies": frozenset(),
 }
 NEEDED: dict[str, frozenset[str]] = {

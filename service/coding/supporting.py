@@ -68,7 +68,7 @@ def _told_findings(documentation: Documentation, weighed: Sequence[Weighed]) -> 
 
 def _function(documentation: Documentation) -> Element:
     found = documentation.findings("function", "provider", "ancillary")
-    affirmed = [f for f in found if f.assertion == "affirmed"]
+    affirmed = [f for f in found if f.assertion == "affirmed"] or documentation.signs_beside
     if affirmed:
         return _element("function", affirmed)
     denied: tuple[Evidence, ...] = tuple(f.evidence for f in found if f.evidence)
