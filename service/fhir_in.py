@@ -185,25 +185,18 @@ class _Record:
         author: Author = (
             "provider" if is_provider(condition.get("asserter") or condition.get("recorder")) else "ancillary"
         )
-        recorded = date_in(condition.get("recordedDate"))
+        recorded, status = date_in(condition.get("recordedDate")), code_of(condition.get("verificationStatus")) or None
         for expression, text in concept_texts(condition.get("code"), entry.code_path, skip_icd=True):
-            yield Passage(text, entry.source, expression, author, recorded)
+            yield Passage(text, entry.source, expression, author, recorded, status)
         for index, note in enumerate(condition.get("note") or ()):
             if isinstance(note.get("text"), str):
-                by = author if note_by_provider(note) else "ancillary"
-                yield Passage(
-                    note["text"],
-                    entry.reference,
-                    f"Condition.note[{index}].text",
-                    by,
-                    date_in(note.get("time")) or recorded,
-                )
+                by, at = author if note_by_provider(note) else "ancillary", f"Condition.note[{index}].text"
+                yield Passage(note["text"], entry.reference, at, by, date_in(note.get("time")) or recorded, status)
         for index, evidence in enumerate(condition.get("evidence") or ()):
             for number, concept in enumerate(evidence.get("code") or ()):
-                for expression, text in concept_texts(
-                    concept, f"Condition.evidence[{index}].code[{number}]", skip_icd=True
-                ):
-                    yield Passage(text, entry.source, expression, author, recorded)
+                at = f"Condition.evidence[{index}].code[{number}]"
+                for expression, text in concept_texts(concept, at, skip_icd=True):
+                    yield Passage(text, entry.source, expression, author, recorded, status)
 
     def _codes(self, condition: Resource, entry: Entry) -> Iterator[RecordedCode]:
         by_hand = "asserter" in condition and is_practitioner(condition["asserter"])
@@ -345,7 +338,12 @@ class _Record:
 
 def words_of(condition: Entry) -> list[str]:
     """The words that name a diagnosis, without the titles of its ICD-10-CM codes."""
-    return [text for _, text in concept_texts(condition.resource.get("code"), "", skip_icd=True)]
+    return words_in(condition.resource.get("code"))
+
+
+def words_in(code: Any) -> list[str]:
+    """The same of the code element itself."""
+    return [text for _, text in concept_texts(code, "", skip_icd=True)]
 
 
 def is_spinal(condition: Resource) -> bool:
@@ -364,16 +362,24 @@ def _may_document(codes: Set[str], condition: Entry) -> bool:
 
 
 def _first_signs(own: Sequence[Documentation]) -> list[list[tuple[int, Finding]]]:
-    """Of each neurological or functional finding the first two conditions that state it, and are there themselves."""
+    """Of each neurological or functional finding the first two conditions that are called so, and are there.
+
+    What the notes of another problem say belongs to that problem.
+    """
     signs: dict[tuple[str, str], list[tuple[int, Finding]]] = {}
     for index, documentation in enumerate(own):
         if documentation.verification in _NOT_THERE or documentation.clinical:
             continue
         for sign in documentation.findings("function", "provider", "ancillary"):
             stated = signs.setdefault((sign.value, sign.detail), [])
-            if sign.assertion == "affirmed" and len(stated) < 2 and (not stated or stated[0][0] != index):
+            is_said = sign.assertion == "affirmed" and _is_in(sign, documentation.code_path)
+            if is_said and len(stated) < 2 and (not stated or stated[0][0] != index):
                 stated.append((index, sign))
     return list(signs.values())
+
+
+def _is_in(sign: Finding, path: str) -> bool:
+    return sign.evidence is not None and sign.evidence.passage.expression.startswith(path)
 
 
 _NOT_THERE = frozenset({"refuted", "entered-in-error", "unconfirmed", "differential", "provisional"})

@@ -45,6 +45,7 @@ _TELLING_KINDS = frozenset({"narrowing", "mass-effect", "adequate"})
 _TELLING_VALUES = frozenset({("tissue", "connective"), ("framing", "opll"), ("framing", "ossified-flavum")})
 _KINDS_OF_TELLING = _TELLING_KINDS | {kind for kind, _ in _TELLING_VALUES}
 _PLAINLY = (frozenset({"narrowing"}), frozenset({"space", "region"}))
+_SIGNS = frozenset({"function"})
 UNSPOKEN = frozenset({"refuted", "entered-in-error"})
 _MISSHAPEN = (*UNREADABLE, AttributeError, TypeError)  # or not the shape of FHIR: the core tells what is wrong
 _FOR_EVER = "9999-12-31"
@@ -208,6 +209,11 @@ class Gate:
         A long one may say so if but one of its words may: to read it here and again in full would cost twice.
         """
         return self._has_telling_word(text) and (len(text) > _LONGEST_READ or self._is_read_in(text))
+
+    def names_a_sign(self, text: str) -> bool:
+        """Whether a text names a neurological or functional finding, which speaks to other problems of the patient."""
+        lexicon = self._terminology.lexicon
+        return lexicon.names(lexicon.tokens(text), _SIGNS)
 
     def _may_speak(self, text: str) -> bool:
         """The same where the core will read the text next: if it plainly says what is narrow, it is not read here."""

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from service.coding.model import Disposition
-from service.fhir_in import is_spinal
+from service.fhir_in import is_spinal, words_in
 from service.fhir_values import code_of, icd10cm_codes
 from service.gate import UNSPOKEN, Gate
 from service.json_body import dump_json
@@ -65,7 +65,8 @@ class Glance:
         key = blake2b(dump_json(code), digest_size=16).digest()  # no patient's words are kept
         known = self._codes.get(key)
         if known is None:
-            days = 0 if is_spinal(condition) else self._gate.quiet_days(code)
+            is_told = is_spinal(condition) or any(map(self._gate.names_a_sign, words_in(code)))
+            days = 0 if is_told else self._gate.quiet_days(code)
             known = _Code(days, bool(icd10cm_codes(code)))
             if len(self._codes) < _REMEMBERED:
                 self._codes[key] = known

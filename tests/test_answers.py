@@ -97,13 +97,16 @@ def test_unable_to_determine_leaves_the_usual_code_as_candidate_and_asks_nothing
 
 
 def test_a_tissue_that_cannot_be_told_is_not_settled_by_the_answer_on_the_region(assist: Assist) -> None:
-    text = "Disc stenosis of neural canal of lumbar region"
-    before = judged(assist, request(text, REPORT))
+    sited = {
+        "code": {"text": "Disc stenosis of neural canal of cervical region"},
+        "bodySite": [{"text": "Lumbar spine"}],
+    }
+    before = judged(assist, request(sited, REPORT))
     assert codes(before) == [] and {"tissue", "region"} <= set(before.assessment.ask)
-    after = judged(assist, request(text, REPORT), {"tissue": "#unable-to-determine", "region": "#lumbar"})
+    after = judged(assist, request(sited, REPORT), {"tissue": "#unable-to-determine", "region": "#cervical"})
     assert codes(after) == []
     assert [c.code for c in after.assessment.candidates if c.code.startswith("M99")] == []
-    assert codes(judged(assist, request(text, REPORT), {"tissue": "#disc", "region": "#lumbar"})) == ["M99.53"]
+    assert codes(judged(assist, request(sited, REPORT), {"tissue": "#disc", "region": "#cervical"})) == ["M99.51"]
 
 
 @pytest.mark.parametrize("words", ["#ruled-out", "#under-evaluation", "#unable-to-determine"])
