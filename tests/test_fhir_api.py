@@ -69,6 +69,13 @@ def test_one_condition_in_one_code_out_with_its_reasons(client: FlaskClient) -> 
     assert next(values(answer, "icd10cm")) == "2027"
 
 
+@pytest.mark.proves("POLICY 4: words of a patient are indicators only")
+def test_what_a_patient_says_is_no_diagnosis_and_not_out_of_scope(client: FlaskClient) -> None:
+    answer = post(client, condition(asserter={"reference": "Patient/p1"})).get_json()
+    assert list(values(answer, "disposition")) == ["not-applicable"]
+    assert codes(answer, "suggestion") == []
+
+
 @pytest.mark.proves("contract: Parameters, a bare Condition or a Bundle")
 def test_three_envelopes_lead_to_one_answer(client: FlaskClient) -> None:
     bodies = [

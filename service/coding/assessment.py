@@ -15,6 +15,7 @@ from service.coding.model import (
     ELEMENTS,
     REQUIRED,
     Assessment,
+    Author,
     Candidate,
     CodingSuggestion,
     Disposition,
@@ -605,7 +606,8 @@ def _issues(case: Case, hits: Iterable[RuleHit]) -> tuple[Issue, ...]:
 def _in_families(case: Case) -> bool:
     """The record speaks of these families, be it to deny them, of another person, or with a code of theirs."""
     documentation = case.documentation
-    spoken = documentation.statements("provider") or documentation.findings("set-aside", "provider", "ancillary")
+    authors: tuple[Author, ...] = ("provider", "ancillary")
+    spoken = documentation.statements(*authors) or documentation.findings("set-aside", *authors)
     reported = documentation.takes_reports and documentation.statements("report")
     return bool(spoken or reported) or case.on_code
 
