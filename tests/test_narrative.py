@@ -365,6 +365,8 @@ def test_what_was_examined_and_found_as_it_should_be_is_denied(
          ["L4-L5 canal affirmed"]),
         ("small by nature", "The lumbar canal is congenitally small, most at L3-4", ["L3-L4 canal affirmed"]),
         ("a level between dashes", "--- L3/4 ---\nCanal: patent", ["L3-L4 canal negated"]),
+        ("the patient's husband is spoken of still", "Husband of the pt has lumbar spinal stenosis.", []),
+        ("the patient after another", "Mother has MS; pt has lumbar spinal stenosis", ["lumbar canal affirmed"]),
         ("misspelt", "severe canal steonsis and forminal narowing at L4-5",
          ["L4-L5 canal affirmed", "L4-L5 foramen affirmed"]),
     ],

@@ -234,7 +234,7 @@ def _turns(scene: Scene, gap: range, target: int) -> bool:
 
 _BARE = frozenset({"no", "none", "nil", "negative", "neg", "absent", "excluded", "unlikely"})
 _ASK_FOR_A_SIGN = frozenset({"no", "none", "nil", "negative", "neg"})
-_PREDICATE_SIGNS = frozenset({":", "-", "is", "are", "–", "=", "("})
+_PREDICATE_SIGNS = frozenset({":", "-", "is", "are", "–", "=", "(", "["})
 
 
 def _answers(scene: Scene, cue: Mention, last: int, *, commas: bool = False) -> bool:
@@ -447,6 +447,18 @@ def _other_person(scene: Scene, first: int) -> Mention | None:
     persons = (
         cue
         for cue in scene.of("other-person")
-        if cue.first < first and not any(scene.words[p] in ("patient", "pt") for p in range(cue.last, first))
+        if cue.first < first and not any(_turns_to_patient(scene, p) for p in range(cue.last, first))
     )
     return next(hearsay, None) or next(persons, None)
+
+
+_PATIENT = frozenset({"patient", "pt"})
+_BEFORE_COMPLEMENT = frozenset({"of", "to", "with", "for", "a", "by"})
+
+
+def _turns_to_patient(scene: Scene, position: int) -> bool:
+    """'mother has MS, pt has ...'; not in 'husband of the pt has ...', where the husband is still spoken of."""
+    if scene.words[position] not in _PATIENT:
+        return False
+    before = scene.word(position - 2 if scene.word(position - 1) in ("the", "this", "our") else position - 1)
+    return before not in _BEFORE_COMPLEMENT
