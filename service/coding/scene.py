@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterable, Sequence
 from operator import attrgetter
 
-from service.coding.boxes import chosen
+from service.coding.boxes import filled_in
 from service.coding.levels import LETTERS, NUMBERS, Level, find_levels_at
 from service.coding.lexicon import Concept, Lexicon, Mention
 from service.coding.sentences import Span
@@ -155,7 +155,7 @@ def is_silent(tokens: Tokens, lexicon: Lexicon) -> bool:
 
 def lay_out(text: str, tokens: Tokens, spans: Sequence[Span], lexicon: Lexicon) -> list[Scene]:
     """Each sentence with its words, its mentions in only those senses that hold there, and its places."""
-    sentences = [chosen(tokens.within(span.start, span.end)) for span in spans]
+    sentences = list(filled_in(tokens.within(span.start, span.end) for span in spans))
     found = lexicon.find_all(text, sentences)
     return [_scene(text, spans[n], sentences[n], found[n]) for n in range(len(spans)) if sentences[n].words]
 
