@@ -11,7 +11,7 @@ from typing import Literal
 
 from service.coding.lexicon import Mention
 from service.coding.model import Assertion
-from service.coding.scene import Scene
+from service.coding.scene import FILLERS, JOINERS, Place, Scene
 
 Said = Literal["affirmed", "negated", "uncertain", "historical", "planned", "other", "before"]
 _LISTS = frozenset(
@@ -38,7 +38,7 @@ def said_by(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> tu
     if _was_once(scene, first):
         return "historical", None
     if _CUES.isdisjoint(scene.kinds):
-        operation = _operated_for(scene, first)
+        operation = _operated_for(scene, first) or _operated_since(scene, first, last)
         return ("historical", operation) if operation else ("affirmed", None)
     if cue := _other_person(scene, first):
         return "other", cue
@@ -343,7 +343,7 @@ def _past(scene: Scene, first: int, last: int) -> Mention | None:
             continue
         if scene.same_clause(cue.first, first) and _makes_past(scene, cue, first, last):
             return cue
-    return _operated_for(scene, first)
+    return _operated_for(scene, first) or (None if now == "persists" else _operated_since(scene, first, last))
 
 
 def _makes_past(scene: Scene, cue: Mention, first: int, last: int) -> bool:
@@ -373,6 +373,38 @@ def _operated_for(scene: Scene, first: int) -> Mention | None:
         return None
     dated = any(len(word) == 4 and word.isdigit() and scene.same_clause(p, first) for p, word in enumerate(scene.words))
     return done[-1] if dated or scene.says("after") or not _OPERATED.isdisjoint(scene.words[:first]) else None
+
+
+_SINCE = (["s", "/"], ["status", "post"], ["for", "which"])
+_HAD_DONE = FILLERS | JOINERS | frozenset("s p status post for he she they patient had underwent prior ( ) -".split())
+
+
+def _operated_since(scene: Scene, first: int, last: int) -> Mention | None:
+    """'Cervical stenosis s/p C4-6 laminectomy': operated on; not where it is graded, or the operation was elsewhere."""
+    done = next((m for m in scene.of("framing") if m.value == "after-surgery" and m.last > last), None)
+    if done is None or not scene.same_clause(done.last, first) or scene.covered(first - 2, last, "severity"):
+        return None
+    turn = next((p for p in range(last + 1, done.last) if scene.words[p : p + 2] in _SINCE), None)
+    if turn is None or not all(_leads_on(scene, p) for p in range(last + 1, done.first)):
+        return None
+    here = [place for place in scene.places if place.first < turn]
+    there = [place for place in scene.places if turn < place.first < done.first]
+    return done if not here or not there or any(_meet(one, other) for one in here for other in there) else None
+
+
+def _leads_on(scene: Scene, position: int) -> bool:
+    word = scene.words[position]
+    return word in _HAD_DONE or word[0].isdigit() or scene.at(position, _OF_OPERATION) is not None
+
+
+_OF_OPERATION = ("region", "level", "laterality", "severity")
+
+
+def _meet(one: Place, other: Place) -> bool:
+    """Of two levels whether they share one, else whether the regions do."""
+    if one.labels and other.labels:
+        return not set(one.labels).isdisjoint(other.labels)
+    return not {region for region, _ in one.values}.isdisjoint(region for region, _ in other.values)
 
 
 def _cut_off(scene: Scene, cue: Mention, target: int) -> bool:
