@@ -25,7 +25,7 @@ from service.coding.statements import read_scene
 from service.coding.tables import Column, Header, again, cells, column_of, fields, header_of, rows
 
 _CORRECTING = frozenset(
-    {"addendum", "addenda", "correction", "corrected report", "amended report", "revised impression"}
+    {"addendum", "addenda", "addendum begins", "correction", "corrected report", "amended report", "revised impression"}
 )
 
 
@@ -39,6 +39,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
     several = sum(bool(places) for places, _ in openings) > 1
     statements: list[Statement] = []
     findings: list[Finding] = []
+    revised: list[Statement] = []
     recent: deque[tuple[Place, ...]] = deque(maxlen=4)
     by_level: dict[str, tuple[Finding, ...]] = {}
     block = Block()
@@ -46,6 +47,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
     column: Column | None = None
     header: Header | None = None
     of_an_organ = False
+    original: Section | None = None
     for laid_out, opened in zip(scenes, openings, strict=True):
         is_finding = _is_finding(laid_out)
         block = enter(block, laid_out, opened, several_blocks=several) if is_finding else Block()
@@ -56,6 +58,8 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         if not laid_out.mentions:
             continue
         scene = correct(laid_out)
+        if scene.span.new_paragraph and _is_title(scene):
+            original = scene.span.section
         findings.extend(beside.findings(scene, passage))
         if not is_finding:
             statements.extend(_past(scene, passage))
@@ -77,8 +81,9 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
             new = [from_before(scene, statement, meant) for statement in new]
         before = tissues or meant
         if new:
-            _take_back(statements, new, scene.span.section)
-            if statements and _goes_on(statements[-1], new[0], scene):
+            corrects = scene.span.section.name in _CORRECTING and scene.span.section is not original
+            new = _stands(statements, new, revised, corrects=corrects)
+            if statements and new and _goes_on(statements[-1], new[0], scene):
                 statements.pop()
             statements.extend(_in_section(_under(block, statement), scene.span.section) for statement in new)
         elif statements:
@@ -262,10 +267,27 @@ def _only_places(scene: Scene) -> Sequence[Place]:
     return scene.places if plain and len(rest) <= 8 else []
 
 
-def _take_back(statements: list[Statement], new: Sequence[Statement], section: Section) -> None:
-    """An addendum wins over what it corrects: the earlier statements of the same space and place."""
-    if section.name in _CORRECTING:
+def _stands(
+    statements: list[Statement], new: list[Statement], revised: list[Statement], *, corrects: bool
+) -> list[Statement]:
+    """An addendum wins over what it corrects, whether that stands before it or behind; `revised` is what it says."""
+    if corrects:
         statements[:] = [s for s in statements if not any(_same_matter(s, later) for later in new)]
+        revised.extend(new)
+    elif revised:
+        return [s for s in new if not any(_is_revised(s, other) for other in revised)]
+    return new
+
+
+def _is_revised(statement: Statement, other: Statement) -> bool:
+    differs = statement.assertion != other.assertion or bool(other.causes)
+    return differs and other.narrowing == "stated" and _same_matter(statement, other)
+
+
+def _is_title(scene: Scene) -> bool:
+    """'MRI LUMBAR SPINE': below it stands a report, and no more the addendum that stood above."""
+    named = scene.says("modality") and scene.places and not levels_of(scene)
+    return bool(named) and not scene.says("narrowing", "mass-effect", "adequate")
 
 
 def _same_matter(one: Statement, other: Statement) -> bool:
