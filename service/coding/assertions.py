@@ -318,6 +318,8 @@ def _hedge_reaches(scene: Scene, cue: Mention, target: int) -> bool:
     if _leaves_brackets(scene, cue, words):
         return False
     cue_word = scene.words[cue.first]
+    if cue_word == "appearing" and scene.word(cue.first - 1).isalpha():
+        return False  # 'unstable appearing fracture with canal compromise'
     if any(
         m.value == "confirmed" and cue.last < m.first for m in scene.of("present") if scene.same_clause(m.first, target)
     ):
@@ -376,11 +378,14 @@ def _operated_for(scene: Scene, first: int) -> Mention | None:
 
 
 _SINCE = (["s", "/"], ["status", "post"], ["for", "which"])
+_SAY_SINCE = frozenset({"s", "status", "which"})
 _HAD_DONE = FILLERS | JOINERS | frozenset("s p status post for he she they patient had underwent prior ( ) -".split())
 
 
 def _operated_since(scene: Scene, first: int, last: int) -> Mention | None:
     """'Cervical stenosis s/p C4-6 laminectomy': operated on; not where it is graded, or the operation was elsewhere."""
+    if _SAY_SINCE.isdisjoint(scene.said):
+        return None
     done = next((m for m in scene.of("framing") if m.value == "after-surgery" and m.last > last), None)
     if done is None or not scene.same_clause(done.last, first) or scene.covered(first - 2, last, "severity"):
         return None

@@ -106,6 +106,8 @@ def opening(scene: Scene) -> Opening:
         if place:
             if place not in heading:
                 heading.append(place)
+        elif word == ":" and not heading and scene.word(position - 1) == "level":
+            continue  # 'Level: L4-5'
         elif word == ":" or (word in _LABELS and heading):
             return (tuple(heading), position) if all(p.labels or word in (":", "--") for p in heading) else ((), 0)
         elif word not in FILLERS and word not in JOINERS and (heading or word not in _OPENS):

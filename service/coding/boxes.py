@@ -5,7 +5,7 @@ In a table the column says what is ticked: under 'Finding | Yes | No' the row 'S
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -29,15 +29,17 @@ class _Answer(NamedTuple):
     sign: str
 
 
-def filled_in(sentences: Iterable[Tokens]) -> Iterator[Tokens]:
+def filled_in(sentences: Iterable[Tokens]) -> list[Tokens]:
     """What the boxes of each sentence say; of a header of answers what its rows are about is left."""
     answers: Sequence[_Answer] = ()
+    found: list[Tokens] = []
     for tokens in sentences:
         if header := _answers_of(tokens):
             answers = header
-            yield tokens.only(_caption(tokens))
+            found.append(tokens.only(_caption(tokens)))
         else:
-            yield (answers and _ticked(tokens, answers)) or chosen(tokens)
+            found.append((answers and _ticked(tokens, answers)) or chosen(tokens))
+    return found
 
 
 def _answers_of(tokens: Tokens) -> Sequence[_Answer]:

@@ -367,6 +367,7 @@ def passive(scene: Scene, trigger: Mention) -> bool:
 def _nearest_space(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> list[Mention]:
     """'the canal is moderately narrowed', 'Central canal: severe stenosis', 'in the foramen, which is narrowed'."""
     best: tuple[int, Mention] | None = None
+    reach = 28 if _goes_on_with_subject(scene, trigger) else 14
     for space in scene.of("space", "target", "other-organ"):
         if (
             not scene.same_clause(space.first, trigger.first)
@@ -388,9 +389,15 @@ def _nearest_space(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) 
         if after and _belongs_to_next(scene, space, triggers, trigger):
             continue
         distance = len(gap) + (4 if after and trigger.value != "verb" else 0)
-        if distance <= 14 and (best is None or distance < best[0]):
+        if distance <= reach and (best is None or distance < best[0]):
             best = (distance, space)
     return [*_coordinated_before(scene, best[1]), best[1]] if best else []
+
+
+def _goes_on_with_subject(scene: Scene, trigger: Mention) -> bool:
+    """'the foramen is filled by a spur and a fragment and is considerably narrowed': still of the foramen."""
+    words = scene.words[max(0, trigger.first - 4) : trigger.first]
+    return any(word in ("and", "which") and not _PASSIVE.isdisjoint(words[n + 1 :][:1]) for n, word in enumerate(words))
 
 
 def _coordinated_before(scene: Scene, space: Mention) -> list[Mention]:
@@ -494,13 +501,7 @@ def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) ->
             continue  # 'no central stenosis and the foramina are patent'
         if loose and scene.words[opening.last + 1 : opening.last + 2] in _OF_ITSELF:
             continue
-        if space.kind == "target" and scene.words[space.first] not in (
-            "thecal",
-            "dural",
-            "theca",
-            "csf",
-            "subarachnoid",
-        ):
+        if space.kind == "target" and not _may_be_wide(scene, space, opening):
             continue
         if not _CONTACTS.isdisjoint(scene.words[max(0, space.first - 3) : space.first]):
             continue  # 'disc abutting the thecal sac, exit canals clear'
@@ -521,6 +522,13 @@ def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) ->
     return found
 
 
+def _may_be_wide(scene: Scene, target: Mention, opening: Mention) -> bool:
+    """'the thecal sac is capacious', 'the sac is of normal size'; what is clear or free may be something else."""
+    word = scene.words[target.first]
+    return word in _ROOMS or (word == "sac" and scene.words[opening.first] not in ("free", "clear", "intact"))
+
+
+_ROOMS = frozenset({"thecal", "dural", "theca", "csf", "subarachnoid"})
 _OF_ITSELF = [[word] for word in ("position", "signal", "alignment", "height", "variant", "marrow", "lordosis")]
 _CONTACTS = frozenset("abut abuts abutting touch touches touching contact contacts contacting".split())
 

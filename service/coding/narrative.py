@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 from service.coding import beside
-from service.coding.anaphora import from_before, pointed_at
+from service.coding.anaphora import from_before, other_side, pointed_at
 from service.coding.blocks import Block, enter, in_force, leave, levels_of, opening
 from service.coding.corrections import correct
 from service.coding.events import names_its_canal
@@ -70,6 +70,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         new, aside = (table, []) if table else read_scene(scene, passage, heading)
         boxes = cells(scene, header, passage) if header else fields(scene, passage, heading)
         new = [*boxes, *(s for s in new if s.space or s.narrowing == "unstated")] if boxes else new
+        new = other_side(scene, new, statements, passage)
         goes_on = not (scene.span.new_paragraph or scene.places or scene.says("modality"))
         of_an_organ = names_its_canal(scene) or (of_an_organ and goes_on)
         if of_an_organ and not block.places:
@@ -132,10 +133,10 @@ def _is_finding(scene: Scene) -> bool:
 
 
 def _past(scene: Scene, passage: Passage) -> list[Statement]:
-    """'PMH: lumbar stenosis, decompressed 2012': of a history only what it calls past; the rest may still hold."""
+    """'PMH: lumbar stenosis, decompressed 2012': of a history what it calls past or denies; the rest may hold."""
     if scene.span.section.counts != "history":
         return []
-    return [s for s in read_scene(scene, passage, ())[0] if s.assertion == "historical"]
+    return [s for s in read_scene(scene, passage, ())[0] if s.assertion in ("historical", "negated")]
 
 
 def _in_section(statement: Statement, section: Section) -> Statement:

@@ -155,7 +155,7 @@ def is_silent(tokens: Tokens, lexicon: Lexicon) -> bool:
 
 def lay_out(text: str, tokens: Tokens, spans: Sequence[Span], lexicon: Lexicon) -> list[Scene]:
     """Each sentence with its words, its mentions in only those senses that hold there, and its places."""
-    sentences = list(filled_in(tokens.within(span.start, span.end) for span in spans))
+    sentences = filled_in([tokens.within(span.start, span.end) for span in spans])
     found = lexicon.find_all(text, sentences)
     return [_scene(text, spans[n], sentences[n], found[n]) for n in range(len(spans)) if sentences[n].words]
 

@@ -34,7 +34,7 @@ _ABBREVIATIONS = frozenset(
 )
 _LONGEST_ABBREVIATION = max(map(len, _ABBREVIATIONS))
 _LAST_WORD = re.compile(r"[^A-Za-z.]")
-_BULLET = re.compile(r"\s*(?:[-*•·>]|\(?\d{1,2}[.)]|[a-zA-Z][.)])\s+")
+_BULLET = re.compile(r"\s*(?:[-*•·>|]|\(?\d{1,2}[.)]|[a-zA-Z][.)])\s+")
 
 
 _HEADING_SPEAKS = frozenset({"imaging", "anatomy", "uncertain"})  # 'MRI:', 'Spinal canal:' belong to what follows
@@ -255,24 +255,24 @@ def _written_breaks(text: str, section: Section) -> list[int]:
         if match.group() == "\n":
             if not _is_wrap(text, at - 1):
                 breaks.append(at - 1)
-        elif _inside_number(text, at) or _BAR_FOLLOWS.match(text, at):
+        elif _inside_number(text, at):
             continue
         elif not _is_abbreviated(text[max(section.start, at - 12) : at]) or _NEXT_LEVEL.match(text, at):
             breaks.append(at)
-    more = [*_numbered(text, section), *_level_by_level(text, section), *_answered(text, section)]
+    more = [*_numbered(text, section), *_level_by_level(text, section)]
+    if text.find("|", section.start, section.end) >= 0:
+        breaks = [at for at in breaks if not _BAR_FOLLOWS.match(text, at)]
+        more += [match.start() for match in _FIELD.finditer(text, section.start, section.end)]
+    if any(text.find(sign, section.start, section.end) >= 0 for sign in ("[", "( )")):
+        more += [match.end() for match in _ANSWERED.finditer(text, section.start, section.end)]
     return sorted({*breaks, *more}) if more else breaks
 
 
-_BAR_FOLLOWS = re.compile(r"[ \t]*\|")  # '| moderate sten. | patent |': the row goes on
+_BAR_FOLLOWS = re.compile(r"[ \t]*\|")  # '| mod. sten. | patent |': the row goes on
+_FIELD = re.compile(r"\|(?=[ \t]*[A-Z][A-Za-z ]{1,24}:)")  # 'Exam: MR sacrum | Canal: normal': each for itself
+# 'Canal stenosis [ ] yes [x] no  Foraminal stenosis ...': a pair of boxes answers what stands before it.
 _BOX = r"[\[(][ xX✓✔_]?[\])]\s?(?:yes|no|y|n)\b"
-_PAIR = re.compile(rf"(?<=[\w?:)])[ \t]+{_BOX}[ \t,/]*{_BOX}(?=[ \t;,]+\w)", re.I)
-_EMPTY_BOXES = ("[ ]", "( )", "[]", "()", "[_]")
-
-
-def _answered(text: str, section: Section) -> Iterator[int]:
-    """'Canal stenosis [ ] yes [x] no  Foraminal stenosis ...': a pair of boxes answers what stands before it."""
-    if any(text.find(box, section.start, section.end) >= 0 for box in _EMPTY_BOXES):
-        yield from (match.end() for match in _PAIR.finditer(text, section.start, section.end))
+_ANSWERED = re.compile(rf"(?<=[\w?:)])[ \t]+{_BOX}[ \t,/]*{_BOX}(?=[ \t;,]+\w)", re.I)
 
 
 # A blank first, so that the search passes quickly over all else.

@@ -45,6 +45,8 @@ def _statement(
     cue: Mention | None,
 ) -> Statement:
     places = without_parts(places_of(scene, event, events)) or _operated_at(scene, event, assertion)
+    if heading and all(place.root for place in places):
+        places = []  # 'L4-5: fibrosis about the L5 root narrows the recess'
     used = places or list(heading)
     if is_elsewhere(scene, event):
         places, used = [], []
