@@ -54,7 +54,9 @@ def said_by(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> tu
 
 
 def _was_once(scene: Scene, first: int) -> bool:
-    """'In 2016 there was canal stenosis': of another year, and not called still so."""
+    """'In 2016 there was canal stenosis', 'had been narrowed': of another time, and not called still so."""
+    if "had" in scene.said and _had_been(scene, first):
+        return _now(scene, first) != "persists"
     if "there" not in scene.said:
         return False
     words = [word for p, word in enumerate(scene.words[:first]) if scene.same_clause(p, first)]
@@ -62,6 +64,11 @@ def _was_once(scene: Scene, first: int) -> bool:
         return False
     dated = any(len(word) == 4 and word.startswith(("19", "20")) and word.isdigit() for word in words)
     return dated and not any(word in ("no", "not") for word in words) and not _now(scene, first)
+
+
+def _had_been(scene: Scene, first: int) -> bool:
+    before = scene.words[max(0, first - 2) : first]
+    return before == ["had", "been"] and scene.at(first, ("narrowing", "mass-effect")) is not None
 
 
 def as_assertion(said: Said) -> Assertion | None:
@@ -257,6 +264,8 @@ def _answers(scene: Scene, cue: Mention, last: int, *, commas: bool = False) -> 
         return near or (bool(words) and words[-1] in _PREDICATE_SIGNS and asked)
     turns = [p for p in gap if scene.words[p] == "," and not _encloses_place(scene, p)]
     plain = not turns or not scene.same_clause(last, cue.first)
+    if not plain and cue.first != cue.last and scene.words[cue.first - 1] == ",":
+        return _closes_clause(scene, cue)  # 'stenosis of the canal, sacral region, not present'
     if commas:
         return plain or (_closes_clause(scene, cue) and _stands_alone(scene, last, cue))
     return plain
@@ -343,9 +352,19 @@ def _past(scene: Scene, first: int, last: int) -> Mention | None:
             continue
         if now and (cue.concept.scope == "after" or now == "persists"):
             continue
+        if scene.words[cue.last] == "for" and _is_to_come(scene, first):
+            continue
         if scene.same_clause(cue.first, first) and _makes_past(scene, cue, first, last):
             return cue
     return _operated_for(scene, first) or (None if now == "persists" else _operated_since(scene, first, last))
+
+
+_TO_COME = frozenset("scheduled planned awaiting awaits listed booked upcoming proposed recommended offered".split())
+
+
+def _is_to_come(scene: Scene, first: int) -> bool:
+    """'Laminectomy for stenosis is scheduled': what it is for is there."""
+    return any(word in _TO_COME and scene.same_clause(p, first) for p, word in enumerate(scene.words))
 
 
 def _makes_past(scene: Scene, cue: Mention, first: int, last: int) -> bool:
@@ -365,7 +384,7 @@ _OPERATED = frozenset(
 
 def _operated_for(scene: Scene, first: int) -> Mention | None:
     """'s/p laminectomy 2018 for lumbar stenosis', 'had an ACDF for stenosis': what the operation was for is past."""
-    if "for" not in scene.said:
+    if "for" not in scene.said or _is_to_come(scene, first):
         return None
     done = [m for m in scene.of("framing") if m.value == "after-surgery" and m.last < first]
     if not done or not scene.same_clause(done[-1].first, first):
@@ -384,7 +403,7 @@ _HAD_DONE = FILLERS | JOINERS | frozenset("s p status post for he she they patie
 
 def _operated_since(scene: Scene, first: int, last: int) -> Mention | None:
     """'Cervical stenosis s/p C4-6 laminectomy': operated on; not where it is graded, or the operation was elsewhere."""
-    if _SAY_SINCE.isdisjoint(scene.said):
+    if not scene.says("framing") or _SAY_SINCE.isdisjoint(scene.said):
         return None
     done = next((m for m in scene.of("framing") if m.value == "after-surgery" and m.last > last), None)
     if done is None or not scene.same_clause(done.last, first) or scene.covered(first - 2, last, "severity"):
@@ -417,9 +436,17 @@ def _cut_off(scene: Scene, cue: Mention, target: int) -> bool:
     commas = [p for p in range(cue.last + 1, target) if scene.words[p] in (",", ":")]
     if commas and all(scene.words[p].isdigit() or scene.words[p] in ("/", ":") for p in range(cue.last + 1, commas[0])):
         commas = commas[1:]  # 'Copied from 02/2023: severe stenosis'
+    if _is_beside_operation(scene, cue, target):
+        return True
     if cue.first == cue.last and scene.words[cue.first] in ("old", "former", "remote") and target - cue.last > 4:
         return True
     return bool(commas) and not any(scene.words[p] in ("and", "or") for p in range(commas[-1], target + 1))
+
+
+def _is_beside_operation(scene: Scene, cue: Mention, target: int) -> bool:
+    """'s/p L4-5 fusion with canal stenosis at L3-4': the operation is past, what is found with it is not."""
+    done = [m for m in scene.of("framing") if m.value == "after-surgery" and cue.last < m.last < target]
+    return bool(done) and "with" in scene.words[done[0].last + 1 : target]
 
 
 def _now(scene: Scene, first: int) -> str:
@@ -484,7 +511,8 @@ def _other_person(scene: Scene, first: int) -> Mention | None:
     persons = (
         cue
         for cue in scene.of("other-person")
-        if cue.first < first and not any(_turns_to_patient(scene, p) for p in range(cue.last, first))
+        if (cue.concept.scope == "before" and cue.first > first)
+        or (cue.first < first and not any(_turns_to_patient(scene, p) for p in range(cue.last, first)))
     )
     return next(hearsay, None) or next(persons, None)
 

@@ -33,9 +33,9 @@ _LONGEST_HEADING = 7  # words
 
 
 class Column(NamedTuple):
-    """The space that a heading names for the rows below it."""
+    """The space that a heading names for the rows below it; none where it names but a stenosis."""
 
-    space: Finding
+    space: Finding | None
     heading: Evidence
     section: Section
 
@@ -45,19 +45,20 @@ class Column(NamedTuple):
 
 
 def column_of(scene: Scene, passage: Passage) -> Column | None:
-    """The column that a sentence opens: a space and a colon before the first level, if there is one."""
+    """The column that a sentence opens: a space, or stenosis alone, and a colon before the first level there is."""
     end = _end_of_heading(scene)
     words = scene.words[:end]
     if not end or scene.says("tissue", "target", "other-organ") or not _GRADED.isdisjoint(words):
         return None
-    named = [(m.start, m.end, _space_of(m)) for m in scene.of("space", "narrowing") if m.last < end and _space_of(m)]
+    named = [(m.start, m.end, _space_of(m)) for m in scene.of("space", "narrowing") if m.last < end]
+    named = [one for one in named if one[2]] or (named if words[-1:] == ["stenosis"] else [])
     if not named and words[-1] == "canal":  # alone it may be an ear's; above rows of levels it is not
         named = [(scene.starts[end - 1], scene.ends[end - 1], "canal")]
     if not named:
         return None
     start, stop, space = named[0]
     heading = Evidence(passage, start, stop)
-    return Column(Finding("space", space, heading), heading, scene.span.section)
+    return Column(Finding("space", space, heading) if space else None, heading, scene.span.section)
 
 
 def _end_of_heading(scene: Scene) -> int:
