@@ -160,7 +160,7 @@ def _reaches(scene: Scene, cue: Mention, target: int, *, is_verb: bool) -> bool:
         return False
     gap = range(cue.last + 1, target)
     words = scene.words[cue.last + 1 : target]
-    if _leaves_brackets(scene, cue, words):
+    if _leaves_brackets(scene, cue, words) or _is_about_effect(scene, cue, target):
         return False
     if any(
         mention.kind == "link"
@@ -177,6 +177,17 @@ def _reaches(scene: Scene, cue: Mention, target: int, *, is_verb: bool) -> bool:
         for p in gap
         if scene.words[p] in (",", ":", "(") and not (p == gap.start and scene.words[cue.last] in _OPEN_A_LIST)
     ) and not _turns(scene, gap, target)
+
+
+_QUESTION_WHAT_FOLLOWS = frozenset({"doubt", "doubtful", "unlikely", "unclear", "uncertain", "unconvinced"})
+_EFFECTS = frozenset("explain explains account accounts cause causes causing responsible".split())
+
+
+def _is_about_effect(scene: Scene, cue: Mention, target: int) -> bool:
+    """'I doubt that the stenosis explains the numbness': there it is, though not why her hand is numb."""
+    if scene.words[cue.last] not in _QUESTION_WHAT_FOLLOWS:
+        return False
+    return any(word in _EFFECTS and scene.same_clause(p, target) for p, word in enumerate(scene.words) if p > target)
 
 
 _OPEN_A_LIST = frozenset({"denies", "denied", "deny", "denying"})  # 'denies: stenosis, herniation'
@@ -204,6 +215,8 @@ def _list_goes_on(scene: Scene, comma: int, target: int, *, is_verb: bool) -> bo
     if scene.words[comma] == ":" or _starts_anew(scene, comma):
         return False
     gap = range(comma + 1, target)
+    if any(m.first == comma + 1 and m.concept.scope == "after" for m in scene.of("hedge")):
+        return False  # 'no canal stenosis, possible foraminal stenosis'
     if is_verb or any(scene.words[p] in _NEW_ASSERTION for p in gap):
         return False
     graded = scene.at(comma + 1, ("severity",))
@@ -327,6 +340,8 @@ def _hedge_reaches(scene: Scene, cue: Mention, target: int) -> bool:
     if _leaves_brackets(scene, cue, words):
         return False
     cue_word = scene.words[cue.first]
+    if _is_about_effect(scene, cue, target):
+        return False
     if cue_word == "appearing" and scene.word(cue.first - 1).isalpha():
         return False  # 'unstable appearing fracture with canal compromise'
     if any(
@@ -348,7 +363,7 @@ def _hedge_reaches(scene: Scene, cue: Mention, target: int) -> bool:
 def _past(scene: Scene, first: int, last: int) -> Mention | None:
     now = _now(scene, first)
     for cue in scene.of("historical"):
-        if cue.first and scene.words[cue.first - 1] in ("never", "not", "no", "without"):
+        if cue.first and scene.words[cue.first - 1] in _NOT_PAST:
             continue
         if now and (cue.concept.scope == "after" or now == "persists"):
             continue
@@ -359,6 +374,8 @@ def _past(scene: Scene, first: int, last: int) -> Mention | None:
     return _operated_for(scene, first) or (None if now == "persists" else _operated_since(scene, first, last))
 
 
+# 'never operated', and the age of 'a 64 year old man has ...'
+_NOT_PAST = frozenset("never not no without year years yr yrs y yo month months week weeks day days".split())
 _TO_COME = frozenset("scheduled planned awaiting awaits listed booked upcoming proposed recommended offered".split())
 
 

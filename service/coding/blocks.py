@@ -75,7 +75,7 @@ def enter(block: Block, scene: Scene, opened: Opening, *, several_blocks: bool) 
 def leave(block: Block, scene: Scene, tissues: tuple[Finding, ...], opened: Opening, *, spoke: bool) -> Block:
     """What a sentence leaves for the next: the levels of its finding, and the tissues that it finds abnormal."""
     levels = levels_of(scene)
-    closes = scene.says("space", "target") and not _ELSEWHERE.isdisjoint(scene.said)
+    closes = scene.says("space", "target") and (not _ELSEWHERE.isdisjoint(scene.said) or _at_all_levels(scene.words))
     if closes and block.places and not (block.labelled or block.heading or levels):
         return Block((), block.section)  # 'The rest of the canal is adequate.'
     if not levels or opened[0]:
@@ -87,6 +87,10 @@ def leave(block: Block, scene: Scene, tissues: tuple[Finding, ...], opened: Open
     if not spoke and not tissues and not scene.says("space", "function", "framing", "severity"):
         return block
     return Block(levels, scene.span.section.name, passing=True, tissues=tissues)
+
+
+def _at_all_levels(words: Sequence[str]) -> bool:
+    return any(word == "all" and words[p + 1 : p + 2] in (["levels"], ["segments"]) for p, word in enumerate(words))
 
 
 def levels_of(scene: Scene) -> tuple[Place, ...]:

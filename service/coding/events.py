@@ -514,7 +514,8 @@ def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) ->
             scene.words[p] == "," for p in gap if space.first > opening.last
         )
         apart = sum(not scene.place_at(p) and scene.words[p] not in FILLERS for p in gap)
-        if blocked or apart > (3 if loose and space.first > opening.last else 6):
+        reach = 3 if loose and space.first > opening.last else 20 if _goes_on_with_subject(scene, opening) else 6
+        if blocked or apart > reach:
             continue
         if space.first > opening.last and any(not _modifies(scene, p) for p in gap):
             continue

@@ -250,6 +250,8 @@ def taken(scene: Scene, place: Place) -> bool:
         return False
     if _is_denied(scene, place) or _is_of_an_alternative(scene, place) or _is_of_the_conus(scene, place):
         return True
+    if scene.words[max(0, place.first - 2) : place.first] == ["to", "the"] and scene.place_at(place.first - 3):
+        return True  # 'from L1 to the sacrum'
     if scene.says("function", "modality", "care", "root-word") and _is_part_of_no_site(scene, place):
         return True
     if place.labels and place.last + 1 < len(scene.words) and scene.at(place.last + 1, ("modality",)):

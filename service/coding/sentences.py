@@ -265,9 +265,12 @@ def _written_breaks(text: str, section: Section) -> list[int]:
         more += [match.start() for match in _FIELD.finditer(text, section.start, section.end)]
     if any(text.find(sign, section.start, section.end) >= 0 for sign in ("[", "( )")):
         more += [match.end() for match in _ANSWERED.finditer(text, section.start, section.end)]
+    if text.find("; the ", section.start, section.end) >= 0:
+        more += [match.end() for match in _OTHER_SIDE.finditer(text, section.start, section.end)]
     return sorted({*breaks, *more}) if more else breaks
 
 
+_OTHER_SIDE = re.compile(r";(?= the (?:left|right)(?: one| side)? (?:is|remains)\b)")
 _BAR_FOLLOWS = re.compile(r"[ \t]*\|")  # '| mod. sten. | patent |': the row goes on
 _FIELD = re.compile(r"\|(?=[ \t]*[A-Z][A-Za-z ]{1,24}:)")  # 'Exam: MR sacrum | Canal: normal': each for itself
 # 'Canal stenosis [ ] yes [x] no  Foraminal stenosis ...': a pair of boxes answers what stands before it.
