@@ -75,7 +75,8 @@ def enter(block: Block, scene: Scene, opened: Opening, *, several_blocks: bool) 
 def leave(block: Block, scene: Scene, tissues: tuple[Finding, ...], opened: Opening, *, spoke: bool) -> Block:
     """What a sentence leaves for the next: the levels of its finding, and the tissues that it finds abnormal."""
     levels = levels_of(scene)
-    closes = scene.says("space", "target") and (not _ELSEWHERE.isdisjoint(scene.said) or _at_all_levels(scene.words))
+    general = not _ELSEWHERE.isdisjoint(scene.said) or ("all" in scene.said and _at_all_levels(scene.words))
+    closes = general and scene.says("space", "target")
     if closes and block.places and not (block.labelled or block.heading or levels):
         return Block((), block.section)  # 'The rest of the canal is adequate.'
     if not levels or opened[0]:
@@ -90,7 +91,9 @@ def leave(block: Block, scene: Scene, tissues: tuple[Finding, ...], opened: Open
 
 
 def _at_all_levels(words: Sequence[str]) -> bool:
-    return any(word == "all" and words[p + 1 : p + 2] in (["levels"], ["segments"]) for p, word in enumerate(words))
+    return "all" in words and any(
+        word == "all" and words[p + 1 : p + 2] in (["levels"], ["segments"]) for p, word in enumerate(words)
+    )
 
 
 def levels_of(scene: Scene) -> tuple[Place, ...]:

@@ -367,7 +367,6 @@ def passive(scene: Scene, trigger: Mention) -> bool:
 def _nearest_space(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> list[Mention]:
     """'the canal is moderately narrowed', 'Central canal: severe stenosis', 'in the foramen, which is narrowed'."""
     best: tuple[int, Mention] | None = None
-    reach = 28 if _goes_on_with_subject(scene, trigger) else 14
     for space in scene.of("space", "target", "other-organ"):
         if (
             not scene.same_clause(space.first, trigger.first)
@@ -389,9 +388,14 @@ def _nearest_space(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) 
         if after and _belongs_to_next(scene, space, triggers, trigger):
             continue
         distance = len(gap) + (4 if after and trigger.value != "verb" else 0)
-        if distance <= reach and (best is None or distance < best[0]):
+        if distance > _NEAR and (distance > _FAR or not _goes_on_with_subject(scene, trigger)):
+            continue
+        if best is None or distance < best[0]:
             best = (distance, space)
     return [*_coordinated_before(scene, best[1]), best[1]] if best else []
+
+
+_NEAR, _FAR = 14, 24  # words; far only where the subject goes on
 
 
 def _goes_on_with_subject(scene: Scene, trigger: Mention) -> bool:
@@ -514,8 +518,8 @@ def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) ->
             scene.words[p] == "," for p in gap if space.first > opening.last
         )
         apart = sum(not scene.place_at(p) and scene.words[p] not in FILLERS for p in gap)
-        reach = 3 if loose and space.first > opening.last else 20 if _goes_on_with_subject(scene, opening) else 6
-        if blocked or apart > reach:
+        reach = 3 if loose and space.first > opening.last else 6
+        if blocked or (apart > reach and (apart > _FAR or not _goes_on_with_subject(scene, opening))):
             continue
         if space.first > opening.last and any(not _modifies(scene, p) for p in gap):
             continue

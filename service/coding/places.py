@@ -67,13 +67,16 @@ def places_of(scene: Scene, event: Event, events: Sequence[Event]) -> list[Place
 
 def _everywhere(scene: Scene, event: Event) -> bool:
     """'canal narrowed at C6-7; foramina clear at all levels': at no level of another clause."""
+    if _ALL.isdisjoint(scene.said):
+        return False
     words = scene.words[event.last + 1 : event.last + 5]
-    at = next((n for n, word in enumerate(words) if word in ("all", "every")), None)
+    at = next((n for n, word in enumerate(words) if word in _ALL), None)
     if at is None or _LEVELS.isdisjoint(words[at + 1 :]):
         return False
     return not any(scene.same_clause(place.first, event.trigger.first) for place in scene.places)
 
 
+_ALL = frozenset({"all", "every"})
 _LEVELS = frozenset({"level", "levels", "segments"})
 
 

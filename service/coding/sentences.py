@@ -263,7 +263,7 @@ def _written_breaks(text: str, section: Section) -> list[int]:
     if text.find("|", section.start, section.end) >= 0:
         breaks = [at for at in breaks if not _BAR_FOLLOWS.match(text, at)]
         more += [match.start() for match in _FIELD.finditer(text, section.start, section.end)]
-    if any(text.find(sign, section.start, section.end) >= 0 for sign in ("[", "( )")):
+    if text.find("[", section.start, section.end) >= 0 or text.find("( )", section.start, section.end) >= 0:
         more += [match.end() for match in _ANSWERED.finditer(text, section.start, section.end)]
     if text.find("; the ", section.start, section.end) >= 0:
         more += [match.end() for match in _OTHER_SIDE.finditer(text, section.start, section.end)]
