@@ -32,7 +32,7 @@ def scorecard(assist: Assist) -> str:
     pages = [
         _head(assist),
         _reading("Reading", learned),
-        _reading("Reading what nothing was learned from", unlearned),
+        _reading("Reading the last set", unlearned),
         _deciding(decided),
         _asking([one for _, answer in decided for one in answer.judged], assist),
     ]
@@ -44,8 +44,9 @@ def _head(assist: Assist) -> Iterator[str]:
     yield "# Scorecard"
     yield ""
     yield "Made by `make scorecard`; a test fails when it is stale. The texts are those of `tests/data`, written and"
-    yield "labelled apart from the code. The code has since learned from those of the first table; the second is of a"
-    yield "set that it has not learned from. The first run of every set stands in `tests/data/README.md`."
+    yield "labelled apart from the code. The code has since learned from those of the first table; of the last set only"
+    yield "faults of grammar, and a few terms, that its first run showed have been repaired. What to expect of records"
+    yield "that nobody has seen is the first run of a set: it stands in `tests/data/README.md`."
     yield ""
     yield f"Software {__version__}; packs {packs}; ICD-10-CM {assist.terminology.icd10cm.newest.fiscal_year}."
     yield ""

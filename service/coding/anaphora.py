@@ -1,13 +1,15 @@
-"""What 'this', 'together these' and 'as a result' point back to: the tissues of the sentence before.
+"""What a sentence points back to: 'this', 'together these', 'as a result' to the tissues of the sentence before, 'the
+right one' to its space.
 
 "The ligamentum flavum is thickened at C5-6. This narrows the canal."
+"The left foramen is narrowed. The right is patent."
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from service.coding.model import Finding, Statement, Step
+from service.coding.model import Evidence, Finding, Passage, Statement, Step
 from service.coding.scene import Scene
 
 _PRONOUNS = frozenset("this these it they both which all".split())
@@ -66,3 +68,33 @@ def _acts(scene: Scene) -> bool:
     verbs = [m for m in scene.of("narrowing", "mass-effect") if m.value == "verb" or scene.words[m.first] == "narrow"]
     causes = [m for m in scene.of("link") if m.value == "causing"]
     return any(m.first <= 10 for m in (*verbs, *causes))
+
+
+_SIDES = frozenset({"left", "right"})
+_SKIPPED = frozenset({"one", "side", "widely", "."})
+_OPEN = frozenset({"open", "fine", "ok", "okay"})
+_IS_NOT = (["not"], "affirmed")
+
+
+def other_side(scene: Scene, new: list[Statement], before: Sequence[Statement], passage: Passage) -> list[Statement]:
+    """'The right is patent', 'The left one is narrowed': of the space, and at the place, of the sentence before."""
+    if scene.words[0] != "the" or scene.word(1) not in _SIDES:
+        return new
+    words = [word for word in scene.words if word not in _SKIPPED]
+    if (
+        words[2:3] not in (["is"], ["remains"])
+        or not before
+        or before[-1].space is None
+        or scene.span.new_paragraph
+        or scene.says("space", "target")
+    ):
+        return new
+    last = before[-1]
+    if new:
+        return [s if s.space else s.but(space=last.space) for s in new]
+    ends = ["."] if scene.words[-1] == "." else []
+    called_wide = any(m.first <= 5 and scene.words[m.last + 1 :] == ends for m in scene.of("adequate"))
+    if not (called_wide or (len(words) == 4 and words[3] in _OPEN)) and (words[3:], last.assertion) != _IS_NOT:
+        return new
+    own = Evidence(passage, scene.starts[0], scene.ends[-1], "negated")
+    return [last.but(assertion="negated", evidence=own, causes=(), listed=(), framings=())]

@@ -11,7 +11,7 @@ from typing import Literal
 
 from service.coding.lexicon import Mention
 from service.coding.model import Assertion
-from service.coding.scene import Scene
+from service.coding.scene import FILLERS, JOINERS, Place, Scene
 
 Said = Literal["affirmed", "negated", "uncertain", "historical", "planned", "other", "before"]
 _LISTS = frozenset(
@@ -38,7 +38,7 @@ def said_by(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> tu
     if _was_once(scene, first):
         return "historical", None
     if _CUES.isdisjoint(scene.kinds):
-        operation = _operated_for(scene, first)
+        operation = _operated_for(scene, first) or _operated_since(scene, first, last)
         return ("historical", operation) if operation else ("affirmed", None)
     if cue := _other_person(scene, first):
         return "other", cue
@@ -54,7 +54,9 @@ def said_by(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> tu
 
 
 def _was_once(scene: Scene, first: int) -> bool:
-    """'In 2016 there was canal stenosis': of another year, and not called still so."""
+    """'In 2016 there was canal stenosis', 'had been narrowed': of another time, and not called still so."""
+    if "had" in scene.said and _had_been(scene, first):
+        return _now(scene, first) != "persists"
     if "there" not in scene.said:
         return False
     words = [word for p, word in enumerate(scene.words[:first]) if scene.same_clause(p, first)]
@@ -62,6 +64,11 @@ def _was_once(scene: Scene, first: int) -> bool:
         return False
     dated = any(len(word) == 4 and word.startswith(("19", "20")) and word.isdigit() for word in words)
     return dated and not any(word in ("no", "not") for word in words) and not _now(scene, first)
+
+
+def _had_been(scene: Scene, first: int) -> bool:
+    before = scene.words[max(0, first - 2) : first]
+    return before == ["had", "been"] and scene.at(first, ("narrowing", "mass-effect")) is not None
 
 
 def as_assertion(said: Said) -> Assertion | None:
@@ -153,7 +160,7 @@ def _reaches(scene: Scene, cue: Mention, target: int, *, is_verb: bool) -> bool:
         return False
     gap = range(cue.last + 1, target)
     words = scene.words[cue.last + 1 : target]
-    if _leaves_brackets(scene, cue, words):
+    if _leaves_brackets(scene, cue, words) or _is_about_effect(scene, cue, target):
         return False
     if any(
         mention.kind == "link"
@@ -170,6 +177,17 @@ def _reaches(scene: Scene, cue: Mention, target: int, *, is_verb: bool) -> bool:
         for p in gap
         if scene.words[p] in (",", ":", "(") and not (p == gap.start and scene.words[cue.last] in _OPEN_A_LIST)
     ) and not _turns(scene, gap, target)
+
+
+_QUESTION_WHAT_FOLLOWS = frozenset({"doubt", "doubtful", "unlikely", "unclear", "uncertain", "unconvinced"})
+_EFFECTS = frozenset("explain explains account accounts cause causes causing responsible".split())
+
+
+def _is_about_effect(scene: Scene, cue: Mention, target: int) -> bool:
+    """'I doubt that the stenosis explains the numbness': there it is, though not why her hand is numb."""
+    if scene.words[cue.last] not in _QUESTION_WHAT_FOLLOWS:
+        return False
+    return any(word in _EFFECTS and scene.same_clause(p, target) for p, word in enumerate(scene.words) if p > target)
 
 
 _OPEN_A_LIST = frozenset({"denies", "denied", "deny", "denying"})  # 'denies: stenosis, herniation'
@@ -197,6 +215,8 @@ def _list_goes_on(scene: Scene, comma: int, target: int, *, is_verb: bool) -> bo
     if scene.words[comma] == ":" or _starts_anew(scene, comma):
         return False
     gap = range(comma + 1, target)
+    if any(m.first == comma + 1 and m.concept.scope == "after" for m in scene.of("hedge")):
+        return False  # 'no canal stenosis, possible foraminal stenosis'
     if is_verb or any(scene.words[p] in _NEW_ASSERTION for p in gap):
         return False
     graded = scene.at(comma + 1, ("severity",))
@@ -234,7 +254,7 @@ def _turns(scene: Scene, gap: range, target: int) -> bool:
 
 _BARE = frozenset({"no", "none", "nil", "negative", "neg", "absent", "excluded", "unlikely"})
 _ASK_FOR_A_SIGN = frozenset({"no", "none", "nil", "negative", "neg"})
-_PREDICATE_SIGNS = frozenset({":", "-", "is", "are", "–", "=", "("})
+_PREDICATE_SIGNS = frozenset({":", "-", "is", "are", "–", "=", "(", "["})
 
 
 def _answers(scene: Scene, cue: Mention, last: int, *, commas: bool = False) -> bool:
@@ -257,6 +277,8 @@ def _answers(scene: Scene, cue: Mention, last: int, *, commas: bool = False) -> 
         return near or (bool(words) and words[-1] in _PREDICATE_SIGNS and asked)
     turns = [p for p in gap if scene.words[p] == "," and not _encloses_place(scene, p)]
     plain = not turns or not scene.same_clause(last, cue.first)
+    if not plain and cue.first != cue.last and scene.words[cue.first - 1] == ",":
+        return _closes_clause(scene, cue)  # 'stenosis of the canal, sacral region, not present'
     if commas:
         return plain or (_closes_clause(scene, cue) and _stands_alone(scene, last, cue))
     return plain
@@ -318,6 +340,10 @@ def _hedge_reaches(scene: Scene, cue: Mention, target: int) -> bool:
     if _leaves_brackets(scene, cue, words):
         return False
     cue_word = scene.words[cue.first]
+    if _is_about_effect(scene, cue, target):
+        return False
+    if cue_word == "appearing" and scene.word(cue.first - 1).isalpha():
+        return False  # 'unstable appearing fracture with canal compromise'
     if any(
         m.value == "confirmed" and cue.last < m.first for m in scene.of("present") if scene.same_clause(m.first, target)
     ):
@@ -337,13 +363,25 @@ def _hedge_reaches(scene: Scene, cue: Mention, target: int) -> bool:
 def _past(scene: Scene, first: int, last: int) -> Mention | None:
     now = _now(scene, first)
     for cue in scene.of("historical"):
-        if cue.first and scene.words[cue.first - 1] in ("never", "not", "no", "without"):
+        if cue.first and scene.words[cue.first - 1] in _NOT_PAST:
             continue
         if now and (cue.concept.scope == "after" or now == "persists"):
             continue
+        if scene.words[cue.last] == "for" and _is_to_come(scene, first):
+            continue
         if scene.same_clause(cue.first, first) and _makes_past(scene, cue, first, last):
             return cue
-    return _operated_for(scene, first)
+    return _operated_for(scene, first) or (None if now == "persists" else _operated_since(scene, first, last))
+
+
+# 'never operated', and the age of 'a 64 year old man has ...'
+_NOT_PAST = frozenset("never not no without year years yr yrs y yo month months week weeks day days".split())
+_TO_COME = frozenset("scheduled planned awaiting awaits listed booked upcoming proposed recommended offered".split())
+
+
+def _is_to_come(scene: Scene, first: int) -> bool:
+    """'Laminectomy for stenosis is scheduled': what it is for is there."""
+    return any(word in _TO_COME and scene.same_clause(p, first) for p, word in enumerate(scene.words))
 
 
 def _makes_past(scene: Scene, cue: Mention, first: int, last: int) -> bool:
@@ -363,7 +401,7 @@ _OPERATED = frozenset(
 
 def _operated_for(scene: Scene, first: int) -> Mention | None:
     """'s/p laminectomy 2018 for lumbar stenosis', 'had an ACDF for stenosis': what the operation was for is past."""
-    if "for" not in scene.said:
+    if "for" not in scene.said or _is_to_come(scene, first):
         return None
     done = [m for m in scene.of("framing") if m.value == "after-surgery" and m.last < first]
     if not done or not scene.same_clause(done[-1].first, first):
@@ -375,14 +413,57 @@ def _operated_for(scene: Scene, first: int) -> Mention | None:
     return done[-1] if dated or scene.says("after") or not _OPERATED.isdisjoint(scene.words[:first]) else None
 
 
+_SINCE = (["s", "/"], ["status", "post"], ["for", "which"])
+_SAY_SINCE = frozenset({"s", "status", "which"})
+_HAD_DONE = FILLERS | JOINERS | frozenset("s p status post for he she they patient had underwent prior ( ) -".split())
+
+
+def _operated_since(scene: Scene, first: int, last: int) -> Mention | None:
+    """'Cervical stenosis s/p C4-6 laminectomy': operated on; not where it is graded, or the operation was elsewhere."""
+    if not scene.says("framing") or _SAY_SINCE.isdisjoint(scene.said):
+        return None
+    done = next((m for m in scene.of("framing") if m.value == "after-surgery" and m.last > last), None)
+    if done is None or not scene.same_clause(done.last, first) or scene.covered(first - 2, last, "severity"):
+        return None
+    turn = next((p for p in range(last + 1, done.last) if scene.words[p : p + 2] in _SINCE), None)
+    if turn is None or not all(_leads_on(scene, p) for p in range(last + 1, done.first)):
+        return None
+    here = [place for place in scene.places if place.first < turn]
+    there = [place for place in scene.places if turn < place.first < done.first]
+    return done if not here or not there or any(_meet(one, other) for one in here for other in there) else None
+
+
+def _leads_on(scene: Scene, position: int) -> bool:
+    word = scene.words[position]
+    return word in _HAD_DONE or word[0].isdigit() or scene.at(position, _OF_OPERATION) is not None
+
+
+_OF_OPERATION = ("region", "level", "laterality", "severity")
+
+
+def _meet(one: Place, other: Place) -> bool:
+    """Of two levels whether they share one, else whether the regions do."""
+    if one.labels and other.labels:
+        return not set(one.labels).isdisjoint(other.labels)
+    return not {region for region, _ in one.values}.isdisjoint(region for region, _ in other.values)
+
+
 def _cut_off(scene: Scene, cue: Mention, target: int) -> bool:
     """'s/p fusion 2015, canal stenosis at L4-5': a new noun phrase after the comma is not history."""
     commas = [p for p in range(cue.last + 1, target) if scene.words[p] in (",", ":")]
     if commas and all(scene.words[p].isdigit() or scene.words[p] in ("/", ":") for p in range(cue.last + 1, commas[0])):
         commas = commas[1:]  # 'Copied from 02/2023: severe stenosis'
+    if _is_beside_operation(scene, cue, target):
+        return True
     if cue.first == cue.last and scene.words[cue.first] in ("old", "former", "remote") and target - cue.last > 4:
         return True
     return bool(commas) and not any(scene.words[p] in ("and", "or") for p in range(commas[-1], target + 1))
+
+
+def _is_beside_operation(scene: Scene, cue: Mention, target: int) -> bool:
+    """'s/p L4-5 fusion with canal stenosis at L3-4': the operation is past, what is found with it is not."""
+    done = [m for m in scene.of("framing") if m.value == "after-surgery" and cue.last < m.last < target]
+    return bool(done) and "with" in scene.words[done[0].last + 1 : target]
 
 
 def _now(scene: Scene, first: int) -> str:
@@ -447,6 +528,19 @@ def _other_person(scene: Scene, first: int) -> Mention | None:
     persons = (
         cue
         for cue in scene.of("other-person")
-        if cue.first < first and not any(scene.words[p] in ("patient", "pt") for p in range(cue.last, first))
+        if (cue.concept.scope == "before" and cue.first > first)
+        or (cue.first < first and not any(_turns_to_patient(scene, p) for p in range(cue.last, first)))
     )
     return next(hearsay, None) or next(persons, None)
+
+
+_PATIENT = frozenset({"patient", "pt"})
+_BEFORE_COMPLEMENT = frozenset({"of", "to", "with", "for", "a", "by"})
+
+
+def _turns_to_patient(scene: Scene, position: int) -> bool:
+    """'mother has MS, pt has ...'; not in 'husband of the pt has ...', where the husband is still spoken of."""
+    if scene.words[position] not in _PATIENT:
+        return False
+    before = scene.word(position - 2 if scene.word(position - 1) in ("the", "this", "our") else position - 1)
+    return before not in _BEFORE_COMPLEMENT

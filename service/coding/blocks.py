@@ -75,7 +75,8 @@ def enter(block: Block, scene: Scene, opened: Opening, *, several_blocks: bool) 
 def leave(block: Block, scene: Scene, tissues: tuple[Finding, ...], opened: Opening, *, spoke: bool) -> Block:
     """What a sentence leaves for the next: the levels of its finding, and the tissues that it finds abnormal."""
     levels = levels_of(scene)
-    closes = scene.says("space", "target") and not _ELSEWHERE.isdisjoint(scene.said)
+    general = not _ELSEWHERE.isdisjoint(scene.said) or ("all" in scene.said and _at_all_levels(scene.words))
+    closes = general and scene.says("space", "target")
     if closes and block.places and not (block.labelled or block.heading or levels):
         return Block((), block.section)  # 'The rest of the canal is adequate.'
     if not levels or opened[0]:
@@ -87,6 +88,12 @@ def leave(block: Block, scene: Scene, tissues: tuple[Finding, ...], opened: Open
     if not spoke and not tissues and not scene.says("space", "function", "framing", "severity"):
         return block
     return Block(levels, scene.span.section.name, passing=True, tissues=tissues)
+
+
+def _at_all_levels(words: Sequence[str]) -> bool:
+    return "all" in words and any(
+        word == "all" and words[p + 1 : p + 2] in (["levels"], ["segments"]) for p, word in enumerate(words)
+    )
 
 
 def levels_of(scene: Scene) -> tuple[Place, ...]:
@@ -106,6 +113,8 @@ def opening(scene: Scene) -> Opening:
         if place:
             if place not in heading:
                 heading.append(place)
+        elif word == ":" and not heading and scene.word(position - 1) == "level":
+            continue  # 'Level: L4-5'
         elif word == ":" or (word in _LABELS and heading):
             return (tuple(heading), position) if all(p.labels or word in (":", "--") for p in heading) else ((), 0)
         elif word not in FILLERS and word not in JOINERS and (heading or word not in _OPENS):

@@ -39,7 +39,10 @@ def tissues_of(scene: Scene, passage: Passage, event: Event, events: Sequence[Ev
     present = [
         t
         for t in scene.of("tissue")
-        if not _named_away(scene, t) and not is_negated(scene, t.first, t.last) and not _is_normal(scene, t)
+        if not _named_away(scene, t)
+        and not is_negated(scene, t.first, t.last)
+        and not _is_normal(scene, t)
+        and not _is_where(scene, t)
     ]
     named = [t for t in present if scene.same_clause(t.first, event.trigger.first)]
     if not named:
@@ -129,7 +132,24 @@ def abnormal(scene: Scene, tissue: Mention) -> bool:
             and scene.same_clause(word.first, tissue.first)
         ):
             return True
-    return False
+    return _shares_disease(scene, tissue)
+
+
+_DISEASES = frozenset("hypertrophy thickening overgrowth enlargement buckling infolding redundancy".split())
+
+
+def _shares_disease(scene: Scene, tissue: Mention) -> bool:
+    """'flavum and facet hypertrophy', 'facet/flavum thickening': the word of disease is that of both."""
+    return tissue.value != "disc" and any(
+        scene.words[t.last] in _DISEASES
+        and not t.concept.anatomy
+        and 0 < t.first - tissue.last <= 2
+        and scene.words[t.first - 1] in _AND
+        for t in scene.of("tissue")
+    )
+
+
+_AND = frozenset({"and", "&", "/", "+"})
 
 
 def _is_normal(scene: Scene, tissue: Mention) -> bool:
@@ -139,6 +159,19 @@ def _is_normal(scene: Scene, tissue: Mention) -> bool:
         all(scene.words[p] in FILLERS or scene.words[p] in _LOOKS for p in scene.between(tissue.last, m.first))
         for m in found_so
     )
+
+
+_WHERE = frozenset("under underneath beneath behind below above between near along beside adjacent".split())
+
+
+def _is_where(scene: Scene, tissue: Mention) -> bool:
+    """'scar under the L4 lamina narrows the canal': what is named only to say where."""
+    if not tissue.concept.anatomy or _WHERE.isdisjoint(scene.said):
+        return False
+    at = tissue.first - 1
+    while at > 0 and (scene.word(at) in FILLERS or scene.place_at(at) or scene.at(at, ("laterality",))):
+        at -= 1
+    return scene.word(at) in _WHERE
 
 
 _LOOKS = frozenset("there here look looks appear appears remains remain thin".split())
@@ -216,7 +249,8 @@ def _link_governs(scene: Scene, link: Mention, tissue: Mention) -> bool:
     while position < tissue.first:
         inner = scene.at(position, ("tissue", "pathology", "severity", "laterality", "framing", "hedge"))
         word, place = scene.words[position], scene.place_at(position)
-        if not inner and word not in _LINK_GAP and not word.endswith("ed") and not place:
+        repeated = word == "to" and scene.words[position - 1] in _AND  # 'due to the slip and to thick ligaments'
+        if not inner and not repeated and word not in _LINK_GAP and not word.endswith("ed") and not place:
             strange += 1
             if strange > 1 or not word.isalpha() or word in _NO_ADJECTIVE or word in FILLERS:
                 return False

@@ -17,13 +17,29 @@ def correct(scene: Scene) -> Scene:
             if before:
                 gone.update(range(before[-1].first, before[-1].last + 1))
     for place in scene.places if len(scene.places) > 1 or scene.says("negation", "hedge") else ():
-        if _beside_the_spine(scene, place) or _rejected(scene, place) or _hedged_apart(scene, place):
+        if (
+            _named_before(scene, place)
+            or _beside_the_spine(scene, place)
+            or _rejected(scene, place)
+            or _hedged_apart(scene, place)
+        ):
             gone.update(range(place.first, place.last + 1))
     return scene.without(gone, _TAKEN_BACK) if gone else scene
 
 
 _GROUPS = {"region": "place", "level": "place", "tissue": "tissue", "space": "space", "laterality": "laterality"}
 _TAKEN_BACK = frozenset({*_GROUPS, "narrowing", "function", "framing", "modality"})
+
+
+_ONCE_CALLED = frozenset("previously formerly originally initially earlier".split())
+
+
+def _named_before(scene: Scene, place: Place) -> bool:
+    """'L2-3 (formerly called L3-4)': how a level was counted once."""
+    if "(" not in scene.said or not place.labels:
+        return False
+    opens = next((p for p in range(place.first - 1, -1, -1) if scene.words[p] in ("(", ")")), -1)
+    return opens > 0 and scene.words[opens] == "(" and scene.words[opens + 1] in _ONCE_CALLED
 
 
 SPINAL = frozenset({"head", "cervical", "thoracic", "lumbar", "sacral", "head-or-cervical"})

@@ -388,9 +388,20 @@ def _nearest_space(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) 
         if after and _belongs_to_next(scene, space, triggers, trigger):
             continue
         distance = len(gap) + (4 if after and trigger.value != "verb" else 0)
-        if distance <= 14 and (best is None or distance < best[0]):
+        if distance > _NEAR and (distance > _FAR or not _goes_on_with_subject(scene, trigger)):
+            continue
+        if best is None or distance < best[0]:
             best = (distance, space)
     return [*_coordinated_before(scene, best[1]), best[1]] if best else []
+
+
+_NEAR, _FAR = 14, 24  # words; far only where the subject goes on
+
+
+def _goes_on_with_subject(scene: Scene, trigger: Mention) -> bool:
+    """'the foramen is filled by a spur and a fragment and is considerably narrowed': still of the foramen."""
+    words = scene.words[max(0, trigger.first - 4) : trigger.first]
+    return any(word in ("and", "which") and not _PASSIVE.isdisjoint(words[n + 1 :][:1]) for n, word in enumerate(words))
 
 
 def _coordinated_before(scene: Scene, space: Mention) -> list[Mention]:
@@ -494,13 +505,7 @@ def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) ->
             continue  # 'no central stenosis and the foramina are patent'
         if loose and scene.words[opening.last + 1 : opening.last + 2] in _OF_ITSELF:
             continue
-        if space.kind == "target" and scene.words[space.first] not in (
-            "thecal",
-            "dural",
-            "theca",
-            "csf",
-            "subarachnoid",
-        ):
+        if space.kind == "target" and not _may_be_wide(scene, space, opening):
             continue
         if not _CONTACTS.isdisjoint(scene.words[max(0, space.first - 3) : space.first]):
             continue  # 'disc abutting the thecal sac, exit canals clear'
@@ -513,7 +518,8 @@ def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) ->
             scene.words[p] == "," for p in gap if space.first > opening.last
         )
         apart = sum(not scene.place_at(p) and scene.words[p] not in FILLERS for p in gap)
-        if blocked or apart > (3 if loose and space.first > opening.last else 6):
+        reach = 3 if loose and space.first > opening.last else 6
+        if blocked or (apart > reach and (apart > _FAR or not _goes_on_with_subject(scene, opening))):
             continue
         if space.first > opening.last and any(not _modifies(scene, p) for p in gap):
             continue
@@ -521,6 +527,13 @@ def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) ->
     return found
 
 
+def _may_be_wide(scene: Scene, target: Mention, opening: Mention) -> bool:
+    """'the thecal sac is capacious', 'the sac is of normal size'; what is clear or free may be something else."""
+    word = scene.words[target.first]
+    return word in _ROOMS or (word == "sac" and scene.words[opening.first] not in ("free", "clear", "intact"))
+
+
+_ROOMS = frozenset({"thecal", "dural", "theca", "csf", "subarachnoid"})
 _OF_ITSELF = [[word] for word in ("position", "signal", "alignment", "height", "variant", "marrow", "lordosis")]
 _CONTACTS = frozenset("abut abuts abutting touch touches touching contact contacts contacting".split())
 

@@ -57,7 +57,7 @@ LEVEL = re.compile(
     rf"(?P<whole>(?i:occiput|occ|oc|C ?0)|O)(?:\s?[-‐‑‒–—/]\s?|\s+(?i:to|through|thru|on)\s+)"
     rf"(?:[Cc] ?-?(?P<under>[1-7])|(?i:atlas))"
     rf"|(?P<letter>{_LETTER})(?P<upper>[ -]{_NUMBER}|[0-9]{{1,2}})"
-    rf"(?:(?P<separator>{_SEPARATOR}|\s(?=(?:[CcTtDdLlSs]\s)?(?i:{'|'.join(SPOKEN)})))(?P<lowerletter>{_LETTER}?)\s?-?(?P<lower>{_NUMBER})(?P<more>(?:[/-][1-9](?![0-9/]))*)|(?P<glued>[CcLlSsTtDd])(?P<gluednumber>[0-9]{{1,2}}))?"
+    rf"(?:(?P<separator>{_SEPARATOR}|\s(?=(?:[CcTtDdLlSs]\s)?(?i:{'|'.join(SPOKEN)})))(?P<lowerletter>{_LETTER}?)\s?-?(?P<lower>{_NUMBER}|(?<=S)[lI](?!\s?joint))(?P<more>(?:[/-][1-9](?![0-9/]))*)|(?P<glued>[CcLlSsTtDd])(?P<gluednumber>[0-9]{{1,2}}))?"
     rf")(?:(?=[,;:.)\]\s/&+<>→=-]|$)|(?![0-9A-Za-z]))(?!\s?(?i:mm|cm|millimet|percent|%))"
 )
 _SEQUENCES = frozenset({"T1", "T2"})  # of MR too: 'T2-weighted'
@@ -226,8 +226,8 @@ _OTHER_LETTERS = {"TH": "T", "D": "T", "HWK": "C", "BWK": "T", "LWK": "L", "SWK"
 
 
 def _digits(written: str) -> str:
-    """'4' and the spoken 'four' alike."""
-    return str(SPOKEN.get(written.lower(), written))
+    """'4' and the spoken 'four' alike; of a scanned 'L5-Sl' the 1."""
+    return "1" if written in ("l", "I") else str(SPOKEN.get(written.lower(), written))
 
 
 def _next_region(letter: str, number: str) -> str:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 from service.coding import beside
-from service.coding.anaphora import from_before, pointed_at
+from service.coding.anaphora import from_before, other_side, pointed_at
 from service.coding.blocks import Block, enter, in_force, leave, levels_of, opening
 from service.coding.corrections import correct
 from service.coding.events import names_its_canal
@@ -25,7 +25,7 @@ from service.coding.statements import read_scene
 from service.coding.tables import Column, Header, again, cells, column_of, fields, header_of, rows
 
 _CORRECTING = frozenset(
-    {"addendum", "addenda", "correction", "corrected report", "amended report", "revised impression"}
+    {"addendum", "addenda", "addendum begins", "correction", "corrected report", "amended report", "revised impression"}
 )
 
 
@@ -39,6 +39,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
     several = sum(bool(places) for places, _ in openings) > 1
     statements: list[Statement] = []
     findings: list[Finding] = []
+    revised: list[Statement] = []
     recent: deque[tuple[Place, ...]] = deque(maxlen=4)
     by_level: dict[str, tuple[Finding, ...]] = {}
     block = Block()
@@ -46,6 +47,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
     column: Column | None = None
     header: Header | None = None
     of_an_organ = False
+    original: Section | None = None
     for laid_out, opened in zip(scenes, openings, strict=True):
         is_finding = _is_finding(laid_out)
         block = enter(block, laid_out, opened, several_blocks=several) if is_finding else Block()
@@ -56,6 +58,8 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         if not laid_out.mentions:
             continue
         scene = correct(laid_out)
+        if scene.span.new_paragraph and _is_title(scene):
+            original = scene.span.section
         findings.extend(beside.findings(scene, passage))
         if not is_finding:
             statements.extend(_past(scene, passage))
@@ -66,6 +70,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         new, aside = (table, []) if table else read_scene(scene, passage, heading)
         boxes = cells(scene, header, passage) if header else fields(scene, passage, heading)
         new = [*boxes, *(s for s in new if s.space or s.narrowing == "unstated")] if boxes else new
+        new = other_side(scene, new, statements, passage)
         goes_on = not (scene.span.new_paragraph or scene.places or scene.says("modality"))
         of_an_organ = names_its_canal(scene) or (of_an_organ and goes_on)
         if of_an_organ and not block.places:
@@ -77,8 +82,9 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
             new = [from_before(scene, statement, meant) for statement in new]
         before = tissues or meant
         if new:
-            _take_back(statements, new, scene.span.section)
-            if statements and _goes_on(statements[-1], new[0], scene):
+            corrects = scene.span.section.name in _CORRECTING and scene.span.section is not original
+            new = _stands(statements, new, revised, corrects=corrects)
+            if statements and new and _goes_on(statements[-1], new[0], scene):
                 statements.pop()
             statements.extend(_in_section(_under(block, statement), scene.span.section) for statement in new)
         elif statements:
@@ -127,10 +133,10 @@ def _is_finding(scene: Scene) -> bool:
 
 
 def _past(scene: Scene, passage: Passage) -> list[Statement]:
-    """'PMH: lumbar stenosis, decompressed 2012': of a history only what it calls past; the rest may still hold."""
+    """'PMH: lumbar stenosis, decompressed 2012': of a history what it calls past or denies; the rest may hold."""
     if scene.span.section.counts != "history":
         return []
-    return [s for s in read_scene(scene, passage, ())[0] if s.assertion == "historical"]
+    return [s for s in read_scene(scene, passage, ())[0] if s.assertion in ("historical", "negated")]
 
 
 def _in_section(statement: Statement, section: Section) -> Statement:
@@ -262,10 +268,27 @@ def _only_places(scene: Scene) -> Sequence[Place]:
     return scene.places if plain and len(rest) <= 8 else []
 
 
-def _take_back(statements: list[Statement], new: Sequence[Statement], section: Section) -> None:
-    """An addendum wins over what it corrects: the earlier statements of the same space and place."""
-    if section.name in _CORRECTING:
+def _stands(
+    statements: list[Statement], new: list[Statement], revised: list[Statement], *, corrects: bool
+) -> list[Statement]:
+    """An addendum wins over what it corrects, whether that stands before it or behind; `revised` is what it says."""
+    if corrects:
         statements[:] = [s for s in statements if not any(_same_matter(s, later) for later in new)]
+        revised.extend(new)
+    elif revised:
+        return [s for s in new if not any(_is_revised(s, other) for other in revised)]
+    return new
+
+
+def _is_revised(statement: Statement, other: Statement) -> bool:
+    differs = statement.assertion != other.assertion or bool(other.causes)
+    return differs and other.narrowing == "stated" and _same_matter(statement, other)
+
+
+def _is_title(scene: Scene) -> bool:
+    """'MRI LUMBAR SPINE': below it stands a report, and no more the addendum that stood above."""
+    named = scene.says("modality") and scene.places and not levels_of(scene)
+    return bool(named) and not scene.says("narrowing", "mass-effect", "adequate")
 
 
 def _same_matter(one: Statement, other: Statement) -> bool:

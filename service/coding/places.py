@@ -36,6 +36,8 @@ def places_of(scene: Scene, event: Event, events: Sequence[Event]) -> list[Place
         return [own_place] if own_place else []
     if beside := _named_with_the_space(scene, event):
         return [beside]
+    if _everywhere(scene, event):
+        return []
     free = [place for place in scene.places if _next_to(scene, place, event) or not taken(scene, place)]
     named = [place for place in free if not place.root]
     free = named or free
@@ -61,6 +63,21 @@ def places_of(scene: Scene, event: Event, events: Sequence[Event]) -> list[Place
         share = _share_at(groups, nearest.first)
         return [place for place in in_clause if _share_at(groups, place.first) == share]
     return _trailing(scene, free, event)
+
+
+def _everywhere(scene: Scene, event: Event) -> bool:
+    """'canal narrowed at C6-7; foramina clear at all levels': at no level of another clause."""
+    if _ALL.isdisjoint(scene.said):
+        return False
+    words = scene.words[event.last + 1 : event.last + 5]
+    at = next((n for n, word in enumerate(words) if word in _ALL), None)
+    if at is None or _LEVELS.isdisjoint(words[at + 1 :]):
+        return False
+    return not any(scene.same_clause(place.first, event.trigger.first) for place in scene.places)
+
+
+_ALL = frozenset({"all", "every"})
+_LEVELS = frozenset({"level", "levels", "segments"})
 
 
 def _named_with_the_space(scene: Scene, event: Event) -> Place | None:
@@ -234,8 +251,10 @@ def taken(scene: Scene, place: Place) -> bool:
     """The place belongs to an exam, a symptom, an operation, another organ: no site of the narrowing."""
     if place.root:
         return False
-    if _is_denied(scene, place) or _is_of_an_alternative(scene, place):
+    if _is_denied(scene, place) or _is_of_an_alternative(scene, place) or _is_of_the_conus(scene, place):
         return True
+    if scene.words[max(0, place.first - 2) : place.first] == ["to", "the"] and scene.place_at(place.first - 3):
+        return True  # 'from L1 to the sacrum'
     if scene.says("function", "modality", "care", "root-word") and _is_part_of_no_site(scene, place):
         return True
     if place.labels and place.last + 1 < len(scene.words) and scene.at(place.last + 1, ("modality",)):
@@ -255,6 +274,19 @@ def taken(scene: Scene, place: Place) -> bool:
         return False
     hit = scene.at(after, ("function", "care", "framing"))
     return hit is not None and (hit.kind != "framing" or hit.value in ("after-surgery",))
+
+
+def _is_of_the_conus(scene: Scene, place: Place) -> bool:
+    """'..., conus at L1', 'the conus ends at L1-2': where the cord ends."""
+    if "conus" not in scene.said:
+        return False
+    at = place.first - 1
+    while at >= 0 and (scene.words[at] in FILLERS or scene.words[at] in _ENDS):
+        at -= 1
+    return scene.word(at) in ("conus", "medullaris")
+
+
+_ENDS = frozenset("ends terminates terminating ending lies tip behind opposite around approximately".split())
 
 
 def _is_of_an_alternative(scene: Scene, place: Place) -> bool:

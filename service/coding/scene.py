@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterable, Sequence
 from operator import attrgetter
 
-from service.coding.boxes import chosen
+from service.coding.boxes import filled_in
 from service.coding.levels import LETTERS, NUMBERS, Level, find_levels_at
 from service.coding.lexicon import Concept, Lexicon, Mention
 from service.coding.sentences import Span
@@ -155,7 +156,7 @@ def is_silent(tokens: Tokens, lexicon: Lexicon) -> bool:
 
 def lay_out(text: str, tokens: Tokens, spans: Sequence[Span], lexicon: Lexicon) -> list[Scene]:
     """Each sentence with its words, its mentions in only those senses that hold there, and its places."""
-    sentences = [chosen(tokens.within(span.start, span.end)) for span in spans]
+    sentences = filled_in([tokens.within(span.start, span.end) for span in spans])
     found = lexicon.find_all(text, sentences)
     return [_scene(text, spans[n], sentences[n], found[n]) for n in range(len(spans)) if sentences[n].words]
 
@@ -209,18 +210,22 @@ def _levels(text: str, span: Span, tokens: Tokens) -> list[Place]:
     if not _may_name_a_level(tokens.said):
         return []
     starts = [tokens.starts[n] for n, word in enumerate(tokens.words) if word in LETTERS]
-    return [place for level in find_levels_at(text, starts, span.end) if (place := _place(level, tokens))]
+    return [place for level in find_levels_at(text, starts, span.end) if (place := _place(text, level, tokens))]
 
 
 def _may_name_a_level(said: frozenset[str]) -> bool:
     return not LETTERS.isdisjoint(said) and not NUMBERS.isdisjoint(said)
 
 
-def _place(level: Level, tokens: Tokens) -> Place | None:
+def _place(text: str, level: Level, tokens: Tokens) -> Place | None:
     first, last = bisect_right(tokens.ends, level.start), bisect_left(tokens.starts, level.end) - 1
     if first > last:
         return None
-    return Place((first, last), level.start, level.end, level.places(), level.labels, root=level.root)
+    labels = level.labels if len(level.vertebrae) > 1 or not _OPEN_RANGE.match(text, level.end) else ()
+    return Place((first, last), level.start, level.end, level.places(), labels, root=level.root)
+
+
+_OPEN_RANGE = re.compile(r"\s(?:down|downwards?|on down|to the (?:sacrum|coccyx))\b(?! to\b)", re.I)  # 'from T4 down'
 
 
 def _named_place(mention: Mention, levels: Sequence[Place]) -> Place | None:
@@ -267,7 +272,7 @@ def _near(one: Mention, other: Mention) -> bool:
     return -5 <= one.first - other.last <= 5 or -5 <= other.first - one.last <= 5
 
 
-_BETWEEN = FILLERS | JOINERS | {"left", "right", "l", "r", "lt", "rt", "bilateral"}
+_BETWEEN = FILLERS | JOINERS | {":", "[", "left", "right", "l", "r", "lt", "rt", "bilateral"}
 
 
 def _has_neighbour(mention: Mention, others: Sequence[Mention], words: Sequence[str]) -> bool:
@@ -285,6 +290,8 @@ _MID_SENTENCE = frozenset({"nonetheless", "nevertheless"})  # 'the canal nonethe
 def _turns(scene: Scene, contrast: Mention) -> bool:
     """Not in 'is otherwise capacious', nor in 'while living in Ohio'."""
     following = scene.words[contrast.last + 1] if contrast.last + 1 < len(scene.words) else ""
+    if contrast.first and scene.words[contrast.first - 1] == "not":
+        return False  # 'is not otherwise narrowed'
     if scene.words[contrast.first] in _MID_SENTENCE and contrast.first and scene.words[contrast.first - 1].isalpha():
         return False
     return not (contrast.first and scene.words[contrast.first - 1] in BE) and not following.endswith("ing")

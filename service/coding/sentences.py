@@ -22,7 +22,8 @@ _UNKNOWN_HEADING = re.compile(r"[A-Z]{4,}(?: [A-Z/&]{2,}){0,6}")
 _UNKNOWN_LABEL = re.compile(r"[A-Z][A-Za-z0-9/-]*(?: [A-Za-z0-9/-]+){0,6}")
 _NAMES_IMAGING = re.compile(r"\b(?:MRI|MR|CT|XR|[Xx]-?rays?|[Ii]maging|[Rr]adiographs?)\b")
 _ENDS_A_DATE = frozenset("0123456789)")
-_DATED = re.compile(r"[ \t]\(?\d[\d/.-]{3,9}\)?$")
+_DATED = re.compile(r"[ \t](?:\(?\d[\d/.-]{3,9}\)?(?: \d\d:?\d\d)?|#?\d)$")  # and numbered: 'ADDENDUM #2:'
+_ASIDE = re.compile(r"[ \t]*\([^()\n]*\)$")  # 'ADDENDUM (same radiologist):'
 # Opens with the signs that may end a sentence, so that all others are passed over quickly.
 _BREAK = re.compile(r"[.!?\n/](?:(?<=\n)|(?<=[.!])(?=[\s\"')\]A-Z])|(?<=\w\?)(?=\s|$)|(?<=/)(?=/[/\s]))")
 _ABBREVIATIONS = frozenset(
@@ -33,7 +34,7 @@ _ABBREVIATIONS = frozenset(
 )
 _LONGEST_ABBREVIATION = max(map(len, _ABBREVIATIONS))
 _LAST_WORD = re.compile(r"[^A-Za-z.]")
-_BULLET = re.compile(r"\s*(?:[-*•·>]|\(?\d{1,2}[.)]|[a-zA-Z][.)])\s+")
+_BULLET = re.compile(r"\s*(?:[-*•·>|]|\(?\d{1,2}[.)]|[a-zA-Z][.)])\s+")
 
 
 _HEADING_SPEAKS = frozenset({"imaging", "anatomy", "uncertain"})  # 'MRI:', 'Spinal canal:' belong to what follows
@@ -153,8 +154,10 @@ def _headings(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, str, i
     spoken = _SPOKEN_COLON.finditer(text) if " colon" in text else ()
     for colon in (*_COLON.finditer(text), *spoken):
         start = max(0, colon.start() - _LONGEST_HEADING)
-        before = _BEFORE_HEADING.match(text, start, colon.start())
-        written = text[before.end() if before else start : colon.start()].rstrip(" \t")
+        aside = _ASIDE.search(text[start : colon.start()]) if text[colon.start() - 1] == ")" else None
+        stop = start + aside.start() if aside else colon.start()
+        before = _BEFORE_HEADING.match(text, start, stop)
+        written = text[before.end() if before else start : stop].rstrip(" \t")
         written = (_DATED.sub("", written) if written[-1:] in _ENDS_A_DATE else written).strip(" \t-*•#")
         name = " ".join(written.lower().split())
         if name in known and (len(name) > 2 or written.isupper()):
@@ -168,7 +171,7 @@ def _headings(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, str, i
                 yield name, "unknown", at, at
     at = 0
     for line in text.split("\n") if "\n" in text else ():
-        written = line.strip(" \t-–—") if len(line) <= _LONGEST_HEADING else ""
+        written = line.strip(" \t-–—*=#") if len(line) <= _LONGEST_HEADING else ""
         name = " ".join(written.lower().split()) if written[-1:] not in _NO_END_OF_HEADING else ""
         if len(name) > 3 and name in known and (known[name] not in _HEADING_SPEAKS or not written.islower()):
             begin = at + line.index(written)
@@ -257,7 +260,22 @@ def _written_breaks(text: str, section: Section) -> list[int]:
         elif not _is_abbreviated(text[max(section.start, at - 12) : at]) or _NEXT_LEVEL.match(text, at):
             breaks.append(at)
     more = [*_numbered(text, section), *_level_by_level(text, section)]
+    if text.find("|", section.start, section.end) >= 0:
+        breaks = [at for at in breaks if not _BAR_FOLLOWS.match(text, at)]
+        more += [match.start() for match in _FIELD.finditer(text, section.start, section.end)]
+    if text.find("[", section.start, section.end) >= 0 or text.find("( )", section.start, section.end) >= 0:
+        more += [match.end() for match in _ANSWERED.finditer(text, section.start, section.end)]
+    if text.find("; the ", section.start, section.end) >= 0:
+        more += [match.end() for match in _OTHER_SIDE.finditer(text, section.start, section.end)]
     return sorted({*breaks, *more}) if more else breaks
+
+
+_OTHER_SIDE = re.compile(r";(?= the (?:left|right)(?: one| side)? (?:is|remains)\b)")
+_BAR_FOLLOWS = re.compile(r"[ \t]*\|")  # '| mod. sten. | patent |': the row goes on
+_FIELD = re.compile(r"\|(?=[ \t]*[A-Z][A-Za-z ]{1,24}:)")  # 'Exam: MR sacrum | Canal: normal': each for itself
+# 'Canal stenosis [ ] yes [x] no  Foraminal stenosis ...': a pair of boxes answers what stands before it.
+_BOX = r"[\[(][ xX✓✔_]?[\])]\s?(?:yes|no|y|n)\b"
+_ANSWERED = re.compile(rf"(?<=[\w?:)])[ \t]+{_BOX}[ \t,/]*{_BOX}(?=[ \t;,]+\w)", re.I)
 
 
 # A blank first, so that the search passes quickly over all else.

@@ -44,7 +44,9 @@ def _statement(
     assertion: Assertion,
     cue: Mention | None,
 ) -> Statement:
-    places = without_parts(places_of(scene, event, events)) or _operated_at(scene, cue)
+    places = without_parts(places_of(scene, event, events)) or _operated_at(scene, event, assertion)
+    if heading and all(place.root for place in places):
+        places = []  # 'L4-5: fibrosis about the L5 root narrows the recess'
     used = places or list(heading)
     if is_elsewhere(scene, event):
         places, used = [], []
@@ -110,11 +112,12 @@ def _is_mere_exception(scene: Scene, position: int) -> bool:
     return plain or scene.at(position, ("severity", "laterality", "region", "level", "contrast")) is not None
 
 
-def _operated_at(scene: Scene, cue: Mention | None) -> list[Place]:
-    """'lumbar laminectomy 2016 for spinal stenosis': where the operation was, the stenosis was."""
-    if cue is None or cue.kind != "framing":
+def _operated_at(scene: Scene, event: Event, assertion: Assertion) -> list[Place]:
+    """'s/p lumbar laminectomy 2016 for spinal stenosis': where the operation was, the stenosis was."""
+    if assertion != "historical" or "for" not in scene.said:
         return []
-    return [place for place in scene.places if place.last + 1 == cue.first]
+    done = [m.first for m in scene.of("framing") if m.value == "after-surgery" and m.last < event.first]
+    return [place for place in scene.places if done and place.last + 1 == done[-1]]
 
 
 def _steps(

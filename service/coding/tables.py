@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from service.coding.boxes import BAR, MARKS, TICKS
 from service.coding.causes import tissue_findings
 from service.coding.lexicon import Mention
 from service.coding.model import Assertion, Evidence, Finding, Passage, Statement, Step
@@ -32,9 +33,9 @@ _LONGEST_HEADING = 7  # words
 
 
 class Column(NamedTuple):
-    """The space that a heading names for the rows below it."""
+    """The space that a heading names for the rows below it; none where it names but a stenosis."""
 
-    space: Finding
+    space: Finding | None
     heading: Evidence
     section: Section
 
@@ -44,26 +45,27 @@ class Column(NamedTuple):
 
 
 def column_of(scene: Scene, passage: Passage) -> Column | None:
-    """The column that a sentence opens: a space and a colon before the first level, if there is one."""
+    """The column that a sentence opens: a space, or stenosis alone, and a colon before the first level there is."""
     end = _end_of_heading(scene)
     words = scene.words[:end]
     if not end or scene.says("tissue", "target", "other-organ") or not _GRADED.isdisjoint(words):
         return None
-    named = [(m.start, m.end, _space_of(m)) for m in scene.of("space", "narrowing") if m.last < end and _space_of(m)]
+    named = [(m.start, m.end, _space_of(m)) for m in scene.of("space", "narrowing") if m.last < end]
+    named = [one for one in named if one[2]] or (named if words[-1:] == ["stenosis"] else [])
     if not named and words[-1] == "canal":  # alone it may be an ear's; above rows of levels it is not
         named = [(scene.starts[end - 1], scene.ends[end - 1], "canal")]
     if not named:
         return None
     start, stop, space = named[0]
     heading = Evidence(passage, start, stop)
-    return Column(Finding("space", space, heading), heading, scene.span.section)
+    return Column(Finding("space", space, heading) if space else None, heading, scene.span.section)
 
 
 def _end_of_heading(scene: Scene) -> int:
     """Where the colon or dash stands that closes a heading of few words; 0 where none does."""
     level = next((place.first for place in scene.places if place.labels), len(scene.words))
     end = level - 1
-    return end if 0 < end <= _LONGEST_HEADING and scene.words[end] in (":", "-", "–") else 0
+    return end if 0 < end <= _LONGEST_HEADING and scene.words[end] in (":", "-", "–", BAR) else 0
 
 
 def _space_of(mention: Mention) -> str:
@@ -114,30 +116,34 @@ def _row(scene: Scene, place: Place, end: int, column: Column, passage: Passage)
 
 # --- a table --------------------------------------------------------------------------------------------------------
 
-_BAR = "|"
-
 
 class Header(NamedTuple):
-    """The spaces that the columns of a table name, by their number; other columns are not in it."""
+    """The spaces that the columns of a table name, by their number; other columns are not in it.
+
+    `asked` are the columns that name a narrowing, so that a mark under them says that it is there.
+    """
 
     spaces: dict[int, Finding]
-    section: Section
+    asked: frozenset[int]
 
 
 def header_of(scene: Scene, passage: Passage) -> Header | None:
     """The header of a table, if the sentence is one: spaces, no level, no grade; with bars, or gaps behind 'Level'."""
     if scene.places or not (_GRADED - {"narrowed"}).isdisjoint(scene.said):
         return None
-    if _BAR not in scene.said and (scene.words[0] not in _ROW_NAMES or scene.words[1:2] == [":"]):
+    if BAR not in scene.said and (scene.words[0] not in _ROW_NAMES or scene.words[1:2] == [":"]):
         return None
     spaces: dict[int, Finding] = {}
+    asked: set[int] = set()
     for number, (first, end) in enumerate(_cells(scene)):
+        if scene.covered(first, end - 1, "narrowing"):
+            asked.add(number)
         named = [m for m in scene.of("space", "narrowing") if first <= m.first < end and _space_of(m)]
         if named:
             spaces[number] = Finding("space", _space_of(named[0]), Evidence(passage, named[0].start, named[0].end))
         elif value := _named_in_short(scene.words[first:end]):
             spaces[number] = Finding("space", value, Evidence(passage, scene.starts[first], scene.ends[end - 1]))
-    return Header(spaces, scene.span.section) if spaces else None
+    return Header(spaces, frozenset(asked)) if spaces else None
 
 
 def _named_in_short(words: Sequence[str]) -> str:
@@ -153,10 +159,10 @@ _ROW_NAMES = frozenset({"level", "levels", "lvl", "segment", "segments", "disc",
 
 def _cells(scene: Scene) -> Iterator[tuple[int, int]]:
     """The first position of each cell, and the one behind its last: between bars, else between wide gaps."""
-    barred = _BAR in scene.said
-    first = 1 if scene.words[0] == _BAR else 0
+    barred = BAR in scene.said
+    first = 1 if scene.words[0] == BAR else 0
     for position in range(first, len(scene.words) + 1):
-        if position == len(scene.words) or (barred and scene.words[position] == _BAR):
+        if position == len(scene.words) or (barred and scene.words[position] == BAR):
             yield first, position
             first = position + 1
         elif not barred and position > first and _is_wide_gap(scene, position):
@@ -177,12 +183,17 @@ def cells(scene: Scene, header: Header, passage: Passage) -> list[Statement]:
         return []
     found = []
     for number, space in header.spaces.items():
-        first, end = parts[number]
-        if assertion := _graded_cell(scene, first, end):
+        first, end = parts[number] if number else (0, 0)  # the first names the row
+        ticked = number in header.asked and _is_ticked(scene.words[first:end])
+        if assertion := "affirmed" if ticked else _graded_cell(scene, first, end):
             statement = _filled(scene, passage, assertion, space, [place], (place.start, scene.ends[end - 1]))
             named = [m for m in scene.of("tissue") if first <= m.first < end] if assertion == "affirmed" else []
             found.append(statement.but(listed=tissue_findings(named, passage)))
     return found
+
+
+def _is_ticked(words: Sequence[str]) -> bool:
+    return not TICKS.isdisjoint(words) and all(word in MARKS for word in words)
 
 
 _ENDS_GRADE = frozenset({",", "(", ")", ";"})
