@@ -522,6 +522,47 @@ def test_neurological_findings_are_read_affirmed_only(text: str, expected: set[s
     assert found == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "found", "denied"),
+    [
+        ("Hoffmann negative.", 0, 1),
+        ("Hoffmann sign negative bilaterally.", 0, 1),
+        ("Lhermitte neg", 0, 1),
+        ("Negative Hoffmann, gait steady", 0, 1),
+        ("Babinski downgoing bilaterally.", 0, 1),
+        ("Babinski: flexor.", 0, 1),
+        ("Clonus 0 beats.", 0, 1),
+        ("Hoffmann sign was not elicited.", 0, 1),
+        ("Hoffmann, Babinski, clonus negative.", 0, 3),
+        ("Hoffmann and Babinski negative on both sides.", 0, 2),
+        ("Hoffmann negative, Babinski positive.", 1, 1),
+        ("Hoffmann negative on the left, positive on the right.", 1, 0),
+        ("Hoffmann positive, Babinski negative, clonus 3 beats.", 2, 1),
+        ("Plantars are extensor.", 1, 0),
+    ],
+)
+def test_how_a_test_came_out_stands_beside_its_name(text: str, found: int, denied: int, lexicon: Lexicon) -> None:
+    signs = [f.assertion for f in reading(text, lexicon).of("function") if f.value == "long-tract-signs"]
+    assert (signs.count("affirmed"), signs.count("negated")) == (found, denied)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Paresthesia, negative Hoffmann.", {"paresthesia"}),
+        ("C6 numbness negative Spurling.", {"paresthesia"}),
+        ("Weakness of grip, Hoffmann negative.", {"weakness"}),
+        ("Restricted cervical rotation.", {"restricted-motion"}),
+        ("Neck rotation restricted to the left.", {"restricted-motion"}),
+        ("Lumbar ROM is reduced by half.", {"restricted-motion"}),
+        ("Range of motion full, study limited by motion.", set()),
+        ("Posterior disc extension with a limited canal.", set()),
+    ],
+)
+def test_a_result_is_that_of_its_own_test(text: str, expected: set[str], lexicon: Lexicon) -> None:
+    assert {f.value for f in reading(text, lexicon).of("function") if f.assertion == "affirmed"} == expected
+
+
 def test_care_that_was_given_is_apart_from_care_that_is_planned(lexicon: Lexicon) -> None:
     found = reading("Failed 6 weeks of physical therapy.\nPLAN: epidural steroid injection", lexicon)
     assert {f.value for f in found.of("care")} == {"physical-therapy"}

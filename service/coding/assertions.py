@@ -162,6 +162,8 @@ def _reaches(scene: Scene, cue: Mention, target: int, *, is_verb: bool) -> bool:
     words = scene.words[cue.last + 1 : target]
     if _leaves_brackets(scene, cue, words) or _is_about_effect(scene, cue, target):
         return False
+    if scene.words[cue.last] in _RESULTS and not _opens_tests(scene, cue):
+        return False
     if any(
         mention.kind == "link"
         and mention.value == "causing"
@@ -269,6 +271,11 @@ def _answers(scene: Scene, cue: Mention, last: int, *, commas: bool = False) -> 
     word = scene.words[cue.first]
     if cue.value == "box":
         return _closes_clause(scene, cue) and _beside_its_question(scene, gap)
+    if cue.value == "result" or word in _RESULTS:
+        if _is_result(scene, cue, last):
+            return True
+        if cue.value == "result":
+            return False
     if "(" in words[1:-1] and ")" not in words:
         return False  # 'stenosis with cord signal change (edema vs myelomalacia)'
     if cue.concept.kind == "negation" and cue.first == cue.last and word in _BARE:
@@ -282,6 +289,47 @@ def _answers(scene: Scene, cue: Mention, last: int, *, commas: bool = False) -> 
     if commas:
         return plain or (_closes_clause(scene, cue) and _stands_alone(scene, last, cue))
     return plain
+
+
+_RESULTS = frozenset({"negative", "neg"})
+_LISTED = FILLERS | JOINERS | frozenset({",", "/", "sign", "signs", "test", "tests", ":", "-", "reflex", "response"})
+_MORE_RESULTS = frozenset({"and", "but", "/", "x", "x2", "in", "on", "both", "with", "="})
+
+
+def _is_result(scene: Scene, cue: Mention, last: int) -> bool:
+    """How a test came out, behind its name: 'Hoffmann negative', 'Babinski and clonus neg bilaterally'."""
+    tested, gap = scene.at(last, ("function",)), range(last + 1, cue.first)
+    if tested is None or not _FOUND.isdisjoint(scene.words[tested.first : cue.first]) or _is_found_too(scene, cue):
+        return False
+    listed = [named for p in gap if (named := scene.at(p, ("function",)))]
+    apart = [p for p in gap if not scene.at(p, ("function", "laterality")) and scene.words[p] not in _LISTED]
+    if apart or any(named.value != tested.value for named in listed) or ("," in scene.words[last + 1] and not listed):
+        return False
+    following = scene.words[cue.last + 1 : cue.last + 2]
+    return _closes_clause(scene, cue) or following[0] in _MORE_RESULTS or _goes_on_with_a_test(scene, cue.last + 1)
+
+
+_FOUND = frozenset({"positive", "pos", "upgoing", "sustained", "extensor"})
+
+
+def _is_found_too(scene: Scene, cue: Mention) -> bool:
+    """'Negative on the left, positive on the right': found, unless it is another test that is positive."""
+    for p in range(cue.last + 1, min(cue.last + 6, len(scene.words))):
+        if scene.at(p, ("function",)):
+            return False
+        if scene.words[p] in _FOUND:
+            return True
+    return False
+
+
+def _opens_tests(scene: Scene, cue: Mention) -> bool:
+    """'Negative Hoffmann and Babinski': before the name of a test, and not behind that of another."""
+    is_behind = cue.first > 0 and scene.at(cue.first - 1, ("function",)) is not None
+    return not is_behind and scene.at(cue.last + 1, ("function",)) is not None
+
+
+def _goes_on_with_a_test(scene: Scene, place: int) -> bool:
+    return scene.at(place, ("function", "laterality")) is not None
 
 
 _BOXES = frozenset("? y n / ) yes no".split())

@@ -56,6 +56,7 @@ CHANNELS: dict[str, str] = {
     "imaging-word": "imaging-word",
     "function": "function",
     "intact": "intact",
+    "restricted": "restricted",
     "change": "change",
     "plus": "plus",
     "care": "care",

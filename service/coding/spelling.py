@@ -21,7 +21,7 @@ TOKEN = re.compile(
 _ASCII_TOKEN = re.compile(
     r"([A-Za-z]+(?:'[A-Za-z]+)?|[0-9]+(?:\.[0-9]+)?|-->?|=>|(?<![^\W_])-|-(?![^\W_])|[^\w\s-]|_+)", re.ASCII
 )
-_REMEMBERED = 50_000  # words, bare and with the signs beside them; a note full of junk must not fill the memory
+_REMEMBERED = 10_000  # words of half a kilobyte, with the signs beside them; a note full of junk must not fill more
 NO_WORD = "\0"  # the sign of a word that no term has
 _MISREAD = re.compile(r"[A-Za-z]{2,}[01][A-Za-z01]*|[A-Za-z]*[a-z]I[a-z]*|[a-z]*I[a-z]+")
 _SHORT_MISREAD = frozenset({"canal", "spinal", "level"})
