@@ -288,8 +288,8 @@ class Callers:
         self, token: str, audiences: Sequence[str], required: Sequence[str]
     ) -> tuple[TrustedClient, dict[str, Any]]:
         """Signature and standard claims. Keys in the header (jwk, x5c, x5u) are never looked at."""
-        header = jwt.get_unverified_header(token)
-        client = self._clients.get(str(jwt.decode(token, options={"verify_signature": False}).get("iss")))
+        told = jwt.decode_complete(token, options={"verify_signature": False})
+        header, client = told["header"], self._clients.get(str(told["payload"].get("iss")))
         if client is None or header.get("typ") != "JWT" or header.get("jku", client.jwks_uri) != client.jwks_uri:
             raise NotAdmitted
         kid = header.get("kid")
