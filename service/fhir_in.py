@@ -362,9 +362,10 @@ def _may_document(codes: Set[str], condition: Entry) -> bool:
 
 
 def _first_signs(own: Sequence[Documentation]) -> list[list[tuple[int, Finding]]]:
-    """Of each neurological or functional finding the first two conditions that are called so, and are there.
+    """Of each finding that is spinal by its nature the first two conditions that are called so, and are there.
 
-    What the notes of another problem say belongs to that problem.
+    A numbness or weakness that is a problem of its own may have any cause, and what the notes of another problem say
+    belongs to that problem.
     """
     signs: dict[tuple[str, str], list[tuple[int, Finding]]] = {}
     for index, documentation in enumerate(own):
@@ -372,7 +373,8 @@ def _first_signs(own: Sequence[Documentation]) -> list[list[tuple[int, Finding]]
             continue
         for sign in documentation.findings("function", "provider", "ancillary"):
             stated = signs.setdefault((sign.value, sign.detail), [])
-            is_said = sign.assertion == "affirmed" and _is_in(sign, documentation.code_path)
+            is_spinal = sign.value in _SPINAL_SIGNS and _is_in(sign, documentation.code_path)
+            is_said = is_spinal and sign.assertion == "affirmed"
             if is_said and len(stated) < 2 and (not stated or stated[0][0] != index):
                 stated.append((index, sign))
     return list(signs.values())
@@ -382,6 +384,7 @@ def _is_in(sign: Finding, path: str) -> bool:
     return sign.evidence is not None and sign.evidence.passage.expression.startswith(path)
 
 
+_SPINAL_SIGNS = frozenset({"myelopathy", "radiculopathy", "cauda-equina", "claudication", "saddle-numbness"})
 _NOT_THERE = frozenset({"refuted", "entered-in-error", "unconfirmed", "differential", "provisional"})
 
 

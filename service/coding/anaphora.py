@@ -76,6 +76,14 @@ _OPEN = frozenset({"open", "fine", "ok", "okay"})
 _IS_NOT = (["not"], "affirmed")
 
 
+def _has_sides(statement: Statement) -> bool:
+    """Foramina and lateral recesses lie to the left and the right; a canal has no sides."""
+    space = statement.space
+    if space is None or space.evidence is None:
+        return False
+    return space.value == "foramen" or "recess" in space.evidence.quote.lower()
+
+
 def other_side(scene: Scene, new: list[Statement], before: Sequence[Statement], passage: Passage) -> list[Statement]:
     """'The right is patent', 'The left one is narrowed': of the space, and at the place, of the sentence before."""
     if scene.words[0] != "the" or scene.word(1) not in _SIDES:
@@ -90,6 +98,8 @@ def other_side(scene: Scene, new: list[Statement], before: Sequence[Statement], 
     ):
         return new
     last = before[-1]
+    if not _has_sides(last):
+        return new
     if new:
         return [s if s.space else s.but(space=last.space) for s in new]
     ends = ["."] if scene.words[-1] == "." else []

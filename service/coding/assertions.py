@@ -182,7 +182,7 @@ def _reaches(scene: Scene, cue: Mention, target: int, *, is_verb: bool) -> bool:
 
 
 _QUESTION_WHAT_FOLLOWS = frozenset({"doubt", "doubtful", "unlikely", "unclear", "uncertain", "unconvinced"})
-_EFFECTS = frozenset("explain explains account accounts cause causes causing responsible".split())
+_EFFECTS = frozenset("explain explains account accounts causes responsible".split())
 
 
 def _is_about_effect(scene: Scene, cue: Mention, target: int) -> bool:
@@ -285,10 +285,18 @@ def _answers(scene: Scene, cue: Mention, last: int, *, commas: bool = False) -> 
     turns = [p for p in gap if scene.words[p] == "," and not _encloses_place(scene, p)]
     plain = not turns or not scene.same_clause(last, cue.first)
     if not plain and cue.first != cue.last and scene.words[cue.first - 1] == ",":
-        return _closes_clause(scene, cue)  # 'stenosis of the canal, sacral region, not present'
+        return _closes_clause(scene, cue) and _names_its_place(scene, gap)
     if commas:
         return plain or (_closes_clause(scene, cue) and _stands_alone(scene, last, cue))
     return plain
+
+
+def _names_its_place(scene: Scene, gap: range) -> bool:
+    """'Stenosis of the canal, sacral region, not present'; not in '..., cord edema, not present'."""
+    return all(
+        scene.words[p] == "," or scene.words[p] in FILLERS or scene.place_at(p) or scene.at(p, ("space", "laterality"))
+        for p in gap
+    )
 
 
 _RESULTS = frozenset({"negative", "neg"})
@@ -303,21 +311,24 @@ def _is_result(scene: Scene, cue: Mention, last: int) -> bool:
         return False
     listed = [named for p in gap if (named := scene.at(p, ("function",)))]
     apart = [p for p in gap if not scene.at(p, ("function", "laterality")) and scene.words[p] not in _LISTED]
-    if apart or any(named.value != tested.value for named in listed) or ("," in scene.words[last + 1] and not listed):
+    # A list of tests has one result; a sign that was seen ('clumsy hands, Hoffmann negative') is in no such list.
+    if apart or any(named.concept is not tested.concept for named in listed):
+        return False
+    if "," in scene.words[last + 1] and not listed:
         return False
     following = scene.words[cue.last + 1 : cue.last + 2]
     return _closes_clause(scene, cue) or following[0] in _MORE_RESULTS or _goes_on_with_a_test(scene, cue.last + 1)
 
 
-_FOUND = frozenset({"positive", "pos", "upgoing", "sustained", "extensor"})
+_FOUND = frozenset({"positive", "pos", "upgoing", "up", "sustained", "extensor"})
 
 
 def _is_found_too(scene: Scene, cue: Mention) -> bool:
     """'Negative on the left, positive on the right': found, unless it is another test that is positive."""
-    for p in range(cue.last + 1, min(cue.last + 6, len(scene.words))):
+    for p in range(cue.last + 1, min(cue.last + 8, len(scene.words))):
         if scene.at(p, ("function",)):
             return False
-        if scene.words[p] in _FOUND:
+        if scene.words[p] in _FOUND or (scene.word(p + 1) in ("beat", "beats") and scene.words[p] not in ("0", "no")):
             return True
     return False
 
@@ -424,7 +435,9 @@ def _past(scene: Scene, first: int, last: int) -> Mention | None:
 
 # 'never operated', and the age of 'a 64 year old man has ...'
 _NOT_PAST = frozenset("never not no without year years yr yrs y yo month months week weeks day days".split())
-_TO_COME = frozenset("scheduled planned awaiting awaits listed booked upcoming proposed recommended offered".split())
+_TO_COME = frozenset(
+    "will scheduled planned awaiting awaits listed booked upcoming proposed recommended offered".split()
+)
 
 
 def _is_to_come(scene: Scene, first: int) -> bool:
@@ -472,6 +485,8 @@ def _operated_since(scene: Scene, first: int, last: int) -> Mention | None:
         return None
     done = next((m for m in scene.of("framing") if m.value == "after-surgery" and m.last > last), None)
     if done is None or not scene.same_clause(done.last, first) or scene.covered(first - 2, last, "severity"):
+        return None
+    if _is_to_come(scene, first):
         return None
     turn = next((p for p in range(last + 1, done.last) if scene.words[p : p + 2] in _SINCE), None)
     if turn is None or not all(_leads_on(scene, p) for p in range(last + 1, done.first)):
@@ -583,7 +598,7 @@ def _other_person(scene: Scene, first: int) -> Mention | None:
 
 
 _PATIENT = frozenset({"patient", "pt"})
-_BEFORE_COMPLEMENT = frozenset({"of", "to", "with", "for", "a", "by"})
+_BEFORE_COMPLEMENT = frozenset({"of"})
 
 
 def _turns_to_patient(scene: Scene, position: int) -> bool:

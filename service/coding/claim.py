@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
+from service.coding.levels import find_levels
 from service.coding.model import Assessment, Evidence, Issue, Rule, RuleHit, Setting
 from service.coding.packs import Terminology
 from service.coding.unspecified import better_code
@@ -312,7 +313,8 @@ def _is_manipulation(line: ServiceLine, rule: Rule, billing: Billing) -> bool:
     if set(line.codes) & billing.manipulation_codes:
         return True
     words = {word.strip(".,;:()").lower() for word in line.words.replace("-", " ").replace("/", " ").split()}
-    is_elsewhere = bool(words & set(rule.names("elsewhere_words"))) and not words & set(rule.names("spinal_words"))
+    is_spinal = bool(words & set(rule.names("spinal_words")) or find_levels(line.words))
+    is_elsewhere = bool(words & set(rule.names("elsewhere_words"))) and not is_spinal
     is_done = not words & {"brochure", "declined", "contraindicated"}
     return bool(words & set(rule.names("procedure_words"))) and is_done and not is_elsewhere
 

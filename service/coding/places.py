@@ -283,10 +283,12 @@ def _is_of_the_conus(scene: Scene, place: Place) -> bool:
     at = place.first - 1
     while at >= 0 and (scene.words[at] in FILLERS or scene.words[at] in _ENDS):
         at -= 1
-    return scene.word(at) in ("conus", "medullaris")
+    before = scene.word(at - 2) if scene.word(at - 1) == "the" else scene.word(at - 1)
+    return scene.word(at) in ("conus", "medullaris") and before not in _BESIDE
 
 
-_ENDS = frozenset("ends terminates terminating ending lies tip behind opposite around approximately".split())
+_BESIDE = frozenset("behind opposite around over beside at compressing".split())  # 'stenosis behind the conus at L1'
+_ENDS = frozenset("ends terminates terminating ending lies tip approximately".split())
 
 
 def _is_of_an_alternative(scene: Scene, place: Place) -> bool:
