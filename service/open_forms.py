@@ -111,15 +111,15 @@ class Forms:
         """The id of the form of one question of one call: 128 bits that only the store's secret gives."""
         return self.store.hashed("form", self.client, key)[:32]
 
-    def open(self, forms: Sequence[Form], record: bytes) -> None:
-        """Keep the forms of one call, and the record that they are about, written as JSON.
+    def open(self, forms: Sequence[tuple[Form, str]], record: bytes) -> None:
+        """Keep the forms of one call, each with its key, and the record that they are about, written as JSON.
 
         They are on the disk when this returns; a retry finds them there.
         """
         if self.keep and forms:
-            first = forms[0]
+            first = forms[0][0]
             bound = Binding(self.client, first.patient, first.user, first.encounter)
-            new = [NewForm(form.id, _content(form)) for form in forms]
+            new = [NewForm(form.id, key, _content(form)) for form, key in forms]
             self.keep(new, bound, Written(record), self.at, self.life)
 
     def get(self, form_id: str) -> Form | None:
@@ -181,7 +181,7 @@ class Opener:
     def __init__(self, kept: Forms, request: Request, version: str, **about: Any) -> None:
         self._kept, self._request, self._version = kept, request, version
         self._given = about
-        self._prepared: list[Form] = []
+        self._prepared: list[tuple[Form, str]] = []
 
     @cached_property
     def _about(self) -> Json:
@@ -200,13 +200,14 @@ class Opener:
     def prepare(self, assessment: Assessment, built: BuiltForm, key: str) -> Form:
         """The form as it will stand once `open` has been called."""
         asked = built.questionnaire
-        form_id = self._kept.name(f"{key} {self._hash} {sha256(dump_json(asked)).hexdigest()}")
+        whole_key = f"{key} {self._hash} {sha256(dump_json(asked)).hexdigest()}"
+        form_id = self._kept.name(whole_key)
         named = {**asked, "id": form_id, "url": f"{CANONICAL}/Questionnaire/{form_id}", "version": self._version}
         condition = assessment.documentation.condition
         entry = next(entry for entry in self._request.conditions if entry.reference == condition)
         own: Json = {"condition": condition, "about": identity(entry), "questionnaire": named, "auto": built.response}
         form = Form(id=form_id, client=self._kept.client, card=key, **own, **self._about)
-        self._prepared.append(form)
+        self._prepared.append((form, whole_key))
         return form
 
     def open(self) -> None:

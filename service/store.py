@@ -151,9 +151,10 @@ class Form:
 
 
 class NewForm(NamedTuple):
-    """A form to be opened; its id is the same for a retry of the same call, and for nothing else."""
+    """A form to be opened; the key is the same for a retry of the same call, and for nothing else."""
 
     id: str
+    key: str
     content: Json
 
 
@@ -452,12 +453,15 @@ class Store:
     ) -> Chain | None:
         """Keep the forms of one call and, once, the record that they are about; in the same flush append to a chain.
 
-        A form that was opened before (by a retry of the same call) stays as it stands. The record goes
+        A form that was opened under the same key before (a retry of the same call) stays as it stands. The record goes
         by the id of the first form: two calls never share one, so that none can let go of what the other waits for.
         """
         common = {**self._hashed(bound), "opened": instant(at), "expires": instant(at + lifetime), "closed": ""}
         common |= {"state": "open", "record": forms[0].id}
-        rows = [{"id": one.id, "content": _text(one.content), **common} for one in forms]
+        rows = [
+            {"id": one.id, "key": _sha256(bound.client, one.key), "content": _text(one.content), **common}
+            for one in forms
+        ]
         with self._driver() as cursor:
             self._adding_many[form].run_each(cursor, rows)
             self._keeping_record.run(cursor, {"of": forms[0].id, "text": _text(about)})

@@ -98,6 +98,7 @@ form = sa.Table(
     "form",
     tables,
     sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("key", sa.String(64), nullable=False, unique=True),
     sa.Column("patient", sa.String(64), nullable=False),
     sa.Column("user", sa.String(64), nullable=False),
     sa.Column("encounter", sa.String(64), nullable=False),

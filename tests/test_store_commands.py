@@ -230,7 +230,7 @@ def test_one_patients_data_is_removed_and_the_others_stay(
     client.post(ASSIST, json=condition(BARE, patient="p2", condition_id="c2"))
     store.add_feedback("", [Feedback(card["uuid"], {"outcome": "overridden", "userComment": CANARY})], NOW)
     store.add_answer(card["uuid"], "answered", {"note": CANARY}, NOW)
-    store.open_forms([NewForm("form-1", {"quote": CANARY})], MINE, {}, NOW, timedelta(hours=24))
+    store.open_forms([NewForm("form-1", "call-1", {"quote": CANARY})], MINE, {}, NOW, timedelta(hours=24))
     status, out, _ = run(capfd, "remove-patient", "Patient/p1")
     assert (status, out) == (
         0,
@@ -260,8 +260,8 @@ def test_without_a_retention_nothing_but_tokens_is_let_go(client: FlaskClient, s
 def test_what_is_older_than_the_retention_is_let_go(client: FlaskClient, store: Store, database_url: str) -> None:
     client.post(ASSIST, json=condition(BARE))
     store.add_feedback("", [Feedback("c", {"outcome": "accepted"})], datetime.now(UTC))
-    store.open_forms([NewForm("form-1", {})], MINE, {}, datetime.now(UTC), timedelta(days=31))
-    store.open_forms([NewForm("form-2", {})], MINE, {}, datetime.now(UTC), timedelta(days=1))
+    store.open_forms([NewForm("form-1", "call-1", {})], MINE, {}, datetime.now(UTC), timedelta(days=31))
+    store.open_forms([NewForm("form-2", "call-2", {})], MINE, {}, datetime.now(UTC), timedelta(days=1))
     store.close_form("form-2", "answered", {}, ("c", {}), datetime.now(UTC))
     soon, late = (datetime.now(UTC) + timedelta(days=days) for days in (29, 32))
     assert sum(keep_house(store, 30, soon).values()) == 0
