@@ -546,9 +546,41 @@ def test_how_a_test_came_out_stands_beside_its_name(text: str, found: int, denie
     assert (signs.count("affirmed"), signs.count("negated")) == (found, denied)
 
 
+_CATEGORY = "connective tissue stenosis of the neural canal of the lumbar region"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("It is unlikely that there is {} causing her leg pain.", False),
+        ("I doubt that the {} explains the numbness.", True),
+        ("{} for which decompression is recommended.", True),
+        ("Husband came with the patient, who has {}.", True),
+        ("Husband of the patient has {}.", False),
+        ("Patient has {}; followed in the family medicine clinic.", True),
+        ("MRI was read as {}.", True),
+        ("Increase in {} is not significant.", True),
+        ("Return precautions given, {}.", True),
+        ("{}, cord edema, not present.", True),
+        ("{}, L4-5, not present.", False),
+        ("{} after a slip and fall.", True),
+        ("{}. The left is fine.", True),
+        ("{} behind the conus at L1-2.", True),
+    ],
+)
+def test_what_stands_beside_a_stenosis_does_not_take_it_away(text: str, expected: bool, lexicon: Lexicon) -> None:
+    statements = reading(text.format(_CATEGORY), lexicon).statements
+    assert any(s.assertion == "affirmed" for s in statements) is expected
+    assert not (expected and any(s.assertion == "negated" for s in statements))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Hyperreflexia, Hoffmann negative.", {"long-tract-signs"}),
+        ("Clumsy hands, Hoffmann negative bilaterally.", {"long-tract-signs"}),
+        ("Clonus 0 beats left, 5 beats right.", {"long-tract-signs"}),
+        ("External rotation of the shoulder limited.", set()),
         ("Paresthesia, negative Hoffmann.", {"paresthesia"}),
         ("C6 numbness negative Spurling.", {"paresthesia"}),
         ("Weakness of grip, Hoffmann negative.", {"weakness"}),
