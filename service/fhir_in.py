@@ -372,10 +372,14 @@ def _first_signs(own: Sequence[Documentation]) -> list[list[tuple[int, Finding]]
         if documentation.verification in _NOT_THERE or documentation.clinical:
             continue
         for sign in documentation.findings("function", "provider", "ancillary"):
+            if (
+                sign.value not in _SPINAL_SIGNS
+                or sign.assertion != "affirmed"
+                or not _is_in(sign, documentation.code_path)
+            ):
+                continue
             stated = signs.setdefault((sign.value, sign.detail), [])
-            is_spinal = sign.value in _SPINAL_SIGNS and _is_in(sign, documentation.code_path)
-            is_said = is_spinal and sign.assertion == "affirmed"
-            if is_said and len(stated) < 2 and (not stated or stated[0][0] != index):
+            if len(stated) < 2 and all(other != index for other, _ in stated):
                 stated.append((index, sign))
     return list(signs.values())
 

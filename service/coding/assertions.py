@@ -317,7 +317,8 @@ def _is_result(scene: Scene, cue: Mention, last: int) -> bool:
     if "," in scene.words[last + 1] and not listed:
         return False
     following = scene.words[cue.last + 1 : cue.last + 2]
-    return _closes_clause(scene, cue) or following[0] in _MORE_RESULTS or _goes_on_with_a_test(scene, cue.last + 1)
+    goes_on = scene.at(cue.last + 1, ("function", "laterality")) is not None
+    return _closes_clause(scene, cue) or following[0] in _MORE_RESULTS or goes_on
 
 
 _FOUND = frozenset({"positive", "pos", "upgoing", "up", "sustained", "extensor"})
@@ -337,10 +338,6 @@ def _opens_tests(scene: Scene, cue: Mention) -> bool:
     """'Negative Hoffmann and Babinski': before the name of a test, and not behind that of another."""
     is_behind = cue.first > 0 and scene.at(cue.first - 1, ("function",)) is not None
     return not is_behind and scene.at(cue.last + 1, ("function",)) is not None
-
-
-def _goes_on_with_a_test(scene: Scene, place: int) -> bool:
-    return scene.at(place, ("function", "laterality")) is not None
 
 
 _BOXES = frozenset("? y n / ) yes no".split())
@@ -598,7 +595,6 @@ def _other_person(scene: Scene, first: int) -> Mention | None:
 
 
 _PATIENT = frozenset({"patient", "pt"})
-_BEFORE_COMPLEMENT = frozenset({"of"})
 
 
 def _turns_to_patient(scene: Scene, position: int) -> bool:
@@ -606,4 +602,4 @@ def _turns_to_patient(scene: Scene, position: int) -> bool:
     if scene.words[position] not in _PATIENT:
         return False
     before = scene.word(position - 2 if scene.word(position - 1) in ("the", "this", "our") else position - 1)
-    return before not in _BEFORE_COMPLEMENT
+    return before != "of"
