@@ -96,6 +96,7 @@ def create_app(settings: Settings | None = None, assist: Assist | None = None, s
     app = Flask(__name__, static_folder=None)
     app.config.update(BASE_URL=settings.base_url, HOOK_DOMAIN=settings.hook_domain, MAX_CONTENT_LENGTH=MAX_BYTES)
     app.config.update(FHIR_SERVERS=settings.fhir_servers, INPUTS=settings.inputs, TERMINOLOGY=settings.terminology)
+    app.config.update(FORM_HOURS=settings.form_hours)
     app.extensions["ehr"] = Ehr()
     assist = assist or open_assist(settings)
     app.extensions["assist"] = assist
@@ -303,6 +304,7 @@ def _record(visit: Visit, response: Response, asked: Request) -> Json:
     caller = kept.get("caller")
     settings = {"base_url": config["BASE_URL"], "hook_domain": config["HOOK_DOMAIN"], "client": access.client}
     settings |= {"dialect": caller.dialect if caller else None, "smart": bool(caller and caller.smart)}
+    settings |= {"form_hours": config["FORM_HOURS"]}
     entry = entry_of(
         visit, access, response.get_data(), settings, services["assist"], services["store"], config["INPUTS"]
     )

@@ -417,7 +417,7 @@ def _following(done: Form, record: Json, after: Judged) -> Form | None:
         record=record,
         earlier=(*done.earlier, done.answered),
     )
-    form = opener.prepare(assessment, built, f"after {done.id}")
+    form = opener.prepare(assessment, built, f"after {done.id}", is_shared=False)
     opener.open()
     return form
 

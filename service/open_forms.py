@@ -1,6 +1,7 @@
 """Forms that wait for an answer: each under an id that nobody can guess, for one patient and one user, for a while.
 
-They stand in the store, so that every worker has them, and what was answered or put away holds for the encounter.
+They stand in the store, so that every worker has them, and what was answered or put away holds for the encounter. Who
+comes back to the same chart is led to the form that waits there already.
 """
 
 from __future__ import annotations
@@ -111,16 +112,25 @@ class Forms:
         """The id of the form of one question of one call: 128 bits that only the store's secret gives."""
         return self.store.hashed("form", self.client, key)[:32]
 
-    def open(self, forms: Sequence[tuple[Form, str]], record: bytes) -> None:
-        """Keep the forms of one call, each with its key, and the record that they are about, written as JSON.
+    @property
+    def period(self) -> int:
+        """The number of the half of a form's life that it is now, of 12 hours at most.
 
-        They are on the disk when this returns; a retry finds them there.
+        What is shown in one period is one form, so that it has half of its life before it. What was answered or put
+        away is remembered for longer than a period, so a form that is done is not shown again.
         """
-        if self.keep and forms:
+        return int(self.at.timestamp() / (min(self.life, OUTSIDE_ENCOUNTERS) / 2).total_seconds())
+
+    def open(self, forms: Sequence[tuple[Form, str]], record: Callable[[], bytes]) -> None:
+        """Keep those of the forms of one call that do not stand there already, each with its key; and the record that
+        they are about, written as JSON. They are on the disk when this returns.
+        """
+        held = self.store.held_forms([form.id for form, _ in forms]) if self.keep else frozenset()
+        new = [NewForm(form.id, key, _content(form)) for form, key in forms if form.id not in held]
+        if self.keep and new:
             first = forms[0][0]
             bound = Binding(self.client, first.patient, first.user, first.encounter)
-            new = [NewForm(form.id, key, _content(form)) for form, key in forms]
-            self.keep(new, bound, Written(record), self.at, self.life)
+            self.keep(new, bound, Written(record()), self.at, self.life)
 
     def get(self, form_id: str) -> Form | None:
         """The form as it stands, expired where its time is over; None where there never was one."""
@@ -176,7 +186,7 @@ def _form(held: StoredForm) -> Form:
 
 
 class Opener:
-    """Opens the forms for the queries on one record; a retry under the same keys finds the same forms."""
+    """Opens the forms for the queries on one record; who asks the same of the same record finds the same forms."""
 
     def __init__(self, kept: Forms, request: Request, version: str, **about: Any) -> None:
         self._kept, self._request, self._version = kept, request, version
@@ -197,23 +207,23 @@ class Opener:
         written.update(dump_json({name: given for name, given in self._about.items() if name != "record"}))
         return written.hexdigest()
 
-    def prepare(self, assessment: Assessment, built: BuiltForm, key: str) -> Form:
-        """The form as it will stand once `open` has been called."""
-        asked = built.questionnaire
-        whole_key = f"{key} {self._hash} {sha256(dump_json(asked)).hexdigest()}"
+    def prepare(self, assessment: Assessment, built: BuiltForm, card: str, *, is_shared: bool = True) -> Form:
+        """The form as it will stand once `open` has been called; one that is not shared is for this card alone."""
+        asked, condition = built.questionnaire, assessment.documentation.condition
+        shared_by = f"{self._kept.period} {condition}" if is_shared else card
+        whole_key = f"{shared_by} {self._hash} {sha256(dump_json(asked)).hexdigest()}"
         form_id = self._kept.name(whole_key)
         named = {**asked, "id": form_id, "url": f"{CANONICAL}/Questionnaire/{form_id}", "version": self._version}
-        condition = assessment.documentation.condition
         entry = next(entry for entry in self._request.conditions if entry.reference == condition)
         own: Json = {"condition": condition, "about": identity(entry), "questionnaire": named, "auto": built.response}
-        form = Form(id=form_id, client=self._kept.client, card=key, **own, **self._about)
+        form = Form(id=form_id, client=self._kept.client, card=card, **own, **self._about)
         self._prepared.append((form, whole_key))
         return form
 
     def open(self) -> None:
         """Keep what was prepared, all at once."""
         if self._prepared:
-            self._kept.open(self._prepared, self._record)
+            self._kept.open(self._prepared, lambda: self._record)
 
 
 # --- what the encounter already knows (QUERIES Q17) ----------------------------------------------------------------

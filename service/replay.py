@@ -48,7 +48,8 @@ def replay(decision: Mapping[str, Any], sent: bytes, assist: Assist, store: Stor
     else:
         opens = {"launches": settings.get("smart", False)}
         call = open_call(body, listed_hooks(settings["hook_domain"]), settings.get("dialect"), **opens)
-        forms = Forms(store, timedelta(), settings.get("client", ""), at)
+        life = timedelta(hours=settings.get("form_hours", 24))  # which names the forms; none is kept
+        forms = Forms(store, life, settings.get("client", ""), at)
         _, shown = answer_call(call, open_hook_visit(call, at), assist, settings["base_url"], forms)
         answer = dump_json(shown)
     same = hashlib.sha256(answer).hexdigest() == decision["output"]

@@ -254,6 +254,7 @@ _FORM = (
     .outerjoin(record, record.c.id == form.c.record)
     .where(form.c.id == sa.bindparam("of"))
 )
+_HELD = sa.select(form.c.id).where(form.c.id == sa.bindparam("of"))
 _WAITED_FOR = sa.select(sa.bindparam("of", type_=sa.String), sa.bindparam("text", type_=sa.Text)).where(
     WAITING.where(form.c.record == sa.bindparam("of", type_=sa.String)).exists()
 )
@@ -286,6 +287,7 @@ class Store:
         self._noting, self._keeping_record = self._prepared(noting), self._prepared(keeping)
         self._moved_end = self._prepared(_MOVED_END)
         self._seeing = self._prepared(self._adding[seen_token])
+        self._held = self._prepared(_HELD)
         self._closed_forms, self._overrides = self._prepared(_CLOSED_FORMS), self._prepared(_OVERRIDES)
         self._driven = Transactions(engine, BEGIN, SPARE) if self._is_sqlite else Transactions(engine)
         # At the latest when nobody holds the store any more.
@@ -466,6 +468,11 @@ class Store:
             self._adding_many[form].run_each(cursor, rows)
             self._keeping_record.run(cursor, {"of": forms[0].id, "text": _text(about)})
             return self._append(cursor, *appending) if appending else None
+
+    def held_forms(self, ids: Sequence[str]) -> frozenset[str]:
+        """Those of the forms that were opened before, as they stand or done."""
+        with self._driver(writes=False) as cursor:
+            return frozenset(held for of in ids for (held,) in self._held.rows(cursor, {"of": of}))
 
     def form(self, form_id: str, at: datetime) -> Form | None:
         """The form as it stands, whoever asks: its id is its key. None where there is none."""

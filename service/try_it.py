@@ -126,7 +126,7 @@ def _told(one: Judged, record: Request, assist: Assist) -> Json:
     if one.form:
         patient = {"patient": "Patient/example", "user": "", "encounter": ""}
         opener = Opener(held_forms(), replace(record, answers={}), terminology.main.version, **patient)
-        form = opener.prepare(assessment, one.form, str(uuid4()))  # a form of its own for each visitor
+        form = opener.prepare(assessment, one.form, str(uuid4()), is_shared=False)  # one for each visitor
         opener.open()
         told |= {"form": form, **shown_form(form)}
     return told

@@ -150,6 +150,38 @@ def test_a_retry_finds_the_same_form_and_another_record_another(browser: FlaskCl
     assert opened(browser, condition("Canal stenosis with bone spurs and flavum hypertrophy", **CODED)) != first
 
 
+def test_who_comes_back_to_a_chart_finds_the_form_that_waits_there(browser: FlaskClient) -> None:
+    first = opened(browser)
+    assert opened(browser, hookInstance=str(uuid4())) == first
+    others = [{**CONTEXT, "userId": "Practitioner/d2"}, {**CONTEXT, "encounterId": "e2"}]
+    assert first not in [opened(browser, hookInstance=str(uuid4()), context=context) for context in others]
+
+
+@pytest.mark.parametrize("hours", [0.5, 24, 31 * 24])
+def test_a_form_that_is_shown_again_has_half_of_its_life_before_it(assist: Assist, clock: Clock, hours: float) -> None:
+    app = create_app(Settings(form_hours=hours), assist)
+    app.extensions["clock"] = clock
+    life, shown = timedelta(hours=hours), set()
+    for _ in range(9):
+        address = opened(app.test_client(), hookInstance=str(uuid4()))
+        assert datetime.fromisoformat(kept_form(app.test_client(), address).expires) - clock.now >= life / 2
+        shown.add(address)
+        clock.now += min(life, timedelta(days=1)) / 4
+    assert len(shown) in (5, 6)
+
+
+def test_a_form_that_was_declined_outside_an_encounter_is_asked_anew_the_day_after(
+    clock: Clock, browser: FlaskClient
+) -> None:
+    call = {"context": {name: value for name, value in CONTEXT.items() if name != "encounterId"}}
+    first = opened(browser, **call)
+    assert browser.post(f"{first}/decline", json={"reason": "other-provider"}).status_code == 200
+    clock.now += timedelta(hours=23, minutes=59)
+    assert "documentation-query" not in kinds(cards(browser, **call))
+    clock.now += timedelta(minutes=2)
+    assert browser.get(opened(browser, **call)).status_code == 200
+
+
 def test_a_decimal_of_the_record_is_kept_as_it_was_written(browser: FlaskClient) -> None:
     measured = '{"resourceType": "Condition", "extension": [{"url": "https://ehr.example/width", "valueDecimal": 7.50}]'
     record = json.dumps(condition()).replace('{"resourceType": "Condition"', measured, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -33,6 +34,11 @@ def browser(assist: Assist, store: Store) -> Iterator[FlaskClient]:
     app = create_app(Settings(), assist, store)
     yield app.test_client()
     app.extensions["journal"].close()
+
+
+def condition_of(number: int) -> Json:
+    """A record of its own, which has a form of its own."""
+    return {**condition(), "id": f"c{number}"}
 
 
 @contextmanager
@@ -124,14 +130,20 @@ def test_the_record_of_a_call_is_kept_once_however_many_forms_it_opens(browser: 
     assert not [content for content in contents if '"recordedDate"' in content]
 
 
+def test_a_form_that_stands_there_already_needs_no_flush(browser: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = opened(browser)
+    monkeypatch.setattr(Store, "open_forms", None)
+    assert opened(browser, hookInstance=str(uuid4())) == first
+
+
 def test_what_waits_is_flushed_with_the_forms_of_the_next_call(
     browser: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """AUDIT=group: one flush for both, and the chain goes on where it ends."""
     monkeypatch.setattr("service.journal.GATHER_SECONDS", 20)
     services = browser.application.extensions
-    for _ in range(3):
-        assert opened(browser)
+    for number in range(3):
+        assert opened(browser, condition_of(number))
     assert len(services["journal"]._waiting) == 1
     assert len(list(services["store"].export_audit())) == 2
     assert list(services["store"].chain_faults({})) == []
@@ -142,7 +154,7 @@ def test_what_could_not_be_flushed_with_forms_is_flushed_once_all_the_same(
 ) -> None:
     monkeypatch.setattr("service.journal.GATHER_SECONDS", 2)
     services = browser.application.extensions
-    assert opened(browser)
+    assert opened(browser, condition_of(2))
     with locked(database_url):
         assert browser.post("/cds-services/coding-assist", json=CALL).status_code == 503
     until(lambda: not services["journal"]._waiting)

@@ -525,7 +525,7 @@ def test_a_form_of_another_ehr_is_not_launched(desk: Callable[..., Desk], ehr: F
     services, mine = here.browser.application.extensions, here.card()["links"][0]["appContext"]
     mine = services["forms"](ISS, services["clock"]()).get(mine)
     theirs = replace(mine, id="e" * 32, client="https://other.example")
-    services["forms"](theirs.client, services["clock"]()).open([(theirs, "key")], b"{}")
+    services["forms"](theirs.client, services["clock"]()).open([(theirs, "key")], lambda: b"{}")
     ehr.app_context = theirs.id
     assert is_refused(here.browser.get(here.authorized()), 404, "There is no such form")
 
