@@ -9,8 +9,10 @@ import json
 import math
 import re
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -21,9 +23,13 @@ from service.servers import ServerAddress, WrongAddress, server_address
 from service.smart import SmartApp, WrongApp, read_app
 
 if TYPE_CHECKING:
-    import jwt
+    from joserfc import errors as jose
+    from joserfc import jwk, jws, jwt
+
+    Key = jwk.RSAKey | jwk.ECKey
 else:
-    jwt = Deferred("jwt")
+    jose, jwk = Deferred("joserfc.errors"), Deferred("joserfc.jwk")
+    jws, jwt = Deferred("joserfc.jws"), Deferred("joserfc.jwt")
 
 ALGORITHMS = {"RSA": "RS384", "EC": "ES384"}  # CDS Hooks: these two are recommended, `none` and HMAC forbidden
 LEEWAY = 5  # seconds that clocks may differ
@@ -121,17 +127,17 @@ def _app(entry: Mapping[str, Any], at: str, folder: Path) -> SmartApp | None:
 # --- keys ---------------------------------------------------------------------------------------------------------
 
 
-def keys_of(jwks: object) -> dict[str, jwt.PyJWK]:
+def keys_of(jwks: object) -> dict[str, Key]:
     """The keys of a JWK set that may verify, by kid; what is private, symmetric, weak or named twice is left out."""
     listed = jwks.get("keys") if isinstance(jwks, Mapping) else None
     if not isinstance(listed, list):
         return {}
     kids = [one.get("kid") for one in listed if isinstance(one, dict)]
     usable = (_usable(one) for one in listed if isinstance(one, dict) and kids.count(one.get("kid")) == 1)
-    return {str(key.key_id): key for key in usable if key}
+    return {str(key.kid): key for key in usable if key}
 
 
-def _usable(written: Mapping[str, Any]) -> jwt.PyJWK | None:
+def _usable(written: Mapping[str, Any]) -> Key | None:
     """The key with the one algorithm that it is for: what a token says of itself never chooses it."""
     kid, kty = written.get("kid"), written.get("kty")
     algorithm = ALGORITHMS.get(kty) if isinstance(kty, str) else None
@@ -140,16 +146,21 @@ def _usable(written: Mapping[str, Any]) -> jwt.PyJWK | None:
     if "d" in written or written.get("use", "sig") != "sig" or (kty == "EC" and written.get("crv") != "P-384"):
         return None
     try:
-        key = jwt.PyJWK(dict(written), algorithm)
-    except (jwt.PyJWTError, ValueError, TypeError, AttributeError):
+        return jwk.ECKey.import_key(dict(written)) if kty == "EC" else _rsa_key(written)
+    except (jose.JoseError, ValueError, TypeError, AttributeError):
         return None
-    return key if kty == "EC" or key.key.key_size >= MIN_RSA_BITS else None
+
+
+def _rsa_key(written: Mapping[str, Any]) -> jwk.RSAKey | None:
+    with warnings.catch_warnings(action="ignore"):  # a weak key is left out, not warned of
+        key = jwk.RSAKey.import_key(dict(written))
+    return key if key.public_key.key_size >= MIN_RSA_BITS else None
 
 
 class Keys(Protocol):
     """The public keys of one client."""
 
-    def find(self, kid: str) -> jwt.PyJWK | None: ...
+    def find(self, kid: str) -> Key | None: ...
 
 
 class RegisteredKeys:
@@ -158,7 +169,7 @@ class RegisteredKeys:
     def __init__(self, jwks: Mapping[str, Any]) -> None:
         self._keys = keys_of(jwks)
 
-    def find(self, kid: str) -> jwt.PyJWK | None:
+    def find(self, kid: str) -> Key | None:
         return self._keys.get(kid)
 
 
@@ -176,10 +187,10 @@ class FetchedKeys:
         self._fetcher = fetcher
         self._clock = clock
         self._lock = Lock()
-        self._keys: dict[str, jwt.PyJWK] = {}
+        self._keys: dict[str, Key] = {}
         self._tried = self._good = self._stale = -math.inf
 
-    def find(self, kid: str) -> jwt.PyJWK | None:
+    def find(self, kid: str) -> Key | None:
         if self._due(kid) and self._lock.acquire(blocking=kid not in self._keys):
             try:
                 if self._due(kid):  # else another thread has just been there
@@ -276,7 +287,7 @@ class Callers:
             raise NotAdmitted
         try:
             client, claims = self._verified(token, audiences, demands.required)
-        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
+        except (jose.JoseError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
             raise NotAdmitted from None
         if not _as_registered(claims, client, demands):
             raise NotAdmitted
@@ -288,31 +299,33 @@ class Callers:
         self, token: str, audiences: Sequence[str], required: Sequence[str]
     ) -> tuple[TrustedClient, dict[str, Any]]:
         """Signature and standard claims. Keys in the header (jwk, x5c, x5u) are never looked at."""
-        told = jwt.decode_complete(token, options={"verify_signature": False})
-        header, client = told["header"], self._clients.get(str(told["payload"].get("iss")))
+        signed = jws.extract_compact(token.encode(), registry=_form())
+        header, claims = signed.headers(), json.loads(signed.payload)
+        client = self._clients.get(str(claims.get("iss")))
         if client is None or header.get("typ") != "JWT" or header.get("jku", client.jwks_uri) != client.jwks_uri:
             raise NotAdmitted
         kid = header.get("kid")
         key = self._keys[client.iss].find(kid) if isinstance(kid, str) else None
-        if key is None:
+        if key is None or header.get("alg") != ALGORITHMS[key.key_type]:
             raise NotAdmitted
-        claims = jwt.decode(
-            token,
-            key,
-            algorithms=[key.algorithm_name],
-            audience=list(audiences),
-            issuer=client.iss,
-            leeway=LEEWAY,
-            options={"require": list(required)},
-        )
+        if not jws.validate_compact(signed, key, registry=_form()):
+            raise NotAdmitted
+        needed: Any = {name: {"essential": True} for name in required}
+        needed["aud"]["values"] = list(audiences)
+        jwt.JWTClaimsRegistry(leeway=LEEWAY, **needed).validate(claims)
         return client, claims
 
 
+@cache
+def _form() -> jws.JWSRegistry:
+    """What a token may look like; its header may hold what we do not look at, such as a chain of certificates."""
+    form = jws.JWSRegistry(algorithms=list(ALGORITHMS.values()), strict_check_header=False)
+    form.max_header_length = MAX_TOKEN
+    return form
+
+
 def _as_registered(claims: Mapping[str, Any], client: TrustedClient, demands: Demands) -> bool:
-    """What the library leaves open: the types, how long a token lives, whom it is about, and the tenant."""
-    times = [claims[name] for name in ("exp", "iat") if name in claims]
-    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in times):
-        return False
+    """What the library leaves open: how long a token lives, whom it is about, and the tenant."""
     if not claims["jti"] or claims["exp"] - time.time() > demands.longest + LEEWAY:
         return False
     if "sub" in demands.required and claims["sub"] != client.iss:

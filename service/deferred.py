@@ -1,9 +1,9 @@
 """Libraries that the first answer does not need, imported when something of them is first asked for.
 
     if TYPE_CHECKING:
-        import jwt
+        from joserfc import jwt
     else:
-        jwt = Deferred("jwt")
+        jwt = Deferred("joserfc.jwt")
 
 A start would else spend a third of its time, and a worker as much of its memory, on what most workers never use.
 """

@@ -36,7 +36,6 @@ FLOORS = {
     "mako": "1.3.12",  # CVE-2026-41205, CVE-2026-44307: templates from outside their folder
     "authlib": "1.6.12",  # CVE-2026-27962: a key that the token brings is trusted; CVE-2026-41425, CVE-2026-44681
     "joserfc": "1.7.2",  # CVE-2026-27932: rounds by the token; CVE-2026-48990; GHSA-5jhw-7jv7-qcqq: padded tokens
-    "pyjwt": "2.13.0",  # CVE-2026-32597: unknown `crit` accepted; CVE-2026-48526: a public key taken for an HMAC secret
 }
 
 
