@@ -113,10 +113,19 @@ def _call(port: int, over: threading.Event, numbers: count[int]) -> Counter[str]
             own = own.replace(hook.RECORD, b"ACC%07d" % number)
             connection.request(method, path, own, headers)
             answer = connection.getresponse()
-            answer.read()
-            answered[kind if answer.status == right else f"{kind}: {answer.status} instead of {right}"] += 1
+            content = answer.read()
+            answered[kind if answer.status == right else f"{kind}: {_wrong(answer.status, right, content)}"] += 1
     connection.close()
     return answered
+
+
+def _wrong(status: int, right: int, content: bytes) -> str:
+    """What came instead, and the service's own sentence on it."""
+    try:
+        said = json.loads(content)["issue"][0]["diagnostics"]
+    except (ValueError, KeyError, TypeError):
+        said = "no OperationOutcome"
+    return f"{status} instead of {right}: {said}"
 
 
 def _worker(main: int) -> int:
