@@ -330,9 +330,9 @@ def _chosen(part: Part, judging: Judging) -> tuple[int, list[Chosen]]:
     for piece in pieces_of(source.path, part) if source.is_ndjson else ():
         count, passing = judging.assist.gate.passing(piece.block)
         if judging.every or passing:
-            lines = piece.lines()
-            indexes = range(count) if judging.every else passing
-            chosen += [Chosen(before + index + 1, lines[index][0].strip(), lines[index][1]) for index in indexes]
+            indexes = range(count) if judging.every else set(passing)
+            lines = enumerate(piece.lines(), before + 1)
+            chosen += [Chosen(at, body.strip(), size) for at, (body, size) in lines if at - before - 1 in indexes]
         before += count
     return before, chosen
 
