@@ -238,7 +238,7 @@ class Run:
         for part, indexed in zip(parts, in_order(_index_part, parts), strict=True):
             before = before if part.source == source else 0
             source = part.source
-            export.add([_at_line(row, before) for row in indexed.rows])
+            export.add(indexed.rows, before)
             before += indexed.lines
             records += indexed.records
             done += part.end - part.start
@@ -249,13 +249,6 @@ class Run:
         self.tally.add(tally)
         self.journal.keep(self._output, self.tally, at)
         self._progress(share, self.tally.records)
-
-
-def _at_line(row: Any, before: int) -> Any:
-    """A row of a part, its line counted from the start of the file."""
-    if isinstance(row, Located):
-        return row._replace(line=before + row.line)
-    return row._replace(at=row.at._replace(line=before + row.at.line))
 
 
 def records_of(names: Sequence[str], folder: Path) -> Iterator[Record]:
