@@ -58,6 +58,7 @@ from service.bulk_files import (
 from service.bulk_output import Journal
 from service.coding.model import Passage
 from service.envelope import reference_of, request_of
+from service.gate import Gate
 from service.json_body import Refusal, dump_json
 from service.record import Entry
 from service.rows import kind_of
@@ -65,6 +66,7 @@ from service.settings import Settings
 from service.validation import refuse_unsound
 
 PARTS_TOGETHER, FEW = 4, 50  # where fewer than one line in fifty is judged
+PARTS_LEARNED = 8  # of a large file, before there are workers
 PARTS_AHEAD = 3  # for each worker: enough to keep it busy, few enough to keep the file out of memory
 VISITS_AT_ONCE = 32
 REMEMBERED = 20_000  # answers on Conditions of the same wording, or whose words say the same
@@ -501,6 +503,8 @@ def _workers(known: Knowledge, sources: Sequence[Source], every: bool, workers: 
         # there, and on systems that do not copy, each worker reads the knowledge.
         copied = sys.platform == "linux" and threading.active_count() == 1
         knowledge = None if copied else (known.settings, sources, every)
+        if copied:
+            _learn_beforehand(known.assist.gate, sources)
         context = multiprocessing.get_context("fork" if copied else "spawn")
         pool = ProcessPoolExecutor(workers, context, _prepare_worker, (knowledge,))
         pool.submit(_ready)  # the copies are made now, before the progress has a thread and the join a database
@@ -511,6 +515,15 @@ def _workers(known: Knowledge, sources: Sequence[Source], every: bool, workers: 
     finally:
         _worker.pop()
         gc.unfreeze()
+
+
+def _learn_beforehand(gate: Gate, sources: Sequence[Source]) -> None:
+    """Look at the first rows, so that each copy need not learn anew what most rows have in common."""
+    parts = list(parts_of(sources))
+    for part in parts[: min(PARTS_LEARNED, len(parts) // 16)]:
+        source = sources[part.source]
+        for piece in pieces_of(source.path, part) if source.is_ndjson else ():
+            gate.passing(piece.block)
 
 
 def _in_processes(
