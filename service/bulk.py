@@ -58,6 +58,7 @@ from service.bulk_files import (
 from service.bulk_output import Journal
 from service.coding.model import Passage
 from service.envelope import reference_of, request_of
+from service.gate import Gate
 from service.json_body import Refusal, dump_json
 from service.record import Entry
 from service.rows import kind_of
@@ -65,6 +66,7 @@ from service.settings import Settings
 from service.validation import refuse_unsound
 
 PARTS_TOGETHER, FEW = 4, 50  # where fewer than one line in fifty is judged
+PARTS_LEARNED = 8  # of a large file, before there are workers
 PARTS_AHEAD = 3  # for each worker: enough to keep it busy, few enough to keep the file out of memory
 VISITS_AT_ONCE = 32
 REMEMBERED = 20_000  # answers on Conditions of the same wording, or whose words say the same
@@ -238,7 +240,7 @@ class Run:
         for part, indexed in zip(parts, in_order(_index_part, parts), strict=True):
             before = before if part.source == source else 0
             source = part.source
-            export.add([_at_line(row, before) for row in indexed.rows])
+            export.add(indexed.rows, before)
             before += indexed.lines
             records += indexed.records
             done += part.end - part.start
@@ -249,13 +251,6 @@ class Run:
         self.tally.add(tally)
         self.journal.keep(self._output, self.tally, at)
         self._progress(share, self.tally.records)
-
-
-def _at_line(row: Any, before: int) -> Any:
-    """A row of a part, its line counted from the start of the file."""
-    if isinstance(row, Located):
-        return row._replace(line=before + row.line)
-    return row._replace(at=row.at._replace(line=before + row.at.line))
 
 
 def records_of(names: Sequence[str], folder: Path) -> Iterator[Record]:
@@ -330,9 +325,9 @@ def _chosen(part: Part, judging: Judging) -> tuple[int, list[Chosen]]:
     for piece in pieces_of(source.path, part) if source.is_ndjson else ():
         count, passing = judging.assist.gate.passing(piece.block)
         if judging.every or passing:
-            lines = piece.lines()
-            indexes = range(count) if judging.every else passing
-            chosen += [Chosen(before + index + 1, lines[index][0].strip(), lines[index][1]) for index in indexes]
+            indexes = range(count) if judging.every else set(passing)
+            lines = enumerate(piece.lines(), before + 1)
+            chosen += [Chosen(at, body.strip(), size) for at, (body, size) in lines if at - before - 1 in indexes]
         before += count
     return before, chosen
 
@@ -508,6 +503,8 @@ def _workers(known: Knowledge, sources: Sequence[Source], every: bool, workers: 
         # there, and on systems that do not copy, each worker reads the knowledge.
         copied = sys.platform == "linux" and threading.active_count() == 1
         knowledge = None if copied else (known.settings, sources, every)
+        if copied:
+            _learn_beforehand(known.assist.gate, sources)
         context = multiprocessing.get_context("fork" if copied else "spawn")
         pool = ProcessPoolExecutor(workers, context, _prepare_worker, (knowledge,))
         pool.submit(_ready)  # the copies are made now, before the progress has a thread and the join a database
@@ -518,6 +515,15 @@ def _workers(known: Knowledge, sources: Sequence[Source], every: bool, workers: 
     finally:
         _worker.pop()
         gc.unfreeze()
+
+
+def _learn_beforehand(gate: Gate, sources: Sequence[Source]) -> None:
+    """Look at the first rows, so that each copy need not learn anew what most rows have in common."""
+    parts = list(parts_of(sources))
+    for part in parts[: min(PARTS_LEARNED, len(parts) // 16)]:
+        source = sources[part.source]
+        for piece in pieces_of(source.path, part) if source.is_ndjson else ():
+            gate.passing(piece.block)
 
 
 def _in_processes(

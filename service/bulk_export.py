@@ -172,20 +172,26 @@ class Export:
         """Give back the file."""
         self._db.close()
 
-    def add(self, rows: Iterable[ConditionRow | SupportRow | Located]) -> None:
-        """Keep the rows of a part."""
-        tables: dict[type, list[tuple[Any, ...]]] = {ConditionRow: [], SupportRow: [], Located: []}
+    def add(self, rows: Iterable[ConditionRow | SupportRow | Located], before: int) -> None:
+        """Keep the rows of a part, whose lines are numbered from behind those before it."""
+        conditions: list[Sequence[Any]] = []
+        support: list[Sequence[Any]] = []
+        alone: list[Sequence[Any]] = []
         for row in rows:
-            flat = row if isinstance(row, Located) else tuple(_flattened(row))
-            tables[type(row)].append(tuple(flat))
+            if isinstance(row, Located):
+                alone.append(_behind(row, before))
+            elif isinstance(row, ConditionRow):
+                conditions.append((*row[:3], *_behind(row.at, before), *row[4:]))
+            else:
+                support.append((*row[:4], *_behind(row.at, before), *row[5:]))
         self._db.execute("BEGIN")
-        self._insert("condition", tables[ConditionRow], 12)
+        self._insert("condition", conditions, 12)
         self._insert("support (kind, own, patient, encounter, source, line, start, size, speaks, first, last)",
-                     tables[SupportRow], 11)  # fmt: skip
-        self._insert("alone", tables[Located], 4)
+                     support, 11)  # fmt: skip
+        self._insert("alone", alone, 4)
         self._db.execute("COMMIT")
 
-    def _insert(self, table: str, rows: Sequence[tuple[Any, ...]], width: int) -> None:
+    def _insert(self, table: str, rows: Sequence[Sequence[Any]], width: int) -> None:
         marks = ", ".join("?" * width)
         self._db.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608  # our own table names
 
@@ -280,9 +286,6 @@ def _is_date(day: str) -> bool:
     return True
 
 
-def _flattened(row: Sequence[Any]) -> Iterator[Any]:
-    for value in row:
-        if isinstance(value, Located):
-            yield from value
-        else:
-            yield int(value) if isinstance(value, bool) else value
+def _behind(at: Located, before: int) -> tuple[int, int, int, int]:
+    """Where a row lies, its line counted from the start of the file."""
+    return at.source, before + at.line, at.start, at.size

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
@@ -65,12 +66,12 @@ class Piece(NamedTuple):
     block: bytes
     size: int
 
-    def lines(self) -> list[tuple[bytes, int]]:
+    def lines(self) -> Iterator[tuple[bytes, int]]:
         """The bytes of each line without its end, and how many it takes in the file with it."""
-        bodies = self.block.removesuffix(b"\n").split(b"\n")
-        sizes = [len(body) + 1 for body in bodies]
-        sizes[-1] += self.size - sum(sizes)
-        return list(zip(bodies, sizes, strict=True))
+        left_out = self.size - len(self.block)  # of a line too long, which then has no end here
+        for line in BytesIO(self.block):
+            body = line.removesuffix(b"\n")
+            yield body, len(line) if len(body) < len(line) else len(line) + left_out
 
 
 def lay_down(names: Iterable[str], folder: Path) -> list[Source]:

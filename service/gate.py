@@ -13,6 +13,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from hashlib import blake2b
+from io import BytesIO
+from itertools import count
 from typing import Any, NamedTuple
 
 from service.attachments import attachment_text, blank_markup
@@ -36,7 +38,6 @@ from service.rows import (
     read_codings,
     read_json,
     read_row,
-    rows_of,
 )
 
 _Days = tuple[tuple[int, str], ...]  # stretches of time, each with a day of it
@@ -87,6 +88,7 @@ class Gate:
         self._texts: dict[bytes, bool] = {}
         self._codings: dict[tuple[int, tuple[Coding, ...]], int] = {}
         self._statuses: set[bytes] = {b""}
+        self._usual_status = ABSENT  # the first one met: to compare with it costs less than to look it up
 
     def day_of(self, on: str) -> int:
         """Which of the stretches of time, in each of which the same rules and releases hold, a date falls in."""
@@ -97,12 +99,14 @@ class Gate:
 
         Where a text plainly says what is narrow and where, it is left to the core to read it.
         """
-        block = block.removesuffix(b"\n")
-        rows = rows_of(block)
-        if rows is not None:
-            return Passing(len(rows), self._speaking(rows))
-        lines = block.split(b"\n")
-        return Passing(len(lines), [index for index, line in enumerate(lines) if self._passes_unread(line)])
+        numbers = count()
+        try:
+            # Behind the last row zip takes no number more: the next one tells how many there were.
+            speaking = self._speaking(zip(map(read_row, BytesIO(block)), numbers))  # noqa: B905
+            return Passing(next(numbers), speaking)
+        except UNREADABLE:  # one of them is no row
+            lines = block.removesuffix(b"\n").split(b"\n")
+            return Passing(len(lines), [index for index, line in enumerate(lines) if self._passes_unread(line)])
 
     def passes(self, line: bytes) -> bool:
         """Whether the core may speak about one line of such a stream, its words read."""
@@ -114,23 +118,24 @@ class Gate:
 
     def _passes_unread(self, line: bytes) -> bool:
         try:
-            return bool(self._speaking([read_row(line)]))
+            return bool(self._speaking([(read_row(line), 0)]))
         except UNREADABLE:
             return True
 
-    def _speaking(self, rows: Iterable[Row]) -> list[int]:
-        quiet, statuses = self._quiet, self._statuses
+    def _speaking(self, rows: Iterable[tuple[Row, int]]) -> list[int]:
+        """The numbers of those rows, each given with its number."""
+        quiet, statuses, usual = self._quiet, self._statuses, self._usual_status
         # First what most rows are: to read them and to look here costs more than all the rest of a batch.
         return [
-            index
-            for index, row in enumerate(rows)
+            number
+            for row, number in rows
             if ((code := bytes(row.code)) not in quiet and not self._is_quiet(code))
             or (
                 (
                     row.note is not ABSENT
                     or row.evidence is not ABSENT
                     or row.modifier_extension is not ABSENT
-                    or bytes(row.verification_status) not in statuses
+                    or (row.verification_status != usual and bytes(row.verification_status) not in statuses)
                 )
                 and self.speaks_beside(row)
             )
@@ -176,18 +181,21 @@ class Gate:
         if row.modifier_extension is not ABSENT:
             return True
         try:
-            return self._is_unspoken(bytes(row.verification_status)) or any(
+            return self._is_unspoken(row) or any(
                 self.says(read_json(raw)) for raw in (row.note, row.evidence) if raw is not ABSENT
             )
         except _MISSHAPEN:
             return True
 
-    def _is_unspoken(self, status: bytes) -> bool:
+    def _is_unspoken(self, row: Row) -> bool:
+        status = bytes(row.verification_status)
         if status in self._statuses:
             return False
         unspoken = code_of(read_json(status)) in UNSPOKEN
         if not unspoken and len(self._statuses) < _REMEMBERED:
             self._statuses.add(status)
+            if self._usual_status is ABSENT:
+                self._usual_status = row.verification_status
         return unspoken
 
     def says(self, element: object) -> bool:
