@@ -50,7 +50,7 @@ def _answers_of(tokens: Tokens) -> Sequence[_Answer]:
     named = words[1:] if words[0] in _ROW_NAMES else words
     if BAR in tokens.said:
         _, *cells = _cells(words)
-        cells = cells if cells[-1] else cells[:-1]
+        cells = cells[:-1] if cells and not cells[-1] else cells
         positions = [cell.start for cell in cells if len(cell) == 1]
     else:
         cells, positions = [], list(range(len(words) - len(named), len(words)))
