@@ -33,6 +33,7 @@ _ABBREVIATIONS = frozenset(
         "cf lt rt inf sup m.r.i lumb cerv thor conn stab jr sr prof inc sec prob poss susp hypertr spin neur tx"
     ).split()
 )
+_LONGEST_ABBREVIATION = max(map(len, _ABBREVIATIONS))
 _BEFORE_A_STOP = 11  # characters: more than any of these has
 _LAST_WORD = re.compile(r"[^A-Za-z.]")
 _BULLET = re.compile(r"\s*(?:[-*•·>|]|\(?\d{1,2}[.)]|[a-zA-Z][.)])\s+")
@@ -336,7 +337,7 @@ _NUMBERED = re.compile(r"([1-9])(?:(?<=[\s:].)|(?<=[\s:]\(.))[.)]\s")
 def _numbered(text: str, section: Section) -> list[int]:
     """Before each item of a list in one line: 'Dx: 1. radiculopathy L5  2. spinal stenosis'."""
     start, end = section.start, section.end
-    if not all(text.find(f"{n}.", start, end) >= 0 or text.find(f"{n})", start, end) >= 0 for n in "12"):
+    if text.find("2.", start, end) < 0 and text.find("2)", start, end) < 0:
         return []
     items = list(_NUMBERED.finditer(text, start, end))
     if len(items) < 2 or [int(item[1]) for item in items] != list(range(1, len(items) + 1)):
@@ -350,10 +351,14 @@ _NEXT_LEVEL = re.compile(r"\s+[CTLSDctlsd]\d[^\s:]{0,8}:")  # 'stenosis N. L3-4:
 def _is_abbreviated(text: str, start: int, stop: int) -> bool:
     """'lig.', 'e.g.' and the like, or the initial of a name, before a stop of a section that begins at `start`."""
     written = text[max(start, stop - _BEFORE_A_STOP) : stop]
+    if not written or not (written[-1].isalpha() or written[-1] == "."):
+        return False
     word = written[written.rfind(" ") + 1 :]
     if not (word.isascii() and word.isalpha()):  # as most are
         word = _LAST_WORD.split(written)[-1]
     word = word.lower()
+    if len(word) > _LONGEST_ABBREVIATION and "." not in word:
+        return False
     last = word.rpartition(".")[2]
     return word in _ABBREVIATIONS or last in _ABBREVIATIONS or (len(last) == 1 and _is_initial(written))
 
