@@ -58,7 +58,7 @@ LEVEL = re.compile(
     rf"(?:[Cc] ?-?(?P<under>[1-7])|(?i:atlas))"
     rf"|(?P<letter>{_LETTER})(?P<upper>[ -]{_NUMBER}|[0-9]{{1,2}})"
     rf"(?:(?P<separator>{_SEPARATOR}|\s(?=(?:[CcTtDdLlSs]\s)?(?i:{'|'.join(SPOKEN)})))(?P<lowerletter>{_LETTER}?)\s?-?(?P<lower>{_NUMBER}|(?<=S)[lI](?!\s?joint))(?P<more>(?:[/-][1-9](?![0-9/]))*)|(?P<glued>[CcLlSsTtDd])(?P<gluednumber>[0-9]{{1,2}}))?"
-    rf")(?:(?=[,;:.)\]\s/&+<>→=-]|$)|(?![0-9A-Za-z]))(?!\s?(?i:mm|cm|millimet|percent|%))"
+    rf")(?![0-9A-Za-z])(?!\s?(?i:mm|cm|millimet|percent|%))"
 )
 _SEQUENCES = frozenset({"T1", "T2"})  # of MR too: 'T2-weighted'
 _NOT_A_LEVEL = re.compile(

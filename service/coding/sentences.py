@@ -170,7 +170,7 @@ def _labels(text: str, known: Mapping[str, str]) -> list[_Head]:
             found.append((name, known[name], text.rindex(written, start, colon), content))
         elif not written or written[0] not in _CAPITALS:
             continue
-        elif _UNKNOWN_HEADING.fullmatch(written):
+        elif written[1:2] in _CAPITALS and _UNKNOWN_HEADING.fullmatch(written):
             at = text.rindex(written, start, colon)
             found.append((name, "findings", at, at))
         elif _UNKNOWN_LABEL.fullmatch(written):
@@ -331,13 +331,15 @@ def _level_by_level(text: str, section: Section) -> list[int]:
 
 
 # The digit first, so that the search passes quickly over all else.
-_NUMBERED = re.compile(r"([1-9])(?:(?<=[\s:].)|(?<=[\s:]\(.))[.)]\s")
+_NUMBERED = re.compile(r"([1-9])[.)]\s(?:(?<=[\s:]...)|(?<=[\s:]\(...))", re.DOTALL)
 
 
 def _numbered(text: str, section: Section) -> list[int]:
     """Before each item of a list in one line: 'Dx: 1. radiculopathy L5  2. spinal stenosis'."""
     start, end = section.start, section.end
-    if text.find("2.", start, end) < 0 and text.find("2)", start, end) < 0:
+    if (text.find("2.", start, end) < 0 and text.find("2)", start, end) < 0) or (
+        text.find("1.", start, end) < 0 and text.find("1)", start, end) < 0
+    ):
         return []
     items = list(_NUMBERED.finditer(text, start, end))
     if len(items) < 2 or [int(item[1]) for item in items] != list(range(1, len(items) + 1)):
@@ -356,10 +358,10 @@ def _is_abbreviated(text: str, start: int, stop: int) -> bool:
     word = written[written.rfind(" ") + 1 :]
     if not (word.isascii() and word.isalpha()):  # as most are
         word = _LAST_WORD.split(written)[-1]
-    word = word.lower()
-    if len(word) > _LONGEST_ABBREVIATION and "." not in word:
+    elif len(word) > _LONGEST_ABBREVIATION:
         return False
-    last = word.rpartition(".")[2]
+    word = word.lower()
+    last = word.rpartition(".")[2] if "." in word else word
     return word in _ABBREVIATIONS or last in _ABBREVIATIONS or (len(last) == 1 and _is_initial(written))
 
 
