@@ -75,10 +75,11 @@ def _remembering(reads: Callable[[Passage], _Read], words: Callable[[Passage], _
 
 def _places(passage: Passage, lexicon: Lexicon) -> Iterator[Finding]:
     span = Span(0, len(passage.text), Section("", "findings", 0, len(passage.text)), True)
-    [scene] = lay_out(passage.text, lexicon.tokens(passage.text), [span], lexicon)
-    for place in scene.places:
-        for region, junction in place.values:
-            yield Finding("region", region, Evidence(passage, place.start, place.end), detail=junction)
+    # None where all that stands there are boxes without a tick.
+    for scene in lay_out(passage.text, lexicon.tokens(passage.text), [span], lexicon):
+        for place in scene.places:
+            for region, junction in place.values:
+                yield Finding("region", region, Evidence(passage, place.start, place.end), detail=junction)
 
 
 def _reading_of(meaning: Mapping[str, Any], passage: Passage) -> Reading:

@@ -99,3 +99,16 @@ def test_a_compiler_that_fails_leaves_what_is_there(monkeypatch: pytest.MonkeyPa
     with pytest.raises(compiling.CannotCompile, match=r"error: no cc\. A C compiler"):
         compiling.compile_core()
     assert compiled.is_current() == before
+
+
+def test_a_constant_is_compiled_as_final_and_stays_on_its_line() -> None:
+    source = "from __future__ import annotations\n\nKNOWN: dict[str, int] = {}\n_SIGNS = (\n    1,\n)\nother = KNOWN\n"
+    assert compiling._with_final_constants(source).splitlines() == [
+        "from __future__ import annotations; from typing import Final as _Final",
+        "",
+        "KNOWN: _Final[dict[str, int]] = {}",
+        "_SIGNS: _Final = (",
+        "    1,",
+        ")",
+        "other = KNOWN",
+    ]

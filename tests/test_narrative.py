@@ -716,3 +716,11 @@ def test_a_reader_knows_short_words_again_and_says_where_they_stand(lexicon: Lex
         assert repr(reader.read(passage)) == repr(read(passage, lexicon))
         assert passages_of(reader.read(passage)) == {passage}
         assert {f.evidence.passage for f in reader.places(passage) if f.evidence} == {passage}
+
+
+def test_an_empty_row_of_a_table_says_nothing(lexicon: Lexicon) -> None:
+    assert told("Canal stenosis at L4-5.\n| |\n", lexicon) == told("Canal stenosis at L4-5.\n", lexicon)
+
+
+def test_a_title_behind_a_box_without_a_tick_names_no_place(lexicon: Lexicon) -> None:
+    assert Reader(lexicon, CONCEPTS).places(Passage("[ ] lumbar spine", "Condition/c", "Condition.code.text")) == ()

@@ -14,6 +14,7 @@ from service.coding.scene import Scene
 
 _PRONOUNS = frozenset("this these it they both which all".split())
 _RESULTS = frozenset("consequently resultant resulting thereby thus".split())
+_POINTERS = _PRONOUNS | _RESULTS | {"result", "consequence", "combination"}  # what points back has one of these
 _PLURAL = frozenset("these they both all combination together result consequence".split())
 _NO_SUBJECT = ("narrowing", "space", "target", "level", "region", "modality", "function", "care", "adequate")
 _WITH = frozenset({"along", "together", "with", "and", "plus", "combined", "in"})
@@ -21,9 +22,9 @@ _WITH = frozenset({"along", "together", "with", "and", "plus", "combined", "in"}
 
 def points_back(scene: Scene) -> bool:
     """Whether the sentence makes what stood before it the cause of what it says."""
-    words = scene.words[:4]
-    if not words:
+    if _POINTERS.isdisjoint(scene.said):
         return False
+    words = scene.words[:4]
     if words[:2] == ["as", "a"] and scene.word(2) in ("result", "consequence"):
         return True
     if not _RESULTS.isdisjoint(words):

@@ -6,7 +6,6 @@ followed by a new assertion, at a contrast, at a word that says the thing is the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from service.coding.lexicon import Mention
@@ -23,7 +22,6 @@ _NEW_ASSERTION = frozenset(
         "reveals causing present"
     ).split()
 )
-_CUES = frozenset({"negation", "hedge", "historical", "plan", "other-person", "hearsay"})
 _AFTER_REACH, _NOT_REACH = 8, 6
 _SHORT_REACH = frozenset({"not", "absent"})
 
@@ -37,7 +35,7 @@ def said_by(scene: Scene, first: int, last: int, *, is_verb: bool = False) -> tu
     """How the words at positions first..last are meant, and the cue that says so."""
     if _was_once(scene, first):
         return "historical", None
-    if _CUES.isdisjoint(scene.kinds):
+    if not scene.says("negation", "hedge", "historical", "plan", "other-person", "hearsay"):
         operation = _operated_for(scene, first) or _operated_since(scene, first, last)
         return ("historical", operation) if operation else ("affirmed", None)
     if cue := _other_person(scene, first):
@@ -195,7 +193,7 @@ def _is_about_effect(scene: Scene, cue: Mention, target: int) -> bool:
 _OPEN_A_LIST = frozenset({"denies", "denied", "deny", "denying"})  # 'denies: stenosis, herniation'
 
 
-def _leaves_brackets(scene: Scene, cue: Mention, words: Sequence[str]) -> bool:
+def _leaves_brackets(scene: Scene, cue: Mention, words: list[str]) -> bool:
     """'(report only, no disc today) reads ...': a cue in brackets does not reach out of them; 'no a) stenosis' does."""
     if ")" not in words or "(" in words[: words.index(")")]:
         return False

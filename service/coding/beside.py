@@ -14,15 +14,18 @@ from service.coding.model import Assertion, Evidence, Finding, Passage
 from service.coding.scene import FILLERS, Place, Scene
 
 
-def findings(scene: Scene, passage: Passage) -> Iterator[Finding]:
+def findings(scene: Scene, passage: Passage) -> list[Finding]:
     """All findings of a sentence; in sections that do not count only what was imaged is taken."""
     counts, is_finding = scene.span.section.counts, scene.span.section.is_finding
+    found: list[Finding] = []
     for kind in scene.kinds:
-        for read_here, where in _BESIDE.get(kind, ()):
-            if is_finding or counts in where:
-                yield from read_here(scene, passage)
+        if kind in _BESIDE:
+            for read_here, where in _BESIDE[kind]:
+                if is_finding or counts in where:
+                    found.extend(read_here(scene, passage))
     if scene.places and (is_finding or counts in _EXAMINED):
-        yield from _examined(scene, passage)
+        found.extend(_examined(scene, passage))
+    return found
 
 
 _EXAMINED = frozenset({"brief", "other"})

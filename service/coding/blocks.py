@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 
 from service.coding.model import Finding
-from service.coding.places import without_parts
 from service.coding.scene import FILLERS, JOINERS, Place, Scene
 
 _EVERY = frozenset("every all other others remaining remainder rest elsewhere throughout overall multilevel".split())
@@ -62,7 +61,7 @@ def enter(block: Block, scene: Scene, opened: Opening, *, several_blocks: bool) 
     if places:
         alone = not any(word.isalnum() for word in scene.words[end + 1 :])
         return Block(places, scene.span.section.name, heading=alone, labelled=scene.words[end] in _LABELS)
-    if scene.says("modality") and scene.places and not levels_of(scene):
+    if scene.says("modality") and scene.places and not scene.levels:
         return Block((), scene.span.section.name)  # the title of the next exam
     elsewhere = scene.span.new_paragraph or scene.span.section.name != block.section
     by_line = block.passing or scene.span.section.aspect or not several_blocks
@@ -74,12 +73,13 @@ def enter(block: Block, scene: Scene, opened: Opening, *, several_blocks: bool) 
 
 def leave(block: Block, scene: Scene, tissues: tuple[Finding, ...], opened: Opening, *, spoke: bool) -> Block:
     """What a sentence leaves for the next: the levels of its finding, and the tissues that it finds abnormal."""
-    levels = levels_of(scene)
-    general = not _ELSEWHERE.isdisjoint(scene.said) or ("all" in scene.said and _at_all_levels(scene.words))
-    closes = general and scene.says("space", "target")
-    if closes and block.places and not (block.labelled or block.heading or levels):
+    levels = scene.levels
+    may_close = block.places and not (block.labelled or block.heading or levels)
+    if may_close and scene.says("space", "target") and _is_general(scene):
         return Block((), block.section)  # 'The rest of the canal is adequate.'
     if not levels or opened[0]:
+        if not tissues:
+            return block
         known = {(tissue.value, tissue.detail) for tissue in block.tissues}
         added = tuple(tissue for tissue in tissues if (tissue.value, tissue.detail) not in known)
         return block.with_tissues(added) if added else block
@@ -90,17 +90,13 @@ def leave(block: Block, scene: Scene, tissues: tuple[Finding, ...], opened: Open
     return Block(levels, scene.span.section.name, passing=True, tissues=tissues)
 
 
-def _at_all_levels(words: Sequence[str]) -> bool:
-    return "all" in words and any(
-        word == "all" and words[p + 1 : p + 2] in (["levels"], ["segments"]) for p, word in enumerate(words)
+def _is_general(scene: Scene) -> bool:
+    """'elsewhere', 'the rest', 'at all levels'."""
+    if not _ELSEWHERE.isdisjoint(scene.said):
+        return True
+    return "all" in scene.said and any(
+        word == "all" and scene.word(p + 1) in ("levels", "segments") for p, word in enumerate(scene.words)
     )
-
-
-def levels_of(scene: Scene) -> tuple[Place, ...]:
-    """The levels that a sentence names; of 'L3-4 disc, behind the body of L4' the segment."""
-    if not scene.places:
-        return ()
-    return tuple(without_parts([place for place in scene.places if place.labels and not place.root]))
 
 
 def opening(scene: Scene) -> Opening:
@@ -128,7 +124,9 @@ def opening(scene: Scene) -> Opening:
 def in_force(block: Block, scene: Scene, recent: Sequence[tuple[Place, ...]]) -> tuple[Place, ...]:
     """The places that hold where the sentence names none of its own; `recent` are those of the sentences before."""
     words, said = scene.words, scene.said
-    if (not _EVERY.isdisjoint(said) or ("any" in said and _any_level(words))) and not levels_of(scene):
+    if not (block.places or recent):
+        return ()
+    if not scene.levels and (not _EVERY.isdisjoint(said) or ("any" in said and _any_level(words))):
         return ()
     if recent and ("level" in said or "levels" in said):
         named = [p for p, word in enumerate(words) if word in ("level", "levels")]
@@ -137,12 +135,12 @@ def in_force(block: Block, scene: Scene, recent: Sequence[tuple[Place, ...]]) ->
     return block.places
 
 
-def _any_level(words: Sequence[str]) -> bool:
+def _any_level(words: list[str]) -> bool:
     """'not at any level'; 'clear of any narrowing' is still of the level in force."""
     return words[words.index("any") + 1 :][:1] in (["level"], ["levels"], ["segment"])
 
 
-def _referred(words: Sequence[str], recent: Sequence[tuple[Place, ...]]) -> tuple[Place, ...]:
+def _referred(words: list[str], recent: Sequence[tuple[Place, ...]]) -> tuple[Place, ...]:
     """'at this level', 'at both levels', 'at these levels'."""
     if "level" in words:
         return recent[-1][-1:]

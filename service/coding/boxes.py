@@ -50,7 +50,7 @@ def _answers_of(tokens: Tokens) -> Sequence[_Answer]:
     named = words[1:] if words[0] in _ROW_NAMES else words
     if BAR in tokens.said:
         _, *cells = _cells(words)
-        cells = cells if cells[-1] else cells[:-1]
+        cells = cells[:-1] if cells and not cells[-1] else cells
         positions = [cell.start for cell in cells if len(cell) == 1]
     else:
         cells, positions = [], list(range(len(words) - len(named), len(words)))
@@ -65,7 +65,7 @@ def _caption(tokens: Tokens) -> Sequence[int]:
     return () if is_general else range(name.start, name.stop + 1)
 
 
-def _cells(words: Sequence[str]) -> list[range]:
+def _cells(words: list[str]) -> list[range]:
     """The positions of each cell between bars, the last one empty where a bar closes the row."""
     bars = [p for p in range(len(words)) if words[p] == BAR]
     begins = bars if bars[0] == 0 else [-1, *bars]
@@ -102,9 +102,9 @@ def _answered(tokens: Tokens, name: range, mark: int, answer: _Answer) -> Tokens
 
 def chosen(tokens: Tokens) -> Tokens:
     """The words without those of the boxes that are not ticked, and without the mark of one that fills in a field."""
-    if _OPENS.isdisjoint(tokens.said):
-        return tokens
     words = tokens.words
+    if _OPENS.isdisjoint(words):
+        return tokens
     boxes = [(p, width) for p in range(len(words)) if (width := _width(words, p))]
     if boxes and all(
         words[box + 1] not in TICKS and not _YES_OR_NO.isdisjoint(words[box + width : box + width + 1])
@@ -132,7 +132,7 @@ def _ticked_behind(tokens: Tokens, boxes: Sequence[tuple[int, int]]) -> Tokens:
     return _answered(tokens, name, marked[0], _Answer(words[marked[0]], signs[marked[0]]))
 
 
-def _width(words: Sequence[str], p: int) -> int:
+def _width(words: list[str], p: int) -> int:
     """The words of a box that opens here: '[ ]', '(x)', '[_]'; 0 where none does."""
     if words[p] not in _OPENS or p + 1 == len(words):
         return 0
@@ -153,12 +153,12 @@ def _end_of_box(tokens: Tokens, begins: int, following: int) -> int:
     return following
 
 
-def _said_before(words: Sequence[str], box: int, gone: set[int]) -> str:
+def _said_before(words: list[str], box: int, gone: set[int]) -> str:
     """The last word before a box that is not gone; empty where it opens its sentence."""
     return next((words[p] for p in range(box - 1, -1, -1) if p not in gone), "")
 
 
-def _mark(words: Sequence[str], box: int, width: int, before: str) -> range:
+def _mark(words: list[str], box: int, width: int, before: str) -> range:
     """What to leave out of a mark that fills in a field or answers a question: of 'stenosis [x] no' a sign stays."""
     if before == ":":
         return range(box, box + width)

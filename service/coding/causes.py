@@ -32,10 +32,13 @@ class Tissues(NamedTuple):
     steps: tuple[Step, ...] = ()
 
 
-def tissues_of(scene: Scene, passage: Passage, event: Event, events: Sequence[Event]) -> Tissues:
+_NO_TISSUES = Tissues()
+
+
+def tissues_of(scene: Scene, passage: Passage, event: Event, events: list[Event]) -> Tissues:
     """The tissues of one event: linked by words, or merely beside it (POLICY section 2.6)."""
     if event.adequate or not scene.says("tissue"):
-        return Tissues()
+        return _NO_TISSUES
     present = [
         t
         for t in scene.of("tissue")
@@ -63,7 +66,7 @@ def tissues_of(scene: Scene, passage: Passage, event: Event, events: Sequence[Ev
     return Tissues(tissue_findings(linked, passage), tissue_findings(others, passage), uncertain, tuple(steps))
 
 
-def _of_silent_clauses(scene: Scene, tissues: Sequence[Mention], events: Sequence[Event]) -> list[Mention]:
+def _of_silent_clauses(scene: Scene, tissues: list[Mention], events: list[Event]) -> list[Mention]:
     """'Scar tethers the root; the recess is narrowed': tissues of a clause that says nothing of a space itself."""
     spoken = {scene.clauses[e.trigger.first] for e in events}
     return [
@@ -71,7 +74,7 @@ def _of_silent_clauses(scene: Scene, tissues: Sequence[Mention], events: Sequenc
     ]
 
 
-def _tied_to_another(scene: Scene, mention: Mention, event: Event, events: Sequence[Event]) -> bool:
+def _tied_to_another(scene: Scene, mention: Mention, event: Event, events: list[Event]) -> bool:
     """'canal stenosis from a slip and foraminal stenosis from a spur': each cause belongs to its own narrowing."""
     links = [m for m in scene.of("link") if m.value == "because" and m.last < mention.first]
     owners = [e for e in events if links and e.trigger.last < links[-1].first]
@@ -186,7 +189,7 @@ def _is_list(scene: Scene, gap: range) -> bool:
     )
 
 
-def _link(scene: Scene, tissue: Mention, event: Event, events: Sequence[Event]) -> str:
+def _link(scene: Scene, tissue: Mention, event: Event, events: list[Event]) -> str:
     """The rule that makes a tissue the cause; empty where none does."""
     if _acts(scene, tissue, event, events):
         return "it narrows"
@@ -195,7 +198,7 @@ def _link(scene: Scene, tissue: Mention, event: Event, events: Sequence[Event]) 
     return "names the narrowing" if _modifies_event(scene, tissue, event) else ""
 
 
-def _acts(scene: Scene, tissue: Mention, event: Event, events: Sequence[Event]) -> bool:
+def _acts(scene: Scene, tissue: Mention, event: Event, events: list[Event]) -> bool:
     """The tissue is the subject of the narrowing: 'thick ligament narrows the canal', '... causing stenosis'."""
     start = event.trigger.first
     if tissue.last >= start:
@@ -377,7 +380,7 @@ def _joined_to(scene: Scene, tissue: Mention, cause: Mention) -> bool:
 
 
 def framings_of(
-    scene: Scene, passage: Passage, event: Event, events: Sequence[Event], causes: Sequence[Finding]
+    scene: Scene, passage: Passage, event: Event, events: list[Event], causes: Sequence[Finding]
 ) -> tuple[Finding, ...]:
     """Processes named in the clause of the statement, and the category's own words (POLICY section 2.2)."""
     found = []

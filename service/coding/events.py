@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 from service.coding.corrections import SPINAL
@@ -70,6 +69,8 @@ def find_events(scene: Scene) -> list[Event]:
         events.extend(
             e for e in _open_spaces(scene, opening, triggers) if e.space is None or e.space.first not in taken
         )
+    if len(events) < 2:
+        return events
     return _shared_space(scene, sorted(events, key=lambda event: (event.trigger.first, event.first)))
 
 
@@ -92,7 +93,7 @@ def _shared_space(scene: Scene, events: list[Event]) -> list[Event]:
 _SHARED = "the one space of the sentence"
 
 
-def _doubled(verb: Event, events: Sequence[Event]) -> bool:
+def _doubled(verb: Event, events: list[Event]) -> bool:
     """The verb of a stenosis that is said already: 'stenosis narrowing the canal'."""
     return not verb.adequate and any(not e.space_value and 0 < verb.trigger.first - e.trigger.last <= 2 for e in events)
 
@@ -125,19 +126,21 @@ def _names_a_test(scene: Scene, trigger: Mention) -> bool:
 
 def _inside_other(scene: Scene, trigger: Mention) -> bool:
     """Part of a longer word of another kind: 'thickening' of a name, 'impression' as a heading."""
+    kinds = _LONGER_THAN_PRESSURE if trigger.kind == "mass-effect" else _LONGER
     return any(
-        m.first <= trigger.first and trigger.last <= m.last and m.last - m.first > trigger.last - trigger.first
-        for m in scene.of(
-            "historical",
-            "not-negation",
-            "severity",
-            "adequate",
-            *(("framing",) if trigger.kind == "mass-effect" else ()),
-        )
+        m.first <= trigger.first
+        and trigger.last <= m.last
+        and m.last - m.first > trigger.last - trigger.first
+        and m.kind in kinds
+        for m in scene.mentions
     )
 
 
-def _narrowed(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> list[Event]:
+_LONGER = frozenset({"historical", "not-negation", "severity", "adequate"})
+_LONGER_THAN_PRESSURE = _LONGER | {"framing"}
+
+
+def _narrowed(scene: Scene, trigger: Mention, triggers: list[Mention]) -> list[Event]:
     own = trigger.concept.space
     spaces, link = _linked_spaces(scene, trigger, triggers)
     spaces = [space for space in spaces if not _merely_near(scene, trigger, space)]
@@ -209,11 +212,15 @@ def _either_space(scene: Scene, trigger: Mention) -> bool:
 
 def _of_an_organ(scene: Scene, space: Mention) -> bool:
     """'femoral medullary canal', 'canal stenosis found at hysteroscopy': the canal of something else."""
-    named = scene.words[space.first : space.last + 1] if scene.says("other-organ") and not scene.places else []
-    if named in (["canal"], ["canals"], ["cervical", "canal"], ["cord"]):
+    if not scene.says("other-organ"):
+        return False
+    if not scene.places and " ".join(scene.words[space.first : space.last + 1]) in _OF_MANY_ORGANS:
         return True
     before = scene.at(space.first - 1, ("other-organ",)) if space.first else None
     return before is not None and before.last < space.first
+
+
+_OF_MANY_ORGANS = frozenset({"canal", "canals", "cervical canal", "cord"})
 
 
 def names_its_canal(scene: Scene) -> bool:
@@ -228,7 +235,7 @@ def _strength(trigger: Mention, space: Mention) -> Narrowing:
     return "stated" if space.kind == "space" or states else "implied"
 
 
-def _linked_spaces(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> tuple[list[Mention], str]:
+def _linked_spaces(scene: Scene, trigger: Mention, triggers: list[Mention]) -> tuple[list[Mention], str]:
     """The spaces that a word is said of, and by which rule of linking."""
     if is_verb(scene, trigger):
         if right := _np_right(scene, trigger):
@@ -364,7 +371,7 @@ def passive(scene: Scene, trigger: Mention) -> bool:
     return any(scene.words[p] in _PASSIVE for p in range(max(0, trigger.first - 4), trigger.first))
 
 
-def _nearest_space(scene: Scene, trigger: Mention, triggers: Sequence[Mention]) -> list[Mention]:
+def _nearest_space(scene: Scene, trigger: Mention, triggers: list[Mention]) -> list[Mention]:
     """'the canal is moderately narrowed', 'Central canal: severe stenosis', 'in the foramen, which is narrowed'."""
     best: tuple[int, Mention] | None = None
     for space in scene.of("space", "target", "other-organ"):
@@ -422,7 +429,7 @@ def _coordinated_before(scene: Scene, space: Mention) -> list[Mention]:
     return found
 
 
-def _belongs_to_next(scene: Scene, space: Mention, triggers: Sequence[Mention], trigger: Mention) -> bool:
+def _belongs_to_next(scene: Scene, space: Mention, triggers: list[Mention], trigger: Mention) -> bool:
     """The space is the left neighbour of another narrowing word or is called open."""
     nearby = [m for m in [*triggers, *scene.of("adequate")] if m is not trigger and 0 < m.first - space.last <= 3]
     return bool(nearby)
@@ -481,7 +488,7 @@ def _spinal_place(scene: Scene, trigger: Mention) -> bool:
     return before is not None and not before.labels and any(value in SPINAL for value, _ in before.values)
 
 
-def _open_spaces(scene: Scene, opening: Mention, triggers: Sequence[Mention]) -> list[Event]:
+def _open_spaces(scene: Scene, opening: Mention, triggers: list[Mention]) -> list[Event]:
     """'adequate spinal canal', 'the canal and foramina are widely patent'."""
     loose = scene.words[opening.first] in (
         "normal",

@@ -58,7 +58,7 @@ LEVEL = re.compile(
     rf"(?:[Cc] ?-?(?P<under>[1-7])|(?i:atlas))"
     rf"|(?P<letter>{_LETTER})(?P<upper>[ -]{_NUMBER}|[0-9]{{1,2}})"
     rf"(?:(?P<separator>{_SEPARATOR}|\s(?=(?:[CcTtDdLlSs]\s)?(?i:{'|'.join(SPOKEN)})))(?P<lowerletter>{_LETTER}?)\s?-?(?P<lower>{_NUMBER}|(?<=S)[lI](?!\s?joint))(?P<more>(?:[/-][1-9](?![0-9/]))*)|(?P<glued>[CcLlSsTtDd])(?P<gluednumber>[0-9]{{1,2}}))?"
-    rf")(?:(?=[,;:.)\]\s/&+<>→=-]|$)|(?![0-9A-Za-z]))(?!\s?(?i:mm|cm|millimet|percent|%))"
+    rf")(?![0-9A-Za-z])(?!\s?(?i:mm|cm|millimet|percent|%))"
 )
 _SEQUENCES = frozenset({"T1", "T2"})  # of MR too: 'T2-weighted'
 _NOT_A_LEVEL = re.compile(
@@ -172,19 +172,29 @@ def _chained(first: Level, second: Level) -> Level:
 
 
 def _level(text: str, match: re.Match[str]) -> Level | None:
-    written = match.group()
-    if written not in _KNOWN:
+    start, end = match.span()
+    written = text[start:end]
+    known = _KNOWN.get(written)
+    if known is None:
         if len(_KNOWN) >= _MOST_KNOWN:
             _KNOWN.clear()
         vertebrae = _between("C0", f"C{match['under'] or 1}") if match["whole"] else _vertebrae(match)
-        _KNOWN[written] = vertebrae, (match["separator"] or "").strip().lower() in _RANGE
-    vertebrae, ranged = _KNOWN[written]
-    if not vertebrae or (_SEQUENCES.issuperset(vertebrae) and _NOT_A_LEVEL.match(text, match.end())):
+        known = _KNOWN[written] = vertebrae, (match["separator"] or "").strip().lower() in _RANGE
+    vertebrae, ranged = known
+    if not vertebrae or (vertebrae[0] in _SEQUENCES and _is_sequence(text, start, end, vertebrae)):
         return None
-    if _SEQUENCES.issuperset(vertebrae) and _BEFORE_SEQUENCE.search(text, max(0, match.start() - 12), match.start()):
-        return None
-    root = len(vertebrae) == 1 and _ROOT.match(text, match.end()) is not None
-    return Level(match.start(), match.end(), vertebrae, root=root, ranged=ranged)
+    root = len(vertebrae) == 1 and _ROOT.match(text, end) is not None
+    return Level(start, end, vertebrae, root=root, ranged=ranged)
+
+
+def _is_sequence(text: str, start: int, end: int, vertebrae: tuple[str, ...]) -> bool:
+    """'T2-weighted', 'sagittal T1': of an MR."""
+    if not _SEQUENCES.issuperset(vertebrae):
+        return False
+    if _NOT_A_LEVEL.match(text, end):
+        return True
+    behind_blank = start > 0 and text[start - 1].isspace()
+    return behind_blank and _BEFORE_SEQUENCE.search(text, max(0, start - 12), start) is not None
 
 
 # What was read of a level by how it is written: there are few, and a report names each again and again.

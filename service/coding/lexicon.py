@@ -139,6 +139,7 @@ class Lexicon:
         vocabulary = {word for _, _, words in known for word in words}
         self._spelling = Spelling(vocabulary, ordinary, spelled)
         self._terms, patterns = _terms(known, vocabulary)
+        self._longest = max(map(len, patterns), default=1)  # words
         self._kinds = [frozenset(c.kind for term in terms for c, _ in term.entries) for terms in self._terms]
         # headings and not self: a ring would keep all of this where the collector looks no more
         self._sentences = lru_cache(maxsize=_KEPT)(lambda text: find_sentences(text, headings))
@@ -182,16 +183,19 @@ class Lexicon:
         In each channel the longest term wins, and terms do not overlap.
         """
         written = NO_WORD.join([one.signs for one in sentences])  # no term goes on in the next sentence
-        hits = self._automaton.find_matches_as_indexes(written, overlapping=True)
-        spans = sorted([(first, -beyond, term) for term, first, beyond in hits])
+        hits: list[tuple[int, int, int]] = self._automaton.find_matches_as_indexes(written, overlapping=True)
+        # Each hit as one number, by place and the longer first: tuples would take several times as long to sort.
+        longest, terms = self._longest, len(self._terms)
+        spans = sorted([((first + 1) * longest + first - beyond) * terms + term for term, first, beyond in hits])
         found: list[list[Mention]] = []
         at, base = 0, 0
         for tokens in sentences:
-            begun, beyond = at, base + len(tokens.words)
-            while at < len(spans) and spans[at][0] < beyond:
+            begun, base_of_next = at, base + len(tokens.words) + 1
+            beyond = base_of_next * longest * terms
+            while at < len(spans) and spans[at] < beyond:
                 at += 1
             found.append(self._mentions(text, tokens, spans[begun:at], base) if begun < at else [])
-            base = beyond + 1
+            base = base_of_next
         return found
 
     def names(self, tokens: Tokens, kinds: frozenset[str]) -> bool:
@@ -199,13 +203,16 @@ class Lexicon:
         hits = self._automaton.find_matches_as_indexes(tokens.signs, overlapping=True)
         return any(not self._kinds[hit[0]].isdisjoint(kinds) for hit in hits)
 
-    def _mentions(self, text: str, tokens: Tokens, spans: Sequence[tuple[int, int, int]], base: int) -> list[Mention]:
+    def _mentions(self, text: str, tokens: Tokens, spans: list[int], base: int) -> list[Mention]:
         found: list[Mention] = []
         taken: dict[str, int] = {}
         starts, ends = tokens.starts, tokens.ends
-        for begins, ended, number in spans:
-            first, last = begins - base, -ended - base - 1
-            for term in self._terms[number]:
+        longest, terms = self._longest, len(self._terms)
+        for span in spans:
+            place = span // terms
+            first = place // longest - base
+            last = first + longest - place % longest - 1
+            for term in self._terms[span % terms]:
                 if first < taken.get(term.channel, 0):
                     continue
                 taken[term.channel] = last + 1

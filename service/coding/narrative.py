@@ -13,13 +13,13 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 from service.coding import beside
 from service.coding.anaphora import from_before, other_side, pointed_at
-from service.coding.blocks import Block, enter, in_force, leave, levels_of, opening
+from service.coding.blocks import Block, enter, in_force, leave, opening
 from service.coding.corrections import correct
 from service.coding.events import names_its_canal
 from service.coding.lexicon import Lexicon
 from service.coding.model import Assertion, Finding, Passage, Reading, Statement
 from service.coding.places import place_findings, regions_joined
-from service.coding.scene import FILLERS, JOINERS, Place, Scene, is_silent, lay_out
+from service.coding.scene import FILLERS, JOINERS, Place, Scene, is_silent, labels_of, lay_out
 from service.coding.sentences import Section
 from service.coding.statements import read_scene
 from service.coding.tables import Column, Header, again, cells, column_of, fields, header_of, rows
@@ -66,7 +66,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
             continue
         table = rows(scene, column, passage) if column and scene.places else []
         table = table or again(scene, statements, passage)
-        heading = in_force(block, scene, recent)
+        heading = list(in_force(block, scene, recent))
         new, aside = (table, []) if table else read_scene(scene, passage, heading)
         boxes = cells(scene, header, passage) if header else fields(scene, passage, heading)
         new = [*boxes, *(s for s in new if s.space or s.narrowing == "unstated")] if boxes else new
@@ -92,7 +92,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         block = leave(block, scene, tissues, opened, spoke=bool(new))
         if block.tissues and not block.passing:
             by_level |= dict.fromkeys(block.labels, block.tissues)
-        if levels := levels_of(scene):
+        if levels := scene.levels:
             recent.append(levels)
     told = _shared_block_tissues(_without_asides(statements), by_level)
     return Reading(passage, tuple(told), tuple(findings))
@@ -136,7 +136,7 @@ def _past(scene: Scene, passage: Passage) -> list[Statement]:
     """'PMH: lumbar stenosis, decompressed 2012': of a history what it calls past or denies; the rest may hold."""
     if scene.span.section.counts != "history":
         return []
-    return [s for s in read_scene(scene, passage, ())[0] if s.assertion in ("historical", "negated")]
+    return [s for s in read_scene(scene, passage, [])[0] if s.assertion in ("historical", "negated")]
 
 
 def _in_section(statement: Statement, section: Section) -> Statement:
@@ -152,6 +152,9 @@ def _at_level(block: Block, statement: Statement) -> Statement:
     """Under 'L4-5:' the 'lumbar canal', and what is said of L4 or of its root, is that of L4-5."""
     if not block.places or len(statement.levels) > 1:
         return statement
+    is_segment = bool(statement.levels) and "-" in statement.levels[0]
+    if is_segment or not (statement.levels or block.labelled or block.heading):
+        return statement
     segments = [label for label in block.labels if "-" in label]
     part_of_it = len(statement.levels) == 1 and any(statement.levels[0] in label.split("-") for label in segments)
     regions = {region for place in block.places for region, _ in place.values}
@@ -161,7 +164,7 @@ def _at_level(block: Block, statement: Statement) -> Statement:
     if not segments or not (part_of_it or (general and statement.regions)):
         return statement
     passage = statement.evidence.passage
-    levels = tuple(dict.fromkeys(label for place in block.places for label in place.labels))
+    levels = labels_of(block.places)
     return statement.but(regions=place_findings(block.places, passage), levels=levels, regions_joined=True)
 
 
@@ -206,11 +209,11 @@ def _completed(
     return last.but(causes=causes) if causes and (corrects or not last.causes) else last
 
 
-def _placed(statement: Statement, scene: Scene, places: Sequence[Place], passage: Passage) -> Statement:
+def _placed(statement: Statement, scene: Scene, places: list[Place], passage: Passage) -> Statement:
     return statement.but(
         regions=place_findings(places, passage),
         regions_joined=regions_joined(scene, places),
-        levels=tuple(dict.fromkeys(label for place in places for label in place.labels)),
+        levels=labels_of(places),
     )
 
 
@@ -241,9 +244,9 @@ def _doubt(scene: Scene) -> Assertion | None:
     return "negated" if denied else "uncertain" if scene.of("hedge") or "confirmed" in words else None
 
 
-def _only_places(scene: Scene) -> Sequence[Place]:
+def _only_places(scene: Scene) -> list[Place]:
     if not scene.places:
-        return ()
+        return []
     covered = {p for place in scene.places for p in range(place.first, place.last + 1)}
     label = {
         "location",
@@ -287,7 +290,7 @@ def _is_revised(statement: Statement, other: Statement) -> bool:
 
 def _is_title(scene: Scene) -> bool:
     """'MRI LUMBAR SPINE': below it stands a report, and no more the addendum that stood above."""
-    named = scene.says("modality") and scene.places and not levels_of(scene)
+    named = scene.says("modality") and scene.places and not scene.levels
     return bool(named) and not scene.says("narrowing", "mass-effect", "adequate")
 
 
@@ -306,7 +309,7 @@ def _shared_block_tissues(
 ) -> list[Statement]:
     """Tissue statements ("mild flavum thickening") are indicators of the narrowing stated at the same level."""
     bare = _of_one_place(s for s in statements if s.narrowing == "unstated")
-    narrow = _of_one_place(s for s in statements if s.narrowing != "unstated")
+    narrow = _of_one_place(s for s in statements if s.narrowing != "unstated") if bare else []
     joined = {_site_of(b) for b in bare if any(_beside(n, b) for n in narrow)}
     settled = {spot for s in statements if s.causes for spot in _spots(s)}
     return [

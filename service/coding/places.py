@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from service.coding.corrections import SPINAL
 from service.coding.events import Event
@@ -13,24 +13,20 @@ from service.coding.scene import FILLERS, JOINERS, Place, Scene
 def place_findings(places: Iterable[Place], passage: Passage) -> tuple[Finding, ...]:
     found: dict[tuple[str, str], Finding] = {}
     for place in places:
-        for region, junction in place.values:
-            found.setdefault(
-                (region, junction),
-                Finding("region", region, Evidence(passage, place.start, place.end), detail=junction),
-            )
+        for value in place.values:
+            if value not in found:
+                region, junction = value
+                found[value] = Finding("region", region, Evidence(passage, place.start, place.end), detail=junction)
     return tuple(found.values())
 
 
-def without_parts(places: Sequence[Place]) -> list[Place]:
-    """Without single vertebrae that belong to a segment named beside them."""
-    if len(places) < 2:
-        return list(places)
-    whole = {vertebra for place in places for label in place.labels if "-" in label for vertebra in label.split("-")}
-    return [place for place in places if len(place.labels) != 1 or place.labels[0] not in whole]
+Shares = dict[int, tuple[int, int, int]]
 
 
-def places_of(scene: Scene, event: Event, events: Sequence[Event]) -> list[Place]:
+def places_of(scene: Scene, event: Event, shares: Shares) -> list[Place]:
     """The places of this narrowing: its own part of the sentence, else what the sentence shares out."""
+    if not scene.places:
+        return []
     if event.space and event.space.concept.region:
         own_place = scene.place_at(event.space.first)
         return [own_place] if own_place else []
@@ -41,11 +37,10 @@ def places_of(scene: Scene, event: Event, events: Sequence[Event]) -> list[Place
     free = [place for place in scene.places if _next_to(scene, place, event) or not taken(scene, place)]
     named = [place for place in free if not place.root]
     free = named or free
-    groups = _shares(scene, events)
     mine = [
         place
         for place in free
-        if _share_at(groups, place.first) == groups[id(event)][2]
+        if _share_at(shares, place.first) == shares[id(event)][2]
         and scene.same_clause(place.first, event.trigger.first)
     ]
     mine = _without_other_heads(scene, mine, event)
@@ -60,8 +55,8 @@ def places_of(scene: Scene, event: Event, events: Sequence[Event]) -> list[Place
     in_clause = [place for place in in_clause if place.first < event.first] or in_clause
     if in_clause:
         nearest = min(in_clause, key=lambda place: min(abs(place.first - event.last), abs(place.last - event.first)))
-        share = _share_at(groups, nearest.first)
-        return [place for place in in_clause if _share_at(groups, place.first) == share]
+        share = _share_at(shares, nearest.first)
+        return [place for place in in_clause if _share_at(shares, place.first) == share]
     return _trailing(scene, free, event)
 
 
@@ -113,7 +108,7 @@ def _without_other_heads(scene: Scene, places: list[Place], event: Event) -> lis
     return [p for p in places if p in own or p.first < event.first or _goes_on(scene, p)] if own else places
 
 
-def _is_of_another(scene: Scene, place: Place, event: Event, free: Sequence[Place]) -> bool:
+def _is_of_another(scene: Scene, place: Place, event: Event, free: list[Place]) -> bool:
     """'bulges at L3-4 & L4-5 narrow the foramina, with flavum hypertrophy at L4-5': the last place is the flavum's."""
     behind = place.first > event.last and any(other.last < event.first for other in free)
     named = scene.covered(event.last + 1, place.first - 1, "tissue", "framing")
@@ -144,7 +139,7 @@ def _goes_on(scene: Scene, place: Place) -> bool:
     )
 
 
-def _own_complement(scene: Scene, mine: Sequence[Place], event: Event) -> list[Place]:
+def _own_complement(scene: Scene, mine: list[Place], event: Event) -> list[Place]:
     """'bulges from C3 to C6 with narrowing at C4-5': the place behind the narrowing, not those before the 'with'."""
     behind = [place for place in mine if place.first > event.last]
     before = [place for place in mine if place.last < event.first]
@@ -159,7 +154,7 @@ def _next_to(scene: Scene, place: Place, event: Event) -> bool:
     return place.first > event.last and len(gap) <= 2 and all(scene.words[p] in FILLERS for p in gap)
 
 
-def _listed_after(scene: Scene, free: Sequence[Place], event: Event) -> list[Place]:
+def _listed_after(scene: Scene, free: list[Place], event: Event) -> list[Place]:
     """'...of head region; cervical region': a clause of places alone goes on with the list."""
     following = scene.clauses[event.trigger.first] + 1
     inside = [p for p, clause in enumerate(scene.clauses) if clause == following]
@@ -171,7 +166,7 @@ def _listed_after(scene: Scene, free: Sequence[Place], event: Event) -> list[Pla
     )
 
 
-def _trailing(scene: Scene, free: Sequence[Place], event: Event) -> list[Place]:
+def _trailing(scene: Scene, free: list[Place], event: Event) -> list[Place]:
     """A clause of places only ('...of head region; cervical region') belongs to the clause before."""
     clause = scene.clauses[event.trigger.first]
     before = [place for place in free if scene.clauses[place.first] < clause]
@@ -182,10 +177,10 @@ def _trailing(scene: Scene, free: Sequence[Place], event: Event) -> list[Place]:
     return [place for place in free if scene.clauses[place.first] == clause + 1]
 
 
-def _shares(scene: Scene, events: Sequence[Event]) -> dict[int, tuple[int, int, int]]:
+def shares_of(scene: Scene, events: list[Event]) -> Shares:
     """Cuts the sentence at the joiner between one event and the next; (start, end, share number) for each event."""
     ordered = sorted(events, key=lambda e: e.trigger.first)
-    shares: dict[int, tuple[int, int, int]] = {}
+    shares: Shares = {}
     start = number = 0
     for index, event in enumerate(ordered):
         end = len(scene.words)
@@ -224,7 +219,7 @@ def _places_between(scene: Scene, first: int, last: int) -> bool:
     return any(first < place.first < last for place in scene.places) and scene.words[last - 1] not in JOINERS
 
 
-def _share_at(shares: dict[int, tuple[int, int, int]], position: int) -> int:
+def _share_at(shares: Shares, position: int) -> int:
     for start, end, number in shares.values():
         if start <= position < end:
             return number
@@ -325,7 +320,7 @@ _SYMPTOMS = frozenset(
 ) - {"vertebrae", "involvement", "lesion"}
 
 
-def regions_joined(scene: Scene, places: Sequence[Place]) -> bool:
+def regions_joined(scene: Scene, places: list[Place]) -> bool:
     """Several regions are meant together only where joiners tie each to the next."""
     distinct: list[Place] = []
     for place in sorted(places, key=lambda p: p.first):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Sequence
 from operator import attrgetter
 
 from service.coding.boxes import filled_in
@@ -46,6 +45,9 @@ class Place:
         self.start, self.end, self.values, self.labels, self.root = start, end, values, labels, root
 
 
+_NONE: list[Mention] = []
+
+
 class Scene:
     """A sentence with everything found in it; positions are those of its words, and `said` has them in no order."""
 
@@ -54,6 +56,7 @@ class Scene:
         "_by_kinds",
         "_clauses",
         "_is_one_clause",
+        "_levels",
         "ends",
         "mentions",
         "places",
@@ -65,17 +68,20 @@ class Scene:
         "words",
     )
 
-    def __init__(
-        self, text: str, span: Span, tokens: Tokens, mentions: Sequence[Mention], places: Sequence[Place]
-    ) -> None:
+    def __init__(self, text: str, span: Span, tokens: Tokens, mentions: list[Mention], places: list[Place]) -> None:
         self.text, self.span, self.mentions, self.places = text, span, mentions, places
         self.tokens, self.words, self.starts, self.ends = tokens, tokens.words, tokens.starts, tokens.ends
         self.said = tokens.said
         self._clauses: list[int] = []
         self._is_one_clause = False
+        self._levels: tuple[Place, ...] | None = None if places else ()
         self._by_kind: dict[str, list[Mention]] = {}
         for mention in mentions:
-            self._by_kind.setdefault(mention.kind, []).append(mention)
+            same = self._by_kind.get(mention.kind)
+            if same is None:
+                self._by_kind[mention.kind] = [mention]
+            else:
+                same.append(mention)
         self._by_kinds: dict[tuple[str, ...], list[Mention]] = {}
 
     def without(self, gone: Container[int], kinds: Container[str]) -> Scene:
@@ -93,25 +99,39 @@ class Scene:
         return self._clauses
 
     @property
-    def kinds(self) -> Iterable[str]:
+    def levels(self) -> tuple[Place, ...]:
+        """The levels that the sentence names; of 'L3-4 disc, behind the body of L4' the segment."""
+        if self._levels is None:
+            self._levels = tuple(without_parts([place for place in self.places if place.labels and not place.root]))
+        return self._levels
+
+    @property
+    def kinds(self) -> list[str]:
         """Every kind that is mentioned."""
-        return self._by_kind.keys()
+        return list(self._by_kind)
 
     def says(self, kind: str, *others: str) -> bool:
         """Whether any of these kinds is mentioned."""
         return kind in self._by_kind or any(other in self._by_kind for other in others)
 
-    def of(self, kind: str, *others: str) -> Sequence[Mention]:
+    def of(self, kind: str, *others: str) -> list[Mention]:
         """The mentions of these kinds, in order of place."""
         if not others:
-            return self._by_kind.get(kind, ())
-        named = [one for one in (kind, *others) if one in self._by_kind]
-        if len(named) < 2:
-            return self._by_kind[named[0]] if named else ()
-        kinds = tuple(named)
-        if kinds not in self._by_kinds:
-            self._by_kinds[kinds] = [mention for mention in self.mentions if mention.kind in kinds]
-        return self._by_kinds[kinds]
+            return self._by_kind.get(kind, _NONE)
+        found = self._by_kind.get(kind)
+        for other in others:
+            more = self._by_kind.get(other)
+            if found is None:
+                found = more
+            elif more is not None:
+                return self._of_several((kind, *others))
+        return _NONE if found is None else found
+
+    def _of_several(self, kinds: tuple[str, ...]) -> list[Mention]:
+        found = self._by_kinds.get(kinds)
+        if found is None:
+            found = self._by_kinds[kinds] = [mention for mention in self.mentions if mention.kind in kinds]
+        return found
 
     def covered(self, first: int, last: int, *kinds: str) -> bool:
         """Whether a mention of these kinds lies over a word of a stretch."""
@@ -149,28 +169,57 @@ class Scene:
         return next((place for place in self.places if place.first <= position <= place.last), None)
 
 
+def labels_of(places: Sequence[Place]) -> tuple[str, ...]:
+    """The levels that places name, each once."""
+    if len(places) == 1:
+        return places[0].labels
+    return tuple(dict.fromkeys([label for place in places for label in place.labels]))
+
+
+def without_parts(places: list[Place]) -> list[Place]:
+    """Without single vertebrae that belong to a segment named beside them."""
+    if len(places) < 2:
+        return places
+    whole = {vertebra for place in places for label in place.labels if "-" in label for vertebra in label.split("-")}
+    return [place for place in places if len(place.labels) != 1 or place.labels[0] not in whole]
+
+
 def is_silent(tokens: Tokens, lexicon: Lexicon) -> bool:
     """Whether a text certainly says nothing of what is read here: it names no level, and no term that tells."""
-    return not _may_name_a_level(tokens.said) and not lexicon.names(tokens, _TELLING)
+    may_name_a_level = not LETTERS.isdisjoint(tokens.words) and not NUMBERS.isdisjoint(tokens.words)
+    return not may_name_a_level and not lexicon.names(tokens, _TELLING)
 
 
 def lay_out(text: str, tokens: Tokens, spans: Sequence[Span], lexicon: Lexicon) -> list[Scene]:
     """Each sentence with its words, its mentions in only those senses that hold there, and its places."""
-    sentences = filled_in([tokens.within(span.start, span.end) for span in spans])
+    sentences = filled_in(_parted(tokens, spans))
     found = lexicon.find_all(text, sentences)
     return [_scene(text, spans[n], sentences[n], found[n]) for n in range(len(spans)) if sentences[n].words]
 
 
-def _scene(text: str, span: Span, tokens: Tokens, found: Sequence[Mention]) -> Scene:
+def _parted(tokens: Tokens, spans: Sequence[Span]) -> list[Tokens]:
+    """The words of each sentence."""
+    starts, parts, at = tokens.starts, list[Tokens](), 0
+    for span in spans:  # they are in order
+        while at < len(starts) and starts[at] < span.start:
+            at += 1
+        first = at
+        while at < len(starts) and starts[at] < span.end:
+            at += 1
+        parts.append(tokens.part(first, at))
+    return parts
+
+
+def _scene(text: str, span: Span, tokens: Tokens, found: list[Mention]) -> Scene:
     levels = _levels(text, span, tokens)
     if levels:
         found = _beside_levels(found, levels)
     elif not _matters(found, tokens):
-        return Scene(text, span, tokens, (), ())
+        return Scene(text, span, tokens, [], [])
     mentions = _supported(found, tokens.words)
     places = [place for mention in mentions if (place := _named_place(mention, levels))]
     if levels:
-        places = sorted([*levels, *places], key=attrgetter("first"))
+        places = sorted([*levels, *places], key=attrgetter("first")) if places else levels
     return Scene(text, span, tokens, mentions, places)
 
 
@@ -183,14 +232,14 @@ _TELLING = frozenset(
 )
 
 
-def _matters(found: Sequence[Mention], tokens: Tokens) -> bool:
+def _matters(found: list[Mention], tokens: Tokens) -> bool:
     return len(tokens.words) <= 10 or any(mention.kind in _TELLING for mention in found)
 
 
-def _beside_levels(found: Sequence[Mention], levels: Sequence[Place]) -> list[Mention]:
+def _beside_levels(found: list[Mention], levels: list[Place]) -> list[Mention]:
     """The letter and the number of a level are no words of their own ('C', 'T1')."""
     masked = {position for place in levels for position in range(place.first, place.last + 1)}
-    free = [m for m in found if m.first not in masked or not masked.issuperset(range(m.first, m.last + 1))]
+    free = [m for m in found if m.first not in masked or not _all_in(m, masked)]
     named = [Mention(LEVEL, p.first, p.last, p.start, p.end) for p in levels]
     beside: list[Mention] = []
     at = 0
@@ -202,25 +251,32 @@ def _beside_levels(found: Sequence[Mention], levels: Sequence[Place]) -> list[Me
     return beside + named[at:]
 
 
+def _all_in(mention: Mention, positions: set[int]) -> bool:
+    return mention.first == mention.last or positions.issuperset(range(mention.first, mention.last + 1))
+
+
 def _stands_before(one: Mention, other: Mention) -> bool:
     return one.first < other.first or (one.first == other.first and one.last > other.last)
 
 
 def _levels(text: str, span: Span, tokens: Tokens) -> list[Place]:
-    if not _may_name_a_level(tokens.said):
+    starts, ends = tokens.starts, tokens.ends
+    letters = [starts[n] for n, word in enumerate(tokens.words) if word in LETTERS]
+    if not letters or NUMBERS.isdisjoint(tokens.words):
         return []
-    starts = [tokens.starts[n] for n, word in enumerate(tokens.words) if word in LETTERS]
-    return [place for level in find_levels_at(text, starts, span.end) if (place := _place(text, level, tokens))]
+    places: list[Place] = []
+    first = beyond = 0
+    for level in find_levels_at(text, letters, span.end):
+        while first < len(ends) and ends[first] <= level.start:
+            first += 1
+        while beyond < len(starts) and starts[beyond] < level.end:
+            beyond += 1
+        if first < beyond:
+            places.append(_place(text, level, first, beyond - 1))
+    return places
 
 
-def _may_name_a_level(said: frozenset[str]) -> bool:
-    return not LETTERS.isdisjoint(said) and not NUMBERS.isdisjoint(said)
-
-
-def _place(text: str, level: Level, tokens: Tokens) -> Place | None:
-    first, last = bisect_right(tokens.ends, level.start), bisect_left(tokens.starts, level.end) - 1
-    if first > last:
-        return None
+def _place(text: str, level: Level, first: int, last: int) -> Place:
     labels = level.labels if len(level.vertebrae) > 1 or not _OPEN_RANGE.match(text, level.end) else ()
     return Place((first, last), level.start, level.end, level.places(), labels, root=level.root)
 
@@ -228,7 +284,7 @@ def _place(text: str, level: Level, tokens: Tokens) -> Place | None:
 _OPEN_RANGE = re.compile(r"\s(?:down|downwards?|on down|to the (?:sacrum|coccyx))\b(?! to\b)", re.I)  # 'from T4 down'
 
 
-def _named_place(mention: Mention, levels: Sequence[Place]) -> Place | None:
+def _named_place(mention: Mention, levels: list[Place]) -> Place | None:
     """The region that a mention names, unless its words are those of a level."""
     kind, concept = mention.kind, mention.concept
     region = concept.value if kind == "region" else concept.region if kind in ("space", "narrowing") else ""
@@ -237,7 +293,7 @@ def _named_place(mention: Mention, levels: Sequence[Place]) -> Place | None:
     return Place((mention.first, mention.last), mention.start, mention.end, ((region, concept.junction),))
 
 
-def _supported(found: Sequence[Mention], words: Sequence[str]) -> Sequence[Mention]:
+def _supported(found: list[Mention], words: list[str]) -> list[Mention]:
     """Of a homonym, the senses whose neighbours speak for them (`needs`, `unless` ... of the lexicon)."""
     kept = [m for m in found if not m.concept.conditional or _is_not_elsewhere(m, words)]
     if not any(m.concept.needy for m in kept):
@@ -247,7 +303,7 @@ def _supported(found: Sequence[Mention], words: Sequence[str]) -> Sequence[Menti
     return [m for m in kept if not m.concept.needy or _holds(m, plain, words)]
 
 
-def _is_not_elsewhere(mention: Mention, words: Sequence[str]) -> bool:
+def _is_not_elsewhere(mention: Mention, words: list[str]) -> bool:
     """No word stands near that gives the term another sense ('cervical cytology')."""
     concept = mention.concept
     if concept.unless and not concept.unless.isdisjoint(words[max(0, mention.first - 4) : mention.last + 9]):
@@ -255,7 +311,7 @@ def _is_not_elsewhere(mention: Mention, words: Sequence[str]) -> bool:
     return not concept.unless_next or concept.unless_next.isdisjoint(words[mention.last + 1 : mention.last + 2])
 
 
-def _holds(mention: Mention, plain: Sequence[Mention], words: Sequence[str]) -> bool:
+def _holds(mention: Mention, plain: list[Mention], words: list[str]) -> bool:
     concept = mention.concept
     others = [m for m in plain if m.last < mention.first or m.first > mention.last]
     if concept.needs and not any(m.kind in concept.needs for m in others):
@@ -275,7 +331,7 @@ def _near(one: Mention, other: Mention) -> bool:
 _BETWEEN = FILLERS | JOINERS | {":", "[", "left", "right", "l", "r", "lt", "rt", "bilateral"}
 
 
-def _has_neighbour(mention: Mention, others: Sequence[Mention], words: Sequence[str]) -> bool:
+def _has_neighbour(mention: Mention, others: list[Mention], words: list[str]) -> bool:
     kinds = mention.concept.needs_adjacent
     if "date" in kinds and any(word[0].isdigit() for word in words[mention.last + 1 : mention.last + 3]):
         return True

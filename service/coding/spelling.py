@@ -6,7 +6,6 @@ Ordinary words that merely look like one of the lexicon's (`ordinary` in `termin
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from sys import intern
 
@@ -49,10 +48,10 @@ class Tokens:
             self._said = frozenset(self.words)
         return self._said
 
-    def within(self, start: int, end: int) -> Tokens:
-        """Those that start in a part of the text."""
-        first, last = bisect_left(self.starts, start), bisect_left(self.starts, end)
-        return Tokens(self.words[first:last], self.starts[first:last], self.ends[first:last], self.signs[first:last])
+    def part(self, first: int, beyond: int) -> Tokens:
+        """Those from one position to before another."""
+        words, signs = self.words[first:beyond], self.signs[first:beyond]
+        return Tokens(words, self.starts[first:beyond], self.ends[first:beyond], signs)
 
     def only(self, kept: Sequence[int]) -> Tokens:
         """Those at these positions."""
@@ -120,8 +119,10 @@ class Spelling:
                     ends.append(at + len(written))
                 else:
                     words.extend(found.words)
-                    starts.extend([at + start for start in found.starts])
-                    ends.extend([at + end for end in found.ends])
+                    for start in found.starts:
+                        starts.append(at + start)
+                    for end in found.ends:
+                        ends.append(at + end)
             at += len(written) + 1
         return Tokens(words, starts, ends, "".join(signs))
 

@@ -10,11 +10,19 @@ from service.coding.events import Event, find_events, is_verb
 from service.coding.level_causes import by_level
 from service.coding.lexicon import Mention
 from service.coding.model import Assertion, Evidence, Finding, Passage, Statement, Step
-from service.coding.places import is_elsewhere, place_findings, places_of, regions_joined, taken, without_parts
-from service.coding.scene import FILLERS, JOINERS, Place, Scene
+from service.coding.places import (
+    Shares,
+    is_elsewhere,
+    place_findings,
+    places_of,
+    regions_joined,
+    shares_of,
+    taken,
+)
+from service.coding.scene import FILLERS, JOINERS, Place, Scene, labels_of, without_parts
 
 
-def read_scene(scene: Scene, passage: Passage, heading: Sequence[Place]) -> tuple[list[Statement], list[Finding]]:
+def read_scene(scene: Scene, passage: Passage, heading: list[Place]) -> tuple[list[Statement], list[Finding]]:
     """The statements of one sentence, and the narrowings that it sets aside: another person's, planned or to come.
 
     `heading` holds the level in force where the sentence names none.
@@ -23,13 +31,14 @@ def read_scene(scene: Scene, passage: Passage, heading: Sequence[Place]) -> tupl
     if not events:
         return _thickening(scene, passage, heading), []
     statements, aside = [], []
+    shares = shares_of(scene, events) if scene.places else {}
     for event in events:
         said, cue = _said(scene, event)
         assertion = as_assertion(said)
         if assertion is None:
-            aside.append(Finding("set-aside", said, _evidence(scene, passage, event, (), "affirmed")))
+            aside.append(Finding("set-aside", said, _evidence(scene, passage, event, [], "affirmed")))
         else:
-            statement = _statement(scene, passage, event, events, heading, assertion, cue)
+            statement = _statement(scene, passage, event, events, shares, heading, assertion, cue)
             statements.extend(by_level(scene, statement))
             statements.extend(_excepted(scene, event, events, statement))
     return _without_repeats(statements), aside
@@ -39,12 +48,13 @@ def _statement(
     scene: Scene,
     passage: Passage,
     event: Event,
-    events: Sequence[Event],
-    heading: Sequence[Place],
+    events: list[Event],
+    shares: Shares,
+    heading: list[Place],
     assertion: Assertion,
     cue: Mention | None,
 ) -> Statement:
-    places = without_parts(places_of(scene, event, events)) or _operated_at(scene, event, assertion)
+    places = without_parts(places_of(scene, event, shares)) or _operated_at(scene, event, assertion)
     if heading and all(place.root for place in places):
         places = []  # 'L4-5: fibrosis about the L5 root narrows the recess'
     used = places or list(heading)
@@ -67,7 +77,7 @@ def _statement(
         listed=tissues.listed,
         framings=framings_of(scene, passage, event, events, tissues.causes),
         cause_uncertain=tissues.uncertain,
-        levels=tuple(dict.fromkeys(label for place in used for label in place.labels)),
+        levels=labels_of(used),
         spine_only=event.spine_only,
         steps=_steps(scene, event, used, tissues.steps, _cue(cue, assertion), own_places=bool(places)),
     )
@@ -84,7 +94,7 @@ def _exception(scene: Scene, event: Event) -> int:
     return next(cues, 0)
 
 
-def _excepted(scene: Scene, event: Event, events: Sequence[Event], denied: Statement) -> list[Statement]:
+def _excepted(scene: Scene, event: Event, events: list[Event], denied: Statement) -> list[Statement]:
     """'No stenosis except mild at L4-5': what is denied is there where it is excepted, if no more is said."""
     start = _exception(scene, event) if denied.assertion == "negated" else 0
     if not start or any(other.trigger.first > start for other in events):
@@ -100,7 +110,7 @@ def _excepted(scene: Scene, event: Event, events: Sequence[Event], denied: State
             evidence=own,
             regions=place_findings(places, own.passage),
             regions_joined=regions_joined(scene, places),
-            levels=tuple(dict.fromkeys(label for place in places for label in place.labels)),
+            levels=labels_of(places),
             steps=(*denied.steps, *(Step("region", "excepted", place.start, place.end) for place in places)),
         )
     ]
@@ -121,7 +131,7 @@ def _operated_at(scene: Scene, event: Event, assertion: Assertion) -> list[Place
 
 
 def _steps(
-    scene: Scene, event: Event, used: Sequence[Place], tissues: Sequence[Step], cue: Sequence[Step], *, own_places: bool
+    scene: Scene, event: Event, used: list[Place], tissues: Sequence[Step], cue: Sequence[Step], *, own_places: bool
 ) -> tuple[Step, ...]:
     """How the narrowing, its space, its place, its tissues and its certainty were read."""
     span, trigger = scene.span, event.trigger
@@ -185,7 +195,7 @@ def _denied_itself(scene: Scene, opening: Event) -> bool:
     )
 
 
-def _evidence(scene: Scene, passage: Passage, event: Event, places: Sequence[Place], assertion: Assertion) -> Evidence:
+def _evidence(scene: Scene, passage: Passage, event: Event, places: list[Place], assertion: Assertion) -> Evidence:
     """The quote: from the first to the last word that takes part, inside the sentence."""
     start, end = scene.starts[event.first], scene.ends[event.last]
     for place in places:
@@ -208,7 +218,7 @@ def _space_finding(passage: Passage, event: Event, assertion: Assertion) -> Find
     )
 
 
-def _thickening(scene: Scene, passage: Passage, heading: Sequence[Place]) -> list[Statement]:
+def _thickening(scene: Scene, passage: Passage, heading: list[Place]) -> list[Statement]:
     """A thickened ligament without a word on the canal: an indicator, and the question about narrowing (POLICY 2.7)."""
     thick = [
         t
@@ -248,17 +258,17 @@ def _thickening(scene: Scene, passage: Passage, heading: Sequence[Place]) -> lis
             regions_joined=regions_joined(scene, [p for p in places if p in scene.places]),
             listed=listed,
             framings=framings,
-            levels=tuple(dict.fromkeys(label for p in places for label in p.labels)),
+            levels=labels_of(places),
         )
     ]
 
 
-def _sites(scene: Scene, heading: Sequence[Place]) -> list[Place]:
+def _sites(scene: Scene, heading: list[Place]) -> list[Place]:
     """The places that the sentence names for what it finds, else those of its heading."""
     return [place for place in scene.places if not place.root and not taken(scene, place)] or list(heading)
 
 
-def _ossified(scene: Scene, passage: Passage, heading: Sequence[Place]) -> list[Statement]:
+def _ossified(scene: Scene, passage: Passage, heading: list[Place]) -> list[Statement]:
     """An ossified ligament named alone is a diagnosis of its own (M48.8X-)."""
     ossified = [
         m
@@ -281,7 +291,7 @@ def _ossified(scene: Scene, passage: Passage, heading: Sequence[Place]) -> list[
             evidence,
             regions=place_findings(places, passage),
             framings=tuple(_framing_findings(scene, passage)),
-            levels=tuple(dict.fromkeys(label for p in places for label in p.labels)),
+            levels=labels_of(places),
         )
     ]
 
@@ -306,8 +316,10 @@ def _spinal_tissue(scene: Scene, tissue: Mention) -> bool:
     return bool(set(scene.words[tissue.first : tissue.last + 1]) & _SPINAL_TISSUE)
 
 
-def _without_repeats(statements: Sequence[Statement]) -> list[Statement]:
+def _without_repeats(statements: list[Statement]) -> list[Statement]:
     """One statement for each space and assertion of a sentence where the same is said twice."""
+    if len(statements) < 2:
+        return statements
     kept: dict[tuple[object, ...], Statement] = {}
     for statement in statements:
         key = (

@@ -16,7 +16,7 @@ from service.coding.causes import tissue_findings
 from service.coding.lexicon import Mention
 from service.coding.model import Assertion, Evidence, Finding, Passage, Statement, Step
 from service.coding.places import place_findings
-from service.coding.scene import FILLERS, JOINERS, Place, Scene
+from service.coding.scene import FILLERS, JOINERS, Place, Scene, labels_of
 from service.coding.sentences import Section
 
 _GRADES = frozenset(
@@ -26,6 +26,7 @@ _OPEN = frozenset(
     "none no nil normal nl negative patent open ok clear unremarkable adequate preserved capacious wnl".split()
 )
 _GRADED = _GRADES | _OPEN
+_CONTENT = _GRADED - {"narrowed"}  # of a table, below its header
 _BESIDE = frozenset("stenosis sten narrowing l r b left right bilateral . : ; - – ( ) to high low grade".split())
 _ROW = _GRADED | _BESIDE | FILLERS | JOINERS
 _ROW_ENDS = _GRADED | _BESIDE - {".", ";"}
@@ -63,8 +64,11 @@ def column_of(scene: Scene, passage: Passage) -> Column | None:
 
 def _end_of_heading(scene: Scene) -> int:
     """Where the colon or dash stands that closes a heading of few words; 0 where none does."""
-    level = next((place.first for place in scene.places if place.labels), len(scene.words))
-    end = level - 1
+    end = len(scene.words) - 1
+    for place in scene.places:
+        if place.labels:
+            end = place.first - 1
+            break
     return end if 0 < end <= _LONGEST_HEADING and scene.words[end] in (":", "-", "–", BAR) else 0
 
 
@@ -80,7 +84,7 @@ def rows(scene: Scene, column: Column, passage: Passage) -> list[Statement]:
     return [statement for statement in found if statement] if all(found) else []
 
 
-def _parts(scene: Scene, levels: Sequence[Place]) -> Iterator[tuple[Place, int]]:
+def _parts(scene: Scene, levels: list[Place]) -> Iterator[tuple[Place, int]]:
     """Each level with the position behind the last word that is said of it."""
     ends = [*(place.first for place in levels[1:]), len(scene.words)][: len(levels)]
     yield from zip(levels, ends, strict=True)
@@ -129,9 +133,9 @@ class Header(NamedTuple):
 
 def header_of(scene: Scene, passage: Passage) -> Header | None:
     """The header of a table, if the sentence is one: spaces, no level, no grade; with bars, or gaps behind 'Level'."""
-    if scene.places or not (_GRADED - {"narrowed"}).isdisjoint(scene.said):
+    if scene.places or (BAR not in scene.said and (scene.words[0] not in _ROW_NAMES or scene.word(1) == ":")):
         return None
-    if BAR not in scene.said and (scene.words[0] not in _ROW_NAMES or scene.words[1:2] == [":"]):
+    if not _CONTENT.isdisjoint(scene.said):
         return None
     spaces: dict[int, Finding] = {}
     asked: set[int] = set()
@@ -146,7 +150,7 @@ def header_of(scene: Scene, passage: Passage) -> Header | None:
     return Header(spaces, frozenset(asked)) if spaces else None
 
 
-def _named_in_short(words: Sequence[str]) -> str:
+def _named_in_short(words: list[str]) -> str:
     """What alone may be something else, and in a header is a space: 'Canal (AP)', 'NF R'."""
     if words[:1] == ["canal"] or words in (["central", "canal"], ["spinal", "canal"]):
         return "canal"
@@ -192,7 +196,7 @@ def cells(scene: Scene, header: Header, passage: Passage) -> list[Statement]:
     return found
 
 
-def _is_ticked(words: Sequence[str]) -> bool:
+def _is_ticked(words: list[str]) -> bool:
     return not TICKS.isdisjoint(words) and all(word in MARKS for word in words)
 
 
@@ -216,12 +220,14 @@ _SIGNS = frozenset({":", "-", "–", "="})
 _FIELD_ENDS = _GRADED | {"l", "r", "left", "right"}
 
 
-def fields(scene: Scene, passage: Passage, places: Sequence[Place]) -> list[Statement]:
+def fields(scene: Scene, passage: Passage, places: list[Place]) -> list[Statement]:
     """'Canal: mild; foramina: right moderate, left none': a statement for each space with nothing but a grade.
 
     `places` hold where the sentence names none.
     """
-    if _GRADES.isdisjoint(scene.said) or _SIGNS.isdisjoint(scene.said):
+    if not (scene.says("space") or scene.words[0] == "canal"):
+        return []
+    if _SIGNS.isdisjoint(scene.said) or _GRADES.isdisjoint(scene.said):
         return []
     where = [place for place in scene.places if place.labels] or list(places)
     named = [(m.first, m.last, _space_of(m)) for m in scene.of("space") if _space_of(m)]
@@ -233,7 +239,7 @@ def fields(scene: Scene, passage: Passage, places: Sequence[Place]) -> list[Stat
 
 
 def _field(
-    scene: Scene, passage: Passage, first: int, last: int, value: str, end: int, places: Sequence[Place]
+    scene: Scene, passage: Passage, first: int, last: int, value: str, end: int, places: list[Place]
 ) -> Statement | None:
     """The statement of the field whose name is at first..last and whose content ends before `end`."""
     end = next((p for p in range(last, end) if scene.words[p] == ";"), end)
@@ -257,7 +263,7 @@ def _graded(scene: Scene, first: int, end: int) -> Assertion | None:
 
 
 def _filled(
-    scene: Scene, passage: Passage, assertion: Assertion, space: Finding, places: Sequence[Place], span: tuple[int, int]
+    scene: Scene, passage: Passage, assertion: Assertion, space: Finding, places: list[Place], span: tuple[int, int]
 ) -> Statement:
     section, (start, stop) = scene.span.section, span
     space_at = space.evidence or Evidence(passage, start, stop)
@@ -267,7 +273,7 @@ def _filled(
         Evidence(passage, start, stop, assertion),
         space,
         place_findings(places, passage),
-        levels=tuple(dict.fromkeys(label for place in places for label in place.labels)),
+        levels=labels_of(places),
         steps=(
             Step("section", section.name or "no heading", scene.span.start, scene.span.end),
             Step("narrowing", "a grade alone under its space", start, stop),
@@ -295,7 +301,7 @@ _OF_DITTO = (
 
 def again(scene: Scene, before: Sequence[Statement], passage: Passage) -> list[Statement]:
     """'C6-7: ditto', 'similar changes at C6-7': what was just said of the level before, of this one."""
-    if _DITTO.isdisjoint(scene.said) or not before or not before[-1].levels:
+    if not scene.places or not before or not before[-1].levels or _DITTO.isdisjoint(scene.said):
         return []
     places = [place for place in scene.places if place.labels]
     covered = {p for place in places for p in range(place.first, place.last + 1)}
@@ -306,11 +312,11 @@ def again(scene: Scene, before: Sequence[Statement], passage: Passage) -> list[S
     return [_moved(statement, scene, places, passage) for statement in said]
 
 
-def _moved(statement: Statement, scene: Scene, places: Sequence[Place], passage: Passage) -> Statement:
+def _moved(statement: Statement, scene: Scene, places: list[Place], passage: Passage) -> Statement:
     """The same said of other places; the quote is where it is said."""
     return statement.but(
         evidence=Evidence(passage, scene.starts[0], scene.ends[-1], statement.assertion),
         regions=place_findings(places, passage),
-        levels=tuple(dict.fromkeys(label for place in places for label in place.labels)),
+        levels=labels_of(places),
         steps=(*statement.steps, Step("region", "the same again", places[0].start, places[-1].end)),
     )
