@@ -174,7 +174,7 @@ class Assist:
         flag = self.terminology.flags[WITHHELD]
         severity = flag.severity(assessment.documentation.setting)
         issue = Issue(WITHHELD, severity or "information", self.query_rules.id, flag.says, remedy=flag.remedy)
-        return Judged(replace(assessment, ask=query.ask, issues=(*assessment.issues, issue)))
+        return Judged(assessment._replace(ask=query.ask, issues=(*assessment.issues, issue)))
 
 
 def open_assist(settings: Settings) -> Assist:
@@ -227,4 +227,4 @@ def _asked_once(assessments: Sequence[Assessment]) -> list[Assessment]:
             if name in SUPPORTING:
                 owner.setdefault(name, index)
     asked = [tuple(n for n in a.ask if owner.get(n, index) == index) for index, a in enumerate(assessments)]
-    return [a if a.ask == ask else replace(a, ask=ask) for a, ask in zip(assessments, asked, strict=True)]
+    return [a if a.ask == ask else a._replace(ask=ask) for a, ask in zip(assessments, asked, strict=True)]
