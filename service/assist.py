@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,24 @@ class Answer:
     @property
     def all_issues(self) -> tuple[Issue, ...]:
         return (*self.issues, *(issue for one in self.judged for issue in one.assessment.issues))
+
+    # What log and metrics tell of each call is told again where the answer is one that was kept.
+
+    @cached_property
+    def codes(self) -> list[str]:
+        """The codes suggested, each once."""
+        return list(dict.fromkeys(s.code for one in self.judged for s in one.assessment.suggestions))
+
+    @cached_property
+    def rules(self) -> list[str]:
+        """The rules that decided, each once."""
+        suggested = (rule for one in self.judged for s in one.assessment.suggestions for rule in s.rules)
+        return list(dict.fromkeys([*suggested, *(issue.rule for issue in self.all_issues)]))
+
+    @cached_property
+    def dispositions(self) -> Counter[Disposition]:
+        """How many Conditions there are of each."""
+        return Counter((*self.outside, *(one.assessment.disposition for one in self.judged)))
 
 
 @dataclass
@@ -119,13 +138,12 @@ class Assist:
         written = b"" if request.answers else dump_json(request)
         if not 0 < len(written) <= _LONGEST_KEPT:
             return self._answer(request, quiet)
-        key = blake2b(written, digest_size=16).digest()
-        answer = self._answers.get(key)
+        answer = self._answers.get(written)
         if answer is None:
             answer = self._answer(request, quiet)
             if len(self._answers) >= _KEPT:
                 self._answers.clear()
-            self._answers[key] = answer
+            self._answers[written] = answer
         return answer
 
     def _silent(self, request: Request) -> Answer | None:
@@ -174,7 +192,7 @@ class Assist:
         flag = self.terminology.flags[WITHHELD]
         severity = flag.severity(assessment.documentation.setting)
         issue = Issue(WITHHELD, severity or "information", self.query_rules.id, flag.says, remedy=flag.remedy)
-        return Judged(replace(assessment, ask=query.ask, issues=(*assessment.issues, issue)))
+        return Judged(assessment._replace(ask=query.ask, issues=(*assessment.issues, issue)))
 
 
 def open_assist(settings: Settings) -> Assist:
@@ -227,4 +245,4 @@ def _asked_once(assessments: Sequence[Assessment]) -> list[Assessment]:
             if name in SUPPORTING:
                 owner.setdefault(name, index)
     asked = [tuple(n for n in a.ask if owner.get(n, index) == index) for index, a in enumerate(assessments)]
-    return [a if a.ask == ask else replace(a, ask=ask) for a, ask in zip(assessments, asked, strict=True)]
+    return [a if a.ask == ask else a._replace(ask=ask) for a, ask in zip(assessments, asked, strict=True)]

@@ -116,17 +116,6 @@ def decide(
     return Decision(decision_id, instant(visit.at), content, tuple(patients), tuple(cards), queries)
 
 
-def codes_in(answer: Answer) -> list[str]:
-    """The codes suggested, each once."""
-    return list(dict.fromkeys(suggestion.code for one in answer.judged for suggestion in one.assessment.suggestions))
-
-
-def rules_in(answer: Answer) -> list[str]:
-    """The rules that decided, each once."""
-    suggested = (rule for one in answer.judged for s in one.assessment.suggestions for rule in s.rules)
-    return list(dict.fromkeys([*suggested, *(issue.rule for issue in answer.all_issues)]))
-
-
 def _asked(visit: Visit, judged: Sequence[Judged], decision_id: str) -> Iterator[Asked]:
     """A query card is known by its uuid; the form in an answer of an operation by the decision and its position."""
     asking = {one.assessment.documentation.condition: (n, one) for n, one in enumerate(judged) if one.query}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import replace
 from typing import Any
 
 from service.authors import note_by_provider
@@ -288,13 +287,12 @@ class _Record:
         told["signs_beside"] = signs_beside
         twice = (RecordFault("duplicate", own.code_path),) if duplicate else ()
         if self._stands_alone:
-            return replace(own, faults=(*own.faults, *twice), **told)
-        read = replace(own, readings=own.readings + self._observed, faults=(*own.faults, *twice), **told)
+            return own._replace(faults=(*own.faults, *twice), **told)
+        read = own._replace(readings=own.readings + self._observed, faults=(*own.faults, *twice), **told)
         if not takes:
             return read
         beside = self._beside()
-        return replace(
-            read,
+        return read._replace(
             readings=(*own.readings, *beside.of_reports, *beside.of_documents, *self._observed),
             exam_places=beside.exam_places,
             imaging=beside.imaging,

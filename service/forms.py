@@ -402,7 +402,7 @@ def _following(done: Form, record: Json, after: Judged) -> Form | None:
     query = after.query.without(shown) if after.query else None
     if query is None:
         return None
-    assessment = replace(after.assessment, ask=query.ask)  # what was left stays open, and is not asked for again
+    assessment = after.assessment._replace(ask=query.ask)  # what was left stays open, and is not asked for again
     built = built_form(query, assessment)
     if form_faults(built, query, assessment, _assist().query_rules):
         return None

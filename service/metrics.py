@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections import Counter as Tally
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from service.decisions import Visit, rules_in
+from service.decisions import Visit
 
 FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
@@ -77,11 +76,9 @@ class Metrics:
         """What came of one visit that was answered."""
         if visit.answer is None:
             return
-        answer = visit.answer
-        dispositions = Tally((*answer.outside, *(one.assessment.disposition for one in answer.judged)))
-        for disposition, number in dispositions.items():
+        for disposition, number in visit.answer.dispositions.items():
             self._labelled(self._assessments, disposition).inc(number)
-        for rule in rules_in(visit.answer):
+        for rule in visit.answer.rules:
             self._labelled(self._rules, rule).inc()
         for card in visit.cards or ():
             self._labelled(self._cards, card.kind).inc()

@@ -6,7 +6,7 @@ from typing import Any
 
 from service.assist import Answer, Assist
 from service.audit import Access, audit_event, removal_event, written
-from service.decisions import Shown, Visit, codes_in, decide, rules_in
+from service.decisions import Shown, Visit, decide
 from service.inputs import SealedInputs
 from service.open_forms import matter_key, visit_key
 from service.store import Card, Entry, Store
@@ -48,8 +48,8 @@ def log_fields(visit: Visit, access: Access, store: Store) -> Json:
         "door": visit.door,
         "patient": [store.hashed(access.client, patient)[:16] for patient in visit.patients],
         "user": store.hashed(access.client, visit.user)[:16],
-        "codes": codes_in(answer),
-        "rules": rules_in(answer),
+        "codes": answer.codes,
+        "rules": answer.rules,
         "asked": sum(len(one.query.ask) for one in answer.judged if one.query),
         "cards": len(visit.cards or ()),
     }

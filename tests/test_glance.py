@@ -99,7 +99,7 @@ def test_a_case_is_judged_the_same_beside_whatever_else_is_on_the_problem_list(n
 def test_who_does_not_ask_why_not_is_told_all_else_the_same(number: int, assist: Assist) -> None:
     request = requested(RECORDS[number], [], random.Random(number))
     whole, lean = assist.answer(request), assist.answer(request, says_why_not=False)
-    without = [replace(one, assessment=replace(one.assessment, alternatives=())) for one in whole.judged]
+    without = [replace(one, assessment=one.assessment._replace(alternatives=())) for one in whole.judged]
     assert told(replace(whole, judged=tuple(without))) == told(lean)
 
 

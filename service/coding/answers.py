@@ -39,8 +39,7 @@ def with_answers(documentation: Documentation, answers: Sequence[Answer], lexico
     caused = [finding for answer in answers if not answer.code for finding in _stated_as_cause(answer, lexicon)]
     readings += [Reading(f.evidence.passage, findings=(f,)) for f in (*beside, *caused) if f.evidence]
     status = next((_STATUS.get(f.value, "") for f in settled if f.element == "certainty"), "")
-    return replace(
-        documentation,
+    return documentation._replace(
         readings=(*documentation.readings, *readings),
         imaging=(*documentation.imaging, *(f for f in beside if f.element == "imaging.finding")),
         answers=settled,

@@ -198,7 +198,8 @@ class _Form:
         rest += [e for name in ("narrowing", "tissue", *asked) for e in self.elements[name].evidence]
         if "framing" in asked:
             rest += [e for hit in self.assessment.hits if hit.rule.kind == "redirects" for e in hit.evidence]
-        return _each_once(e for e in (*found, *map(self.record.quoted, rest)) if _is_words(e))[:MOST_INDICATORS]
+        quoted = map(self.record.quoted, dict.fromkeys(rest))
+        return _each_once(e for e in (*found, *quoted) if _is_words(e))[:MOST_INDICATORS]
 
     def _resting_on(self, evidence: Iterable[Evidence]) -> tuple[int, ...]:
         """Positions (from 1) of the indicators that hold these words; none where all are of a prior encounter (Q12)."""

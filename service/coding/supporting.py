@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from service.coding.matters import agree
 from service.coding.model import Documentation, Element, Evidence, Finding, Statement
@@ -23,7 +23,8 @@ def supporting_elements(documentation: Documentation, weighed: Sequence[Weighed]
 
 def _imaging(documentation: Documentation, weighed: Sequence[Weighed]) -> dict[str, Element]:
     told = [f for f in documentation.findings("imaging.modality", "provider", "report") if f.value in _IMAGES]
-    from_reports = [f for f in documentation.imaging if _supports(f, weighed)]
+    regions = {f.value for w in weighed for f in (*w.regions, *w.hinted_regions)}
+    from_reports = [f for f in documentation.imaging if _supports(f, regions)]
     modality = [f for f in from_reports if f.element == "imaging.modality"] + told
     dates = [f for f in from_reports if f.element == "imaging.date"] + [
         f for f in documentation.findings("imaging.date", "provider") if f.element
@@ -43,10 +44,9 @@ def _imaging(documentation: Documentation, weighed: Sequence[Weighed]) -> dict[s
     }
 
 
-def _supports(finding: Finding, weighed: Sequence[Weighed]) -> bool:
+def _supports(finding: Finding, regions: Set[str]) -> bool:
     """Imaging of the region in question; `detail` names the regions examined, none where the report does not say."""
-    examined = [region for region in finding.detail.split() if region]
-    regions = [f.value for w in weighed for f in (*w.regions, *w.hinted_regions)]
+    examined = finding.detail.split()
     return not examined or not regions or agree(examined, regions)
 
 

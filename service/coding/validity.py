@@ -95,15 +95,14 @@ def _plain(words: str) -> str:
 
 def _foreign_display(code: RecordedCode, terminology: Terminology, on: str) -> bool:
     """The display is the title of another code, or names another region than that of this one."""
-    title = terminology.icd10cm.title(code.code, on)
-    shown = _plain(code.display)
-    if not title or shown == _plain(title):
+    shown, title = _plain(code.display), _plain(terminology.icd10cm.title(code.code, on) or "")
+    if not title or shown == title:
         return False
     if terminology.icd10cm.is_title_of_another(code.display, code.code):
         return True
-    if terminology.pack_of(code.code) and _content(shown) and not _content(shown) & _content(_plain(title)):
+    if terminology.pack_of(code.code) and _content(shown) and not _content(shown) & _content(title):
         return True
-    return _names_another_region(shown, _plain(title)) or _contradicts(shown.split(), _plain(title).split())
+    return _names_another_region(shown, title) or _contradicts(shown.split(), title.split())
 
 
 def _content(words: str) -> set[str]:
@@ -122,17 +121,17 @@ def _names_another_region(shown: str, title: str) -> bool:
 
 _OF_ANYTHING = frozenset({"a", "an", "the", "other", "any", "or", "and"})
 _OPPOSITES = (
-    ("left", "right"),
-    ("unilateral", "bilateral"),
-    ("initial", "subsequent", "sequela"),
-    ("acute", "chronic"),
+    frozenset({"left", "right"}),
+    frozenset({"unilateral", "bilateral"}),
+    frozenset({"initial", "subsequent", "sequela"}),
+    frozenset({"acute", "chronic"}),
 )
 
 
 def _contradicts(shown: list[str], title: list[str]) -> bool:
     """'left knee' of a code for the right knee; 'with' of what the title goes 'without'."""
     for words in _OPPOSITES:
-        said, meant = set(words) & set(shown), set(words) & set(title)
+        said, meant = words.intersection(shown), words.intersection(title)
         if said and meant and not said & meant:
             return True
     return any(

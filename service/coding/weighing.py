@@ -250,7 +250,7 @@ def _told_by_reports(
         for finding in other.causes
         if finding.evidence
     ]
-    return replace(tissue, evidence=(*tissue.evidence, *told)) if told and tissue.status == "missing" else tissue
+    return tissue._replace(evidence=(*tissue.evidence, *told)) if told and tissue.status == "missing" else tissue
 
 
 def _report_tissues(
@@ -466,6 +466,6 @@ def as_certain(weighed: Weighed) -> Weighed:
     if weighed.has("certainty") and weighed.elements["narrowing"].status == "uncertain":
         return replace(
             weighed,
-            elements={**weighed.elements, "narrowing": replace(weighed.elements["narrowing"], status="documented")},
+            elements={**weighed.elements, "narrowing": weighed.elements["narrowing"]._replace(status="documented")},
         )
     return weighed
