@@ -13,6 +13,7 @@ from pathlib import Path
 
 CORE = Path(__file__).parent / "coding"
 FOLDER = CORE / "compiled"
+RECIPE = Path(__file__).with_name("compiling.py")
 # The whole core; mypyc compiles it as one, so that a call between two of its modules is a call in C.
 # Left out is what only reads files; a class for each file that inherits from one of its own cannot be compiled anyway.
 READING = frozenset({"kept", "yaml_strict", "yaml_parsing"})
@@ -33,8 +34,8 @@ def is_current() -> bool:
 
 
 def fingerprint() -> str:
-    """Of the source that is compiled."""
-    digest = hashlib.sha256()
+    """Of the source that is compiled, and of how that is done."""
+    digest = hashlib.sha256(RECIPE.read_bytes())
     for module in MODULES:
         digest.update((CORE / f"{module}.py").read_bytes())
     return digest.hexdigest()
