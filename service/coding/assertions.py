@@ -559,7 +559,7 @@ _TODAY = frozenset("today now current currently new update updated".split())
 
 def _governed(scene: Scene, first: int, kind: str) -> Mention | None:
     for cue in scene.of(kind):
-        if not scene.same_clause(cue.last, first):
+        if not scene.same_clause(cue.last, first) and not _lists_risks(scene, cue, first):
             continue
         if cue.concept.scope == "before":
             if cue.first > first:
@@ -567,10 +567,22 @@ def _governed(scene: Scene, first: int, kind: str) -> Mention | None:
         elif (
             cue.last < first
             and not (cue.concept.opening and cue.first and scene.words[cue.first - 1] not in (":", ";"))
-            and ":" not in scene.words[cue.last + 1 : first]
+            and ":" not in scene.words[_opens_list(scene, cue) : first]
         ):
             return cue
     return None
+
+
+def _lists_risks(scene: Scene, cue: Mention, first: int) -> bool:
+    """'Risks discussed: infection; recurrent canal stenosis': a list goes on behind a semicolon."""
+    return cue.value == "risks" and _NEW_ASSERTION.isdisjoint(scene.words[cue.last + 1 : first])
+
+
+def _opens_list(scene: Scene, cue: Mention) -> int:
+    """Where the words begin that a cue governs: of risks behind their colon ('risks, which I explained to him: ...')."""
+    following = scene.words[cue.last + 1 : cue.last + 9]
+    listed = cue.value == "risks" and ":" in following
+    return cue.last + 2 + following.index(":") if listed else cue.last + 1
 
 
 def _is_said_to_patient(scene: Scene, cue: Mention) -> bool:

@@ -226,7 +226,7 @@ _DENIALS = frozenset("no none n nil neg negative absent it this that is was not 
 
 
 def _doubt(scene: Scene) -> Assertion | None:
-    """'Not yet confirmed.' 'This is probable only.' 'Ruled out.': the certainty of the sentence before."""
+    """'Not yet confirmed.' 'This is probable only.' 'I do not agree.': the certainty of the sentence before."""
     if len(scene.words) > 10 or not scene.says("hedge", "negation"):
         return None
     cues = scene.of("hedge", "negation")
@@ -237,6 +237,7 @@ def _doubt(scene: Scene) -> Assertion | None:
     words = set(scene.words)
     twice = "not" in words and not words.isdisjoint(("absent", "negative", "neg", "nil", "none"))  # 'it is not absent'
     denied = words & {"ruled", "excluded", "error"} or (words <= _DENIALS and not twice)
+    denied = denied or any(cue.value == "disputed" for cue in cues)
     denied = denied and not scene.of("hedge")
     return "negated" if denied else "uncertain" if scene.of("hedge") or "confirmed" in words else None
 
