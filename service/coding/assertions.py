@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from service.coding.dates import DATE
 from service.coding.lexicon import Mention
 from service.coding.model import Assertion
 from service.coding.scene import FILLERS, JOINERS, Place, Scene
@@ -445,11 +446,16 @@ def _is_to_come(scene: Scene, first: int) -> bool:
 def _makes_past(scene: Scene, cue: Mention, first: int, last: int) -> bool:
     if cue.concept.scope == "after":
         return cue.last < first and not _cut_off(scene, cue, first)
-    following = scene.words[cue.last + 1 : cue.last + 2]
-    dated = bool(following) and (following[0] == "in" or (len(following[0]) == 4 and following[0].isdigit()))
-    closes = cue.first != cue.last or dated or _closes_clause(scene, cue)
+    closes = cue.first != cue.last or _is_dated(scene, cue) or _closes_clause(scene, cue)
     closes = closes or scene.words[cue.first - 1] in _PREDICATE_SIGNS
     return last < cue.first <= last + 12 and closes
+
+
+def _is_dated(scene: Scene, cue: Mention) -> bool:
+    """'decompressed in 2019', 'decompressed 03/2020', 'operated May 2018'."""
+    if cue.last + 1 == len(scene.words):
+        return False
+    return scene.words[cue.last + 1] == "in" or DATE.match(scene.text, scene.starts[cue.last + 1]) is not None
 
 
 _OPERATED = frozenset(
@@ -579,7 +585,7 @@ def _lists_risks(scene: Scene, cue: Mention, first: int) -> bool:
 
 
 def _opens_list(scene: Scene, cue: Mention) -> int:
-    """Where the words begin that a cue governs: of risks behind their colon ('risks, which I explained to him: ...')."""
+    """Where the words begin that a cue governs: of risks behind their colon ('risks, as I told him: ...')."""
     following = scene.words[cue.last + 1 : cue.last + 9]
     listed = cue.value == "risks" and ":" in following
     return cue.last + 2 + following.index(":") if listed else cue.last + 1
