@@ -161,17 +161,22 @@ def _is_normal(scene: Scene, tissue: Mention) -> bool:
     )
 
 
+_GROWTHS = frozenset("cyst cysts tumor tumors tumour tumours mass masses ganglion effusion abscess".split())
+_OUT_OF = frozenset("off from out arising originating emanating".split())
 _WHERE = frozenset("under underneath beneath behind below above between near along beside adjacent".split())
 
 
 def _is_where(scene: Scene, tissue: Mention) -> bool:
-    """'scar under the L4 lamina narrows the canal': what is named only to say where."""
-    if not tissue.concept.anatomy or _WHERE.isdisjoint(scene.said):
+    """'scar under the L4 lamina', 'a cyst off the left facet narrows the canal': what is named only to say where."""
+    if not tissue.concept.anatomy or (_WHERE | _GROWTHS).isdisjoint(scene.said):
         return False
     at = tissue.first - 1
-    while at > 0 and (scene.word(at) in FILLERS or scene.place_at(at) or scene.at(at, ("laterality",))):
+    while at > 0 and (
+        scene.word(at) in FILLERS or scene.word(at) in _OUT_OF or scene.place_at(at) or scene.at(at, ("laterality",))
+    ):
         at -= 1
-    return scene.word(at) in _WHERE
+    grown = scene.word(at) in _GROWTHS and at < tissue.first - 1
+    return grown or scene.word(at) in _WHERE
 
 
 _LOOKS = frozenset("there here look looks appear appears remains remain thin".split())
