@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 from service.coding import beside
-from service.coding.anaphora import from_before, other_side, pointed_at
+from service.coding.anaphora import from_before, of_it, other_side, pointed_at
 from service.coding.blocks import Block, enter, in_force, leave, levels_of, opening
 from service.coding.corrections import correct
 from service.coding.events import names_its_canal
@@ -70,7 +70,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         new, aside = (table, []) if table else read_scene(scene, passage, heading)
         boxes = cells(scene, header, passage) if header else fields(scene, passage, heading)
         new = [*boxes, *(s for s in new if s.space or s.narrowing == "unstated")] if boxes else new
-        new = other_side(scene, new, statements, passage)
+        new = of_it(scene, other_side(scene, new, statements, passage), statements, passage)
         goes_on = not (scene.span.new_paragraph or scene.places or scene.says("modality"))
         of_an_organ = names_its_canal(scene) or (of_an_organ and goes_on)
         if of_an_organ and not block.places:
