@@ -85,7 +85,7 @@ def _denial(scene: Scene, first: int, last: int, *, is_verb: bool) -> Mention | 
     for cue in scene.of("negation"):
         scope = cue.concept.scope
         reaches = scope == "after" and cue.last < first and _reaches(scene, cue, first, is_verb=is_verb)
-        if reaches and not _is_aside(scene, cue, first):
+        if reaches and not _is_aside(scene, cue, first) and not _denies_cause(scene, cue, first, last):
             return cue
         if scope == "before" and cue.first > last and _answers(scene, cue, last):
             return cue
@@ -98,6 +98,16 @@ def _is_aside(scene: Scene, cue: Mention, verb: int) -> bool:
         return False
     named = scene.at(verb, ("narrowing", "mass-effect"))
     return named is not None and named.value == "verb" and scene.words[verb].endswith("s")
+
+
+_GIVEN = frozenset("the his her this that their your".split())
+
+
+def _denies_cause(scene: Scene, cue: Mention, first: int, last: int) -> bool:
+    """'The fall did not cause the stenosis': it is there; not in 'did not cause the canal to narrow'."""
+    links = [m for m in scene.of("link") if m.value == "causing" and cue.last < m.first and m.last < first]
+    named = bool(links) and scene.words[links[-1].last + 1] in _GIVEN
+    return named and links[-1].first - cue.last <= 3 and "to" not in scene.words[first : last + 1]
 
 
 def is_hedged(scene: Scene, first: int, last: int) -> bool:
@@ -545,7 +555,7 @@ _PAST = frozenset("when was were previously prior previous showed revealed demon
 
 def then_not_now(scene: Scene, first: int) -> bool:
     """A denial of an earlier time ('in 2019 there was no stenosis; now ...') says nothing of today."""
-    if all(scene.same_clause(m.first, first) for m in scene.of("narrowing")):
+    if all(scene.same_clause(m.first, first) or _past(scene, m.first, m.last) for m in scene.of("narrowing")):
         return False
     words = {word for p, word in enumerate(scene.words) if scene.same_clause(p, first)}
     dated = any(len(word) == 4 and word.startswith(("19", "20")) and word.isdigit() for word in words)

@@ -43,6 +43,7 @@ def tissues_of(scene: Scene, passage: Passage, event: Event, events: Sequence[Ev
         and not is_negated(scene, t.first, t.last)
         and not _is_normal(scene, t)
         and not _is_where(scene, t)
+        and not _is_cleared(scene, t)
     ]
     named = [t for t in present if scene.same_clause(t.first, event.trigger.first)]
     if not named:
@@ -177,6 +178,17 @@ def _is_where(scene: Scene, tissue: Mention) -> bool:
         at -= 1
     grown = scene.word(at) in _GROWTHS and at < tissue.first - 1
     return grown or scene.word(at) in _WHERE
+
+
+def _is_cleared(scene: Scene, tissue: Mention) -> bool:
+    """'The bulge does not cause the stenosis': not what narrows, nor an indicator of it."""
+    if not scene.says("negation"):
+        return False
+    link = next((m for m in scene.of("link") if m.value == "causing" and m.first > tissue.last), None)
+    if link is None or not is_negated(scene, link.first, link.last):
+        return False
+    gap = scene.between(tissue.last, link.first)
+    return not any(m.first in gap for m in scene.of("narrowing", "mass-effect", "tissue", "contrast"))
 
 
 _LOOKS = frozenset("there here look looks appear appears remains remain thin".split())
