@@ -84,6 +84,8 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         if new:
             corrects = scene.span.section.name in _CORRECTING and scene.span.section is not original
             new = _stands(statements, new, revised, corrects=corrects)
+            if scene.says("own-reading"):
+                statements[:] = [s for s in statements if not any(_contradicts(s, own) for own in new)]
             if statements and new and _goes_on(statements[-1], new[0], scene):
                 statements.pop()
             statements.extend(_in_section(_under(block, statement), scene.span.section) for statement in new)
@@ -290,6 +292,11 @@ def _is_title(scene: Scene) -> bool:
     """'MRI LUMBAR SPINE': below it stands a report, and no more the addendum that stood above."""
     named = scene.says("modality") and scene.places and not levels_of(scene)
     return bool(named) and not scene.says("narrowing", "mass-effect", "adequate")
+
+
+def _contradicts(told: Statement, own: Statement) -> bool:
+    """Of the same place the report says it, and 'on my review' it is not so, or the other way round."""
+    return {told.assertion, own.assertion} == {"affirmed", "negated"} and _place_of(told) == _place_of(own)
 
 
 def _same_matter(one: Statement, other: Statement) -> bool:
