@@ -21,7 +21,7 @@ _LISTS = frozenset(
 _NEW_ASSERTION = frozenset(
     (
         "is are there shows showed demonstrates has have was were remains with but which patient pt noted seen "
-        "reveals causing present"
+        "reveals causing present continue continues start starts started"
     ).split()
 )
 _CUES = frozenset({"negation", "hedge", "historical", "plan", "other-person", "hearsay"})
