@@ -500,6 +500,8 @@ def test_what_was_examined_and_found_as_it_should_be_is_denied(
          ["L3-L4 canal negated", "L3-L4 foramen affirmed"]),
         ("a cranial direction", "A fragment of the disc lies cranial to L3-4 and narrows the canal.",
          ["L3-L4 canal affirmed"]),
+        ("a range down to the sacrum", "The canal is narrow from T12 down to the sacrum.",
+         ["thoracic+lumbar canal affirmed"]),
         ("misspelt", "severe canal steonsis and forminal narowing at L4-5",
          ["L4-L5 canal affirmed", "L4-L5 foramen affirmed"]),
     ],

@@ -218,14 +218,18 @@ def _may_name_a_level(said: frozenset[str]) -> bool:
 
 
 def _place(text: str, level: Level, tokens: Tokens) -> Place | None:
-    first, last = bisect_right(tokens.ends, level.start), bisect_left(tokens.starts, level.end) - 1
+    opened = _OPEN_RANGE.match(text, level.end) if len(level.vertebrae) == 1 else None
+    to_sacrum = opened is not None and opened[0].lower().endswith("sacrum")
+    end = opened.end() if opened and to_sacrum else level.end
+    first, last = bisect_right(tokens.ends, level.start), bisect_left(tokens.starts, end) - 1
     if first > last:
         return None
-    labels = level.labels if len(level.vertebrae) > 1 or not _OPEN_RANGE.match(text, level.end) else ()
-    return Place((first, last), level.start, level.end, level.places(), labels, root=level.root)
+    values, labels = level.places_to("S1") if to_sacrum else level.places(), () if opened else level.labels
+    return Place((first, last), level.start, end, values, labels, root=level.root)
 
 
-_OPEN_RANGE = re.compile(r"\s(?:down|downwards?|on down|to the (?:sacrum|coccyx))\b(?! to\b)", re.I)  # 'from T4 down'
+# 'from T4 down', 'from L4 to the sacrum', which is L4 to S1 though no level is named
+_OPEN_RANGE = re.compile(r"\s(?:(?:down )?to (?:the )?(?:sacrum|coccyx)|(?:on )?down|downwards?)\b(?! to\b)", re.I)
 
 
 def _named_place(mention: Mention, levels: Sequence[Place]) -> Place | None:
