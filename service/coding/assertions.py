@@ -126,7 +126,7 @@ def _hedges(scene: Scene, cue: Mention, first: int, last: int) -> bool:
         return True  # 'foraminal stenosis vs hip osteoarthritis'
     if cue.first == cue.last and not _closes_clause(scene, cue) and scene.words[cue.first - 1] not in _PREDICATE_SIGNS:
         return False  # 'with possible radiculopathy': the hedge is about what follows it
-    if _is_about_cause(scene, cue) or _closes_cause(scene, cue, last):
+    if _is_about_cause(scene, cue) or _closes_cause(scene, cue, last) or of_a_cause(scene, first):
         return False
     return cue.first > last and _answers(scene, cue, last, commas=True)
 
@@ -147,6 +147,15 @@ def _is_about_cause(scene: Scene, cue: Mention) -> bool:
     if link is None:
         return False
     return scene.words[cue.last] in _HOW_SURELY or "be" in scene.words[cue.last : link.first]
+
+
+_CAUSE = frozenset({"cause", "etiology", "aetiology", "reason"})
+
+
+def of_a_cause(scene: Scene, first: int) -> bool:
+    """'The cause of the canal stenosis is ...': what is said behind it is said of the cause."""
+    before = scene.words[max(0, first - 4) : first]
+    return "of" in before and not _CAUSE.isdisjoint(before)
 
 
 def _closes_cause(scene: Scene, cue: Mention, last: int) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from service.coding.assertions import hedges_cause_only, is_negated
+from service.coding.assertions import hedges_cause_only, is_negated, of_a_cause
 from service.coding.events import Event, is_verb, passive
 from service.coding.lexicon import Mention
 from service.coding.model import Evidence, Finding, Passage, Step
-from service.coding.scene import FILLERS, JOINERS, Place, Scene
+from service.coding.scene import BE, FILLERS, JOINERS, Place, Scene
 
 _LINK_GAP = frozenset(
     (
@@ -207,7 +207,7 @@ def _link(scene: Scene, tissue: Mention, event: Event, events: Sequence[Event]) 
     """The rule that makes a tissue the cause; empty where none does."""
     if _acts(scene, tissue, event, events):
         return "it narrows"
-    if _follows_because(scene, tissue, event):
+    if _follows_because(scene, tissue, event) or _is_its_cause(scene, tissue, event):
         return "due to"
     return "names the narrowing" if _modifies_event(scene, tissue, event) else ""
 
@@ -258,6 +258,14 @@ def _follows_because(scene: Scene, tissue: Mention, event: Event) -> bool:
         elif tissue.last < event.trigger.first and not any(m.last < link.first for m in scene.of("narrowing")):
             return True
     return False
+
+
+def _is_its_cause(scene: Scene, tissue: Mention, event: Event) -> bool:
+    """'The cause of the canal stenosis at L4-5 is a thick ligament.'"""
+    said = scene.words[event.last + 1 : tissue.first]
+    if not of_a_cause(scene, event.first) or BE.isdisjoint(said) or not scene.same_clause(event.last, tissue.first):
+        return False
+    return not any(m.first > event.last and m.last < tissue.first for m in scene.of("narrowing", "contrast", "link"))
 
 
 def _link_governs(scene: Scene, link: Mention, tissue: Mention) -> bool:

@@ -134,6 +134,8 @@ def _inside_other(scene: Scene, trigger: Mention) -> bool:
             "adequate",
             *(("framing",) if trigger.kind == "mass-effect" else ()),
         )
+    ) or any(  # 'cause of the stenosis: ...'
+        m.value == "because" and m.first < trigger.first and trigger.last <= m.last for m in scene.of("link")
     )
 
 

@@ -81,6 +81,8 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         if meant:
             new = [from_before(scene, statement, meant) for statement in new]
         before = tissues or meant
+        if new and _tells_cause(statements, new, scene, passage):
+            new = []
         if new:
             corrects = scene.span.section.name in _CORRECTING and scene.span.section is not original
             new = _stands(statements, new, revised, corrects=corrects)
@@ -183,6 +185,21 @@ def _under(block: Block, statement: Statement) -> Statement:
         return statement
     here = block.tissues and not block.labels.isdisjoint(statement.levels)
     return statement.but(listed=block.tissues) if here else statement
+
+
+_OF_THIS = FILLERS | frozenset("cause causes caused etiology aetiology narrowing stenosis due they".split())
+
+
+def _tells_cause(statements: Sequence[Statement], new: Sequence[Statement], scene: Scene, passage: Passage) -> bool:
+    """'Canal stenosis L3-4. It is caused by a thick ligament.': no thickening of its own, but the cause of that."""
+    if not statements or scene.places or any(s.narrowing != "unstated" for s in new):
+        return False
+    last = statements[-1]
+    if last.assertion not in ("affirmed", "uncertain") or last.causes or last.narrowing == "unstated":
+        return False
+    link = next((m for m in scene.of("link") if m.value == "because"), None)
+    plain = link is not None and all(word in _OF_THIS or not word.isalpha() for word in scene.words[: link.first])
+    return (plain or scene.words[0] == "cause") and bool(beside.stated_causes(scene, passage))
 
 
 def _complete(statements: list[Statement], scene: Scene, passage: Passage, *, corrects: bool) -> None:
