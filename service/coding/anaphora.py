@@ -29,9 +29,20 @@ def points_back(scene: Scene) -> bool:
         return False
     if words[:2] == ["as", "a"] and scene.word(2) in ("result", "consequence"):
         return True
-    if not _RESULTS.isdisjoint(words):
+    if not _RESULTS.isdisjoint(words) or _ends_in_pronoun(scene):
         return True
     return (_opens_with_pronoun(scene) or "combination" in words) and _acts(scene)
+
+
+def _ends_in_pronoun(scene: Scene) -> bool:
+    """'Canal stenosis due to this.'; in 'slip with stenosis because of it' it is the slip."""
+    if scene.says("tissue", "framing"):
+        return False
+    links = [m.last for m in scene.of("link") if m.value == "because"]
+    return any(scene.word(p + 1) in _OBJECTS and scene.word(p + 2) in ("", ".") for p in links)
+
+
+_OBJECTS = frozenset({"it", "this", "these", "them"})
 
 
 def pointed_at(scene: Scene, before: tuple[Finding, ...], under_level: tuple[Finding, ...]) -> tuple[Finding, ...]:

@@ -209,6 +209,8 @@ def _link(scene: Scene, tissue: Mention, event: Event, events: Sequence[Event]) 
         return "it narrows"
     if _follows_because(scene, tissue, event) or _is_its_cause(scene, tissue, event):
         return "due to"
+    if _is_pointed_at(scene, tissue, event):
+        return "due to it"
     return "names the narrowing" if _modifies_event(scene, tissue, event) else ""
 
 
@@ -258,6 +260,22 @@ def _follows_because(scene: Scene, tissue: Mention, event: Event) -> bool:
         elif tissue.last < event.trigger.first and not any(m.last < link.first for m in scene.of("narrowing")):
             return True
     return False
+
+
+_POINTS = frozenset({"it", "this", "these", "them"})
+_CLOSES = frozenset({"", ".", ",", ";", ")", "and", "-", "at"})
+
+
+def _is_pointed_at(scene: Scene, tissue: Mention, event: Event) -> bool:
+    """'Calcified flavum at T9-10, canal stenosis resulting from it': the tissue that stands before, if one does."""
+    if tissue.last > event.first or (tissue.concept.anatomy and not abnormal(scene, tissue)):
+        return False
+    behind = (m for m in scene.of("link") if m.value == "because" and m.first > event.trigger.last)
+    link = next(behind, None)
+    if link is None or scene.word(link.last + 1) not in _POINTS or scene.word(link.last + 2) not in _CLOSES:
+        return False
+    between = [m for m in scene.of("narrowing", "mass-effect") if tissue.last < m.first < link.first]
+    return all(m is event.trigger for m in between)
 
 
 def _is_its_cause(scene: Scene, tissue: Mention, event: Event) -> bool:
