@@ -3,14 +3,17 @@ right one' to its space.
 
 "The ligamentum flavum is thickened at C5-6. This narrows the canal."
 "The left foramen is narrowed. The right is patent."
+"At C4-5 the canal is wide. At C5-6 it is narrowed by a spur."
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from service.coding.lexicon import Mention
 from service.coding.model import Evidence, Finding, Passage, Statement, Step
-from service.coding.scene import Scene
+from service.coding.places import place_findings
+from service.coding.scene import BE, Scene
 
 _PRONOUNS = frozenset("this these it they both which all".split())
 _RESULTS = frozenset("consequently resultant resulting thereby thus".split())
@@ -27,9 +30,20 @@ def points_back(scene: Scene) -> bool:
     words = scene.words[:4]
     if words[:2] == ["as", "a"] and scene.word(2) in ("result", "consequence"):
         return True
-    if not _RESULTS.isdisjoint(words):
+    if not _RESULTS.isdisjoint(words) or _ends_in_pronoun(scene):
         return True
     return (_opens_with_pronoun(scene) or "combination" in words) and _acts(scene)
+
+
+def _ends_in_pronoun(scene: Scene) -> bool:
+    """'Canal stenosis due to this.'; in 'slip with stenosis because of it' it is the slip."""
+    if scene.says("tissue", "framing"):
+        return False
+    links = [m.last for m in scene.of("link") if m.value == "because"]
+    return any(scene.word(p + 1) in _OBJECTS and scene.word(p + 2) in ("", ".") for p in links)
+
+
+_OBJECTS = frozenset({"it", "this", "these", "them"})
 
 
 def pointed_at(scene: Scene, before: tuple[Finding, ...], under_level: tuple[Finding, ...]) -> tuple[Finding, ...]:
@@ -109,3 +123,35 @@ def other_side(scene: Scene, new: list[Statement], before: Sequence[Statement], 
         return new
     own = Evidence(passage, scene.starts[0], scene.ends[-1], "negated")
     return [last.but(assertion="negated", evidence=own, causes=(), listed=(), framings=())]
+
+
+_IT = frozenset({"it", "they"})
+_MEAN = ("space", "target", "tissue", "other-organ")
+
+
+def of_it(scene: Scene, new: list[Statement], before: Sequence[Statement], passage: Passage) -> list[Statement]:
+    """'At C4-5 the canal is wide. At C5-6 it is narrowed by a spur.': of the space of the sentence before."""
+    if not before or before[-1].space is None or scene.span.new_paragraph or _IT.isdisjoint(scene.said):
+        return new
+    at = next((p for p, word in enumerate(scene.words) if word in _IT and scene.word(p + 1) in BE), -1)
+    if at < 0 or any(m.first < at for m in scene.of(*_MEAN)):
+        return new
+    space = before[-1].space
+    if new:
+        named = scene.covered(at + 2, at + 5, "narrowing")
+        return [s if s.space or not named else s.but(space=space) for s in new]
+    wide = next((m for m in scene.of("adequate") if at < m.first <= at + 4), None)
+    places = [place for place in scene.places if not place.root]
+    if wide is None or not places or scene.word(wide.last + 1) not in _CLOSES or _is_denied(scene, wide):
+        return new
+    labels = tuple(dict.fromkeys(label for place in places for label in place.labels))
+    own = Evidence(passage, scene.starts[0], wide.end, "negated")
+    return [Statement("negated", "stated", own, space=space, regions=place_findings(places, passage), levels=labels)]
+
+
+_CLOSES = frozenset({"", ".", ",", ";", "and", "there"})
+
+
+def _is_denied(scene: Scene, wide: Mention) -> bool:
+    """'It is not patent', though not 'it is not narrowed', which is called wide."""
+    return any(cue.last < wide.first for cue in scene.of("negation", "hedge"))

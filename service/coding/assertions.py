@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from service.coding.dates import DATE
 from service.coding.lexicon import Mention
 from service.coding.model import Assertion
 from service.coding.scene import FILLERS, JOINERS, Place, Scene
@@ -19,7 +20,7 @@ _LISTS = frozenset(
 _NEW_ASSERTION = frozenset(
     (
         "is are there shows showed demonstrates has have was were remains with but which patient pt noted seen "
-        "reveals causing present"
+        "reveals causing present continue continues start starts started"
     ).split()
 )
 _AFTER_REACH, _NOT_REACH = 8, 6
@@ -82,7 +83,7 @@ def _denial(scene: Scene, first: int, last: int, *, is_verb: bool) -> Mention | 
     for cue in scene.of("negation"):
         scope = cue.concept.scope
         reaches = scope == "after" and cue.last < first and _reaches(scene, cue, first, is_verb=is_verb)
-        if reaches and not _is_aside(scene, cue, first):
+        if reaches and not _is_aside(scene, cue, first) and not _denies_cause(scene, cue, first, last):
             return cue
         if scope == "before" and cue.first > last and _answers(scene, cue, last):
             return cue
@@ -95,6 +96,16 @@ def _is_aside(scene: Scene, cue: Mention, verb: int) -> bool:
         return False
     named = scene.at(verb, ("narrowing", "mass-effect"))
     return named is not None and named.value == "verb" and scene.words[verb].endswith("s")
+
+
+_GIVEN = frozenset("the his her this that their your".split())
+
+
+def _denies_cause(scene: Scene, cue: Mention, first: int, last: int) -> bool:
+    """'The fall did not cause the stenosis': it is there; not in 'did not cause the canal to narrow'."""
+    links = [m for m in scene.of("link") if m.value == "causing" and cue.last < m.first and m.last < first]
+    named = bool(links) and scene.words[links[-1].last + 1] in _GIVEN
+    return named and links[-1].first - cue.last <= 3 and "to" not in scene.words[first : last + 1]
 
 
 def is_hedged(scene: Scene, first: int, last: int) -> bool:
@@ -113,7 +124,7 @@ def _hedges(scene: Scene, cue: Mention, first: int, last: int) -> bool:
         return True  # 'foraminal stenosis vs hip osteoarthritis'
     if cue.first == cue.last and not _closes_clause(scene, cue) and scene.words[cue.first - 1] not in _PREDICATE_SIGNS:
         return False  # 'with possible radiculopathy': the hedge is about what follows it
-    if _is_about_cause(scene, cue) or _closes_cause(scene, cue, last):
+    if _is_about_cause(scene, cue) or _closes_cause(scene, cue, last) or of_a_cause(scene, first):
         return False
     return cue.first > last and _answers(scene, cue, last, commas=True)
 
@@ -134,6 +145,15 @@ def _is_about_cause(scene: Scene, cue: Mention) -> bool:
     if link is None:
         return False
     return scene.words[cue.last] in _HOW_SURELY or "be" in scene.words[cue.last : link.first]
+
+
+_CAUSE = frozenset({"cause", "etiology", "aetiology", "reason"})
+
+
+def of_a_cause(scene: Scene, first: int) -> bool:
+    """'The cause of the canal stenosis is ...': what is said behind it is said of the cause."""
+    before = scene.words[max(0, first - 4) : first]
+    return "of" in before and not _CAUSE.isdisjoint(before)
 
 
 def _closes_cause(scene: Scene, cue: Mention, last: int) -> bool:
@@ -443,11 +463,16 @@ def _is_to_come(scene: Scene, first: int) -> bool:
 def _makes_past(scene: Scene, cue: Mention, first: int, last: int) -> bool:
     if cue.concept.scope == "after":
         return cue.last < first and not _cut_off(scene, cue, first)
-    following = scene.words[cue.last + 1 : cue.last + 2]
-    dated = bool(following) and (following[0] == "in" or (len(following[0]) == 4 and following[0].isdigit()))
-    closes = cue.first != cue.last or dated or _closes_clause(scene, cue)
+    closes = cue.first != cue.last or _is_dated(scene, cue) or _closes_clause(scene, cue)
     closes = closes or scene.words[cue.first - 1] in _PREDICATE_SIGNS
     return last < cue.first <= last + 12 and closes
+
+
+def _is_dated(scene: Scene, cue: Mention) -> bool:
+    """'decompressed in 2019', 'decompressed 03/2020', 'operated May 2018'."""
+    if cue.last + 1 == len(scene.words):
+        return False
+    return scene.words[cue.last + 1] == "in" or DATE.match(scene.text, scene.starts[cue.last + 1]) is not None
 
 
 _OPERATED = frozenset(
@@ -537,7 +562,7 @@ _PAST = frozenset("when was were previously prior previous showed revealed demon
 
 def then_not_now(scene: Scene, first: int) -> bool:
     """A denial of an earlier time ('in 2019 there was no stenosis; now ...') says nothing of today."""
-    if all(scene.same_clause(m.first, first) for m in scene.of("narrowing")):
+    if all(scene.same_clause(m.first, first) or _past(scene, m.first, m.last) for m in scene.of("narrowing")):
         return False
     words = {word for p, word in enumerate(scene.words) if scene.same_clause(p, first)}
     dated = any(len(word) == 4 and word.startswith(("19", "20")) and word.isdigit() for word in words)
@@ -557,7 +582,7 @@ _TODAY = frozenset("today now current currently new update updated".split())
 
 def _governed(scene: Scene, first: int, kind: str) -> Mention | None:
     for cue in scene.of(kind):
-        if not scene.same_clause(cue.last, first):
+        if not scene.same_clause(cue.last, first) and not _lists_risks(scene, cue, first):
             continue
         if cue.concept.scope == "before":
             if cue.first > first:
@@ -565,10 +590,22 @@ def _governed(scene: Scene, first: int, kind: str) -> Mention | None:
         elif (
             cue.last < first
             and not (cue.concept.opening and cue.first and scene.words[cue.first - 1] not in (":", ";"))
-            and ":" not in scene.words[cue.last + 1 : first]
+            and ":" not in scene.words[_opens_list(scene, cue) : first]
         ):
             return cue
     return None
+
+
+def _lists_risks(scene: Scene, cue: Mention, first: int) -> bool:
+    """'Risks discussed: infection; recurrent canal stenosis': a list goes on behind a semicolon."""
+    return cue.value == "risks" and _NEW_ASSERTION.isdisjoint(scene.words[cue.last + 1 : first])
+
+
+def _opens_list(scene: Scene, cue: Mention) -> int:
+    """Where the words begin that a cue governs: of risks behind their colon ('risks, as I told him: ...')."""
+    following = scene.words[cue.last + 1 : cue.last + 9]
+    listed = cue.value == "risks" and ":" in following
+    return cue.last + 2 + following.index(":") if listed else cue.last + 1
 
 
 def _is_said_to_patient(scene: Scene, cue: Mention) -> bool:

@@ -579,7 +579,10 @@ def _m48_disagrees(case: Case, weighed: Weighed, code: str) -> bool:
     stated = [name for name in table.narrower if told.get(name) == "affirmed"]
     possible = [stated] if stated else [[], [name for name in table.narrower if told.get(name) != "negated"]]
     named = {table.code(f.value, f.detail, found, case.on) for f in weighed.regions for found in possible}
-    named |= {table.code(f.value, "", found, case.on) for f in weighed.regions for found in possible}
+    # L5-S1 may be coded with its lumbar vertebra; what is called lumbosacral has a code of its own.
+    by_word = not weighed.statement.levels
+    plain = [f for f in weighed.regions if not (f.detail and by_word)]
+    named |= {table.code(f.value, "", found, case.on) for f in plain for found in possible}
     narrower = {narrow for codes in table.narrower.values() for narrow in codes.values()}
     return code not in named and code in {*table.regions.values(), *table.junctions.values(), *narrower}
 

@@ -298,6 +298,7 @@ def stated_causes(scene: Scene, passage: Passage) -> tuple[Finding, ...]:
         for t in scene.of("tissue")
         if (not t.concept.anatomy or t.concept.modifier or abnormal(scene, t) or links)
         and said_of(scene, t.first, t.last) == "affirmed"
+        and (not links or scene.same_clause(links[0].first, t.first))
     ]
     return tissue_findings(tissues, passage)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from service.coding.assertions import hedges_cause_only, is_negated
+from service.coding.assertions import hedges_cause_only, is_negated, of_a_cause
 from service.coding.events import Event, is_verb, passive
 from service.coding.lexicon import Mention
 from service.coding.model import Evidence, Finding, Passage, Step
-from service.coding.scene import FILLERS, JOINERS, Place, Scene
+from service.coding.scene import BE, FILLERS, JOINERS, Place, Scene
 
 _LINK_GAP = frozenset(
     (
@@ -46,6 +46,7 @@ def tissues_of(scene: Scene, passage: Passage, event: Event, events: list[Event]
         and not is_negated(scene, t.first, t.last)
         and not _is_normal(scene, t)
         and not _is_where(scene, t)
+        and not _is_cleared(scene, t)
     ]
     named = [t for t in present if scene.same_clause(t.first, event.trigger.first)]
     if not named:
@@ -164,17 +165,33 @@ def _is_normal(scene: Scene, tissue: Mention) -> bool:
     )
 
 
+_GROWTHS = frozenset("cyst cysts tumor tumors tumour tumours mass masses ganglion effusion abscess".split())
+_OUT_OF = frozenset("off from out arising originating emanating".split())
 _WHERE = frozenset("under underneath beneath behind below above between near along beside adjacent".split())
 
 
 def _is_where(scene: Scene, tissue: Mention) -> bool:
-    """'scar under the L4 lamina narrows the canal': what is named only to say where."""
-    if not tissue.concept.anatomy or _WHERE.isdisjoint(scene.said):
+    """'scar under the L4 lamina', 'a cyst off the left facet narrows the canal': what is named only to say where."""
+    if not tissue.concept.anatomy or (_WHERE | _GROWTHS).isdisjoint(scene.said):
         return False
     at = tissue.first - 1
-    while at > 0 and (scene.word(at) in FILLERS or scene.place_at(at) or scene.at(at, ("laterality",))):
+    while at > 0 and (
+        scene.word(at) in FILLERS or scene.word(at) in _OUT_OF or scene.place_at(at) or scene.at(at, ("laterality",))
+    ):
         at -= 1
-    return scene.word(at) in _WHERE
+    grown = scene.word(at) in _GROWTHS and at < tissue.first - 1
+    return grown or scene.word(at) in _WHERE
+
+
+def _is_cleared(scene: Scene, tissue: Mention) -> bool:
+    """'The bulge does not cause the stenosis': not what narrows, nor an indicator of it."""
+    if not scene.says("negation"):
+        return False
+    link = next((m for m in scene.of("link") if m.value == "causing" and m.first > tissue.last), None)
+    if link is None or not is_negated(scene, link.first, link.last):
+        return False
+    gap = scene.between(tissue.last, link.first)
+    return not any(m.first in gap for m in scene.of("narrowing", "mass-effect", "tissue", "contrast"))
 
 
 _LOOKS = frozenset("there here look looks appear appears remains remain thin".split())
@@ -193,8 +210,10 @@ def _link(scene: Scene, tissue: Mention, event: Event, events: list[Event]) -> s
     """The rule that makes a tissue the cause; empty where none does."""
     if _acts(scene, tissue, event, events):
         return "it narrows"
-    if _follows_because(scene, tissue, event):
+    if _follows_because(scene, tissue, event) or _is_its_cause(scene, tissue, event):
         return "due to"
+    if _is_pointed_at(scene, tissue, event):
+        return "due to it"
     return "names the narrowing" if _modifies_event(scene, tissue, event) else ""
 
 
@@ -244,6 +263,30 @@ def _follows_because(scene: Scene, tissue: Mention, event: Event) -> bool:
         elif tissue.last < event.trigger.first and not any(m.last < link.first for m in scene.of("narrowing")):
             return True
     return False
+
+
+_POINTS = frozenset({"it", "this", "these", "them"})
+_CLOSES = frozenset({"", ".", ",", ";", ")", "and", "-", "at"})
+
+
+def _is_pointed_at(scene: Scene, tissue: Mention, event: Event) -> bool:
+    """'Calcified flavum at T9-10, canal stenosis resulting from it': the tissue that stands before, if one does."""
+    if tissue.last > event.first or (tissue.concept.anatomy and not abnormal(scene, tissue)):
+        return False
+    behind = (m for m in scene.of("link") if m.value == "because" and m.first > event.trigger.last)
+    link = next(behind, None)
+    if link is None or scene.word(link.last + 1) not in _POINTS or scene.word(link.last + 2) not in _CLOSES:
+        return False
+    between = [m for m in scene.of("narrowing", "mass-effect") if tissue.last < m.first < link.first]
+    return all(m is event.trigger for m in between)
+
+
+def _is_its_cause(scene: Scene, tissue: Mention, event: Event) -> bool:
+    """'The cause of the canal stenosis at L4-5 is a thick ligament.'"""
+    said = scene.words[event.last + 1 : tissue.first]
+    if not of_a_cause(scene, event.first) or BE.isdisjoint(said) or not scene.same_clause(event.last, tissue.first):
+        return False
+    return not any(m.first > event.last and m.last < tissue.first for m in scene.of("narrowing", "contrast", "link"))
 
 
 def _link_governs(scene: Scene, link: Mention, tissue: Mention) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from service.coding.assertions import is_hedged
+from service.coding.lexicon import Mention
 from service.coding.scene import FILLERS, JOINERS, Place, Scene
 
 
@@ -10,9 +13,7 @@ def correct(scene: Scene) -> Scene:
     """What a spoken or typed correction takes back is left out ("lumbar, correction, cervical")."""
     gone: set[int] = set()
     for cue in scene.of("correction"):
-        after = [m for m in scene.mentions if cue.last < m.first <= cue.last + 10 and m.kind in _GROUPS]
-        if after:
-            group = _GROUPS[after[0].kind]
+        for group in _corrected(scene, cue):
             before = [m for m in scene.mentions if m.last < cue.first and _GROUPS.get(m.kind) == group]
             if before:
                 gone.update(range(before[-1].first, before[-1].last + 1))
@@ -27,8 +28,23 @@ def correct(scene: Scene) -> Scene:
     return scene.without(gone, _TAKEN_BACK) if gone else scene
 
 
-_GROUPS = {"region": "place", "level": "place", "tissue": "tissue", "space": "space", "laterality": "laterality"}
-_TAKEN_BACK = frozenset({*_GROUPS, "narrowing", "function", "framing", "modality"})
+def _corrected(scene: Scene, cue: Mention) -> Iterable[str]:
+    """What the words behind a correction replace: the first that they name, or all where they say it again in full."""
+    after = [_GROUPS[m.kind] for m in scene.mentions if cue.last < m.first <= cue.last + 10 and m.kind in _GROUPS]
+    again = "narrowing" in after and any(m.last < cue.first for m in scene.of("narrowing"))
+    named = after if again else [group for group in after if group != "narrowing"][:1]
+    return dict.fromkeys(named)
+
+
+_GROUPS = {
+    "region": "place",
+    "level": "place",
+    "tissue": "tissue",
+    "space": "space",
+    "laterality": "laterality",
+    "narrowing": "narrowing",
+}
+_TAKEN_BACK = frozenset({*_GROUPS, "function", "framing", "modality"})
 
 
 _ONCE_CALLED = frozenset("previously formerly originally initially earlier".split())

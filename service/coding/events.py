@@ -133,6 +133,8 @@ def _inside_other(scene: Scene, trigger: Mention) -> bool:
         and m.last - m.first > trigger.last - trigger.first
         and m.kind in kinds
         for m in scene.mentions
+    ) or any(  # 'cause of the stenosis: ...'
+        m.value == "because" and m.first < trigger.first and trigger.last <= m.last for m in scene.of("link")
     )
 
 

@@ -97,6 +97,10 @@ class Level:
         """(region, junction) of each part, in order, without repeats."""
         return _places(self.vertebrae)
 
+    def places_to(self, last: str) -> tuple[tuple[str, str], ...]:
+        """The same of all from here to another vertebra."""
+        return _places(_between(self.vertebrae[0], last))
+
 
 @lru_cache(maxsize=1024)
 def _labels(vertebrae: tuple[str, ...]) -> tuple[str, ...]:

@@ -47,6 +47,7 @@ CHANNELS: dict[str, str] = {
     "hearsay": "person",
     "undetermined": "undetermined",
     "correction": "correction",
+    "own-reading": "own-reading",
     "contrast": "contrast",
     "link": "link",
     "after": "after",

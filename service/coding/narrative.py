@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 from service.coding import beside
-from service.coding.anaphora import from_before, other_side, pointed_at
+from service.coding.anaphora import from_before, of_it, other_side, pointed_at
 from service.coding.blocks import Block, enter, in_force, leave, opening
 from service.coding.corrections import correct
 from service.coding.events import names_its_canal
@@ -70,7 +70,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         new, aside = (table, []) if table else read_scene(scene, passage, heading)
         boxes = cells(scene, header, passage) if header else fields(scene, passage, heading)
         new = [*boxes, *(s for s in new if s.space or s.narrowing == "unstated")] if boxes else new
-        new = other_side(scene, new, statements, passage)
+        new = of_it(scene, other_side(scene, new, statements, passage), statements, passage)
         goes_on = not (scene.span.new_paragraph or scene.places or scene.says("modality"))
         of_an_organ = names_its_canal(scene) or (of_an_organ and goes_on)
         if of_an_organ and not block.places:
@@ -81,9 +81,13 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         if meant:
             new = [from_before(scene, statement, meant) for statement in new]
         before = tissues or meant
+        if new and _tells_cause(statements, new, scene, passage):
+            new = []
         if new:
             corrects = scene.span.section.name in _CORRECTING and scene.span.section is not original
             new = _stands(statements, new, revised, corrects=corrects)
+            if scene.says("own-reading"):
+                statements[:] = [s for s in statements if not any(_contradicts(s, own) for own in new)]
             if statements and new and _goes_on(statements[-1], new[0], scene):
                 statements.pop()
             statements.extend(_in_section(_under(block, statement), scene.span.section) for statement in new)
@@ -186,6 +190,21 @@ def _under(block: Block, statement: Statement) -> Statement:
     return statement.but(listed=block.tissues) if here else statement
 
 
+_OF_THIS = FILLERS | frozenset("cause causes caused etiology aetiology narrowing stenosis due they".split())
+
+
+def _tells_cause(statements: Sequence[Statement], new: Sequence[Statement], scene: Scene, passage: Passage) -> bool:
+    """'Canal stenosis L3-4. It is caused by a thick ligament.': no thickening of its own, but the cause of that."""
+    if not statements or scene.places or any(s.narrowing != "unstated" for s in new):
+        return False
+    last = statements[-1]
+    if last.assertion not in ("affirmed", "uncertain") or last.causes or last.narrowing == "unstated":
+        return False
+    link = next((m for m in scene.of("link") if m.value == "because"), None)
+    plain = link is not None and all(word in _OF_THIS or not word.isalpha() for word in scene.words[: link.first])
+    return (plain or scene.words[0] == "cause") and bool(beside.stated_causes(scene, passage))
+
+
 def _complete(statements: list[Statement], scene: Scene, passage: Passage, *, corrects: bool) -> None:
     """A sentence without a statement of its own may complete the one before: its site, its cause or its certainty."""
     last, doubt = statements.pop(), _doubt(scene)
@@ -229,7 +248,7 @@ _DENIALS = frozenset("no none n nil neg negative absent it this that is was not 
 
 
 def _doubt(scene: Scene) -> Assertion | None:
-    """'Not yet confirmed.' 'This is probable only.' 'Ruled out.': the certainty of the sentence before."""
+    """'Not yet confirmed.' 'This is probable only.' 'I do not agree.': the certainty of the sentence before."""
     if len(scene.words) > 10 or not scene.says("hedge", "negation"):
         return None
     cues = scene.of("hedge", "negation")
@@ -240,6 +259,7 @@ def _doubt(scene: Scene) -> Assertion | None:
     words = set(scene.words)
     twice = "not" in words and not words.isdisjoint(("absent", "negative", "neg", "nil", "none"))  # 'it is not absent'
     denied = words & {"ruled", "excluded", "error"} or (words <= _DENIALS and not twice)
+    denied = denied or any(cue.value == "disputed" for cue in cues)
     denied = denied and not scene.of("hedge")
     return "negated" if denied else "uncertain" if scene.of("hedge") or "confirmed" in words else None
 
@@ -292,6 +312,11 @@ def _is_title(scene: Scene) -> bool:
     """'MRI LUMBAR SPINE': below it stands a report, and no more the addendum that stood above."""
     named = scene.says("modality") and scene.places and not scene.levels
     return bool(named) and not scene.says("narrowing", "mass-effect", "adequate")
+
+
+def _contradicts(told: Statement, own: Statement) -> bool:
+    """Of the same place the report says it, and 'on my review' it is not so, or the other way round."""
+    return {told.assertion, own.assertion} == {"affirmed", "negated"} and _place_of(told) == _place_of(own)
 
 
 def _same_matter(one: Statement, other: Statement) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from service.coding.corrections import SPINAL
-from service.coding.events import Event
+from service.coding.events import Event, is_verb
 from service.coding.model import Evidence, Finding, Passage
 from service.coding.scene import FILLERS, JOINERS, Place, Scene
 
@@ -105,7 +105,16 @@ def _without_other_heads(scene: Scene, places: list[Place], event: Event) -> lis
     if len(places) < 2:
         return places
     own = [place for place in places if not _is_parted(scene, place, event)]
-    return [p for p in places if p in own or p.first < event.first or _goes_on(scene, p)] if own else places
+    return [p for p in places if p in own or _is_shared(scene, p, event)] if own else places
+
+
+def _is_shared(scene: Scene, place: Place, event: Event) -> bool:
+    """Not of a tissue that narrows nothing: 'L3-4 disc bulge and severe L4-5 canal stenosis'."""
+    if place.first > event.first:
+        return _goes_on(scene, place)
+    named = scene.at(place.last + 1, ("tissue",))
+    acts = any(m.value == "causing" and m.first < event.trigger.first for m in scene.of("link"))
+    return named is None or acts or scene.word(named.last + 1) not in _PARTS or is_verb(scene, event.trigger)
 
 
 def _is_of_another(scene: Scene, place: Place, event: Event, free: list[Place]) -> bool:
@@ -248,6 +257,8 @@ def taken(scene: Scene, place: Place) -> bool:
         return False
     if _is_denied(scene, place) or _is_of_an_alternative(scene, place) or _is_of_the_conus(scene, place):
         return True
+    if _is_next_to_operated(scene, place):
+        return True
     if scene.words[max(0, place.first - 2) : place.first] == ["to", "the"] and scene.place_at(place.first - 3):
         return True  # 'from L1 to the sacrum'
     if scene.says("function", "modality", "care", "root-word") and _is_part_of_no_site(scene, place):
@@ -269,6 +280,16 @@ def taken(scene: Scene, place: Place) -> bool:
         return False
     hit = scene.at(after, ("function", "care", "framing"))
     return hit is not None and (hit.kind != "framing" or hit.value in ("after-surgery",))
+
+
+_NEXT_TO = frozenset({"above", "below", "over", "beneath"})
+_TREATED = frozenset("fused decompressed operated instrumented stabilised stabilized laminectomised plated".split())
+
+
+def _is_next_to_operated(scene: Scene, place: Place) -> bool:
+    """'stenosis at L3-4 above the decompressed L4-5': only where the operation was."""
+    before = scene.words[max(0, place.first - 4) : place.first]
+    return not _TREATED.isdisjoint(before[-2:]) and not _NEXT_TO.isdisjoint(before)
 
 
 def _is_of_the_conus(scene: Scene, place: Place) -> bool:
@@ -295,9 +316,22 @@ def _is_of_an_alternative(scene: Scene, place: Place) -> bool:
 
 def _is_part_of_no_site(scene: Scene, place: Place) -> bool:
     """Its part of the sentence names an exam, a symptom or a treatment, and nothing that could be narrow."""
+    if _goes_on_with_level(scene, place):
+        return False
     start, end = _without_with(scene, place, *_chunk(scene, place.first))
     return scene.covered(start, end - 1, "function", "modality", "care", "root-word") and not scene.covered(
         start, end - 1, "narrowing", "mass-effect", "space", "target", "tissue", "adequate"
+    )
+
+
+def _goes_on_with_level(scene: Scene, place: Place) -> bool:
+    """'The MRI shows moderate L3-4 and severe L4-5 canal stenosis': one of several, each with its grade."""
+    following = next((other for other in scene.places if other.first > place.last), None)
+    if following is None or not place.labels or not following.labels or scene.word(place.last + 1) not in JOINERS:
+        return False
+    return scene.covered(following.first - 2, following.first - 1, "severity") and all(
+        scene.words[p] in JOINERS or scene.at(p, ("severity", "laterality"))
+        for p in range(place.last + 1, following.first)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Container, Sequence
 from operator import attrgetter
 
@@ -272,16 +273,22 @@ def _levels(text: str, span: Span, tokens: Tokens) -> list[Place]:
         while beyond < len(starts) and starts[beyond] < level.end:
             beyond += 1
         if first < beyond:
-            places.append(_place(text, level, first, beyond - 1))
+            places.append(_place(text, level, first, beyond - 1, starts))
     return places
 
 
-def _place(text: str, level: Level, first: int, last: int) -> Place:
-    labels = level.labels if len(level.vertebrae) > 1 or not _OPEN_RANGE.match(text, level.end) else ()
-    return Place((first, last), level.start, level.end, level.places(), labels, root=level.root)
+def _place(text: str, level: Level, first: int, last: int, starts: list[int]) -> Place:
+    opened = _OPEN_RANGE.match(text, level.end) if len(level.vertebrae) == 1 else None
+    labels = () if opened else level.labels
+    if opened is None or not opened[0].lower().endswith("sacrum"):
+        return Place((first, last), level.start, level.end, level.places(), labels, root=level.root)
+    end = opened.end()
+    span = first, bisect_left(starts, end) - 1
+    return Place(span, level.start, end, level.places_to("S1"), labels, root=level.root)
 
 
-_OPEN_RANGE = re.compile(r"\s(?:down|downwards?|on down|to the (?:sacrum|coccyx))\b(?! to\b)", re.I)  # 'from T4 down'
+# 'from T4 down', 'from L4 to the sacrum', which is L4 to S1 though no level is named
+_OPEN_RANGE = re.compile(r"\s(?:(?:down )?to (?:the )?(?:sacrum|coccyx)|(?:on )?down|downwards?)\b(?! to\b)", re.I)
 
 
 def _named_place(mention: Mention, levels: list[Place]) -> Place | None:

@@ -187,6 +187,8 @@ def _heading_lines(text: str, known: Mapping[str, str]) -> list[_Head]:
     for line in text.split("\n") if "\n" in text else ():
         written = line.strip(" \t-–—*=#") if len(line) <= _LONGEST_HEADING else ""
         name = " ".join(written.lower().split()) if written[-1:] not in _NO_END_OF_HEADING else ""
+        if written[-1:] in _ENDS_A_DATE and known.get(undated := _DATED.sub("", name)) == "findings":
+            name = undated  # '*** ADDENDUM 07/19/2026 11:02 ***'
         if len(name) > 3 and name in known and (known[name] not in _HEADING_SPEAKS or not written.islower()):
             begin = at + line.index(written)
             found.append((name, known[name], begin, begin + len(written)))

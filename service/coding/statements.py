@@ -178,11 +178,25 @@ def _said_of_opening(scene: Scene, event: Event) -> tuple[Said, Mention | None]:
         return ("affirmed", cue) if _denied_itself(scene, event) else ("negated", None)
     if said in ("affirmed", "uncertain", "historical"):
         past = said == "historical" and not _WAS.isdisjoint(scene.words[: trigger.first])
+        past = past or _narrowed_since(scene, trigger)
         return ("before" if past or then_not_now(scene, trigger.first) else "negated"), None
     return said, cue
 
 
 _WAS = frozenset({"was", "were", "had", "previously", "formerly", "initially"})
+
+
+_NOW = frozenset({"now", "today", "currently", "presently"})
+_THEN = _WAS | {"before", "then", "earlier", "once"}
+
+
+def _narrowed_since(scene: Scene, opening: Mention) -> bool:
+    """'The foramina, of normal calibre in 2023, are now narrowed': open only then."""
+    if _NOW.isdisjoint(scene.words[opening.last + 1 :]):
+        return False
+    near = scene.words[max(0, opening.first - 2) : opening.first] + scene.words[opening.last + 1 : opening.last + 4]
+    then = not _THEN.isdisjoint(near) or any(len(word) == 4 and word.isdigit() for word in near)
+    return then and any(m.first > opening.last for m in scene.of("narrowing", "mass-effect"))
 
 
 def _denied_itself(scene: Scene, opening: Event) -> bool:

@@ -147,7 +147,8 @@ def header_of(scene: Scene, passage: Passage) -> Header | None:
             spaces[number] = Finding("space", _space_of(named[0]), Evidence(passage, named[0].start, named[0].end))
         elif value := _named_in_short(scene.words[first:end]):
             spaces[number] = Finding("space", value, Evidence(passage, scene.starts[first], scene.ends[end - 1]))
-    return Header(spaces, frozenset(asked)) if spaces else None
+    is_sentence = BAR not in scene.said and max(spaces, default=0) == 0  # 'Disc fragment narrows the canal.'
+    return Header(spaces, frozenset(asked)) if spaces and not is_sentence else None
 
 
 def _named_in_short(words: list[str]) -> str:
