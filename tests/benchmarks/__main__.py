@@ -44,7 +44,7 @@ SECTIONS = (
     Section("Growth", ("growth",)),
     Section("Cold start and memory", ("start",)),
     Section("Reading alone", ("reader",)),
-    Section("The batch", ("bulk", "--megabytes", "100", "--rounds", "3")),
+    Section("The batch", ("bulk", "--rounds", "3")),
     Section("What the audit costs", ("audit",)),
 )
 
