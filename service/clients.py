@@ -32,6 +32,7 @@ else:
     jws, jwt = Deferred("joserfc.jws"), Deferred("joserfc.jwt")
 
 ALGORITHMS = {"RSA": "RS384", "EC": "ES384"}  # CDS Hooks: these two are recommended, `none` and HMAC forbidden
+_PARTS = {"RSA": ("n", "e"), "EC": ("crv", "x", "y")}
 LEEWAY = 5  # seconds that clocks may differ
 MAX_TOKEN = 8192
 BEARER = re.compile(r"Bearer +([A-Za-z0-9._-]+)", re.IGNORECASE)
@@ -146,14 +147,17 @@ def _usable(written: Mapping[str, Any]) -> Key | None:
     if "d" in written or written.get("use", "sig") != "sig" or (kty == "EC" and written.get("crv") != "P-384"):
         return None
     try:
-        return jwk.ECKey.import_key(dict(written)) if kty == "EC" else _rsa_key(written)
-    except (jose.JoseError, ValueError, TypeError, AttributeError):
+        # The rest is of no account, and the library would refuse an empty list of certificates.
+        parts: dict[str, Any] = {"kty": kty, "kid": kid}
+        parts |= {name: str(written[name]).rstrip("=") for name in _PARTS[str(kty)]}
+        return jwk.ECKey.import_key(parts) if kty == "EC" else _rsa_key(parts)
+    except (jose.JoseError, LookupError, ValueError, TypeError, AttributeError):
         return None
 
 
-def _rsa_key(written: Mapping[str, Any]) -> jwk.RSAKey | None:
+def _rsa_key(parts: dict[str, Any]) -> jwk.RSAKey | None:
     with warnings.catch_warnings(action="ignore"):  # a weak key is left out, not warned of
-        key = jwk.RSAKey.import_key(dict(written))
+        key = jwk.RSAKey.import_key(parts)
     return key if key.public_key.key_size >= MIN_RSA_BITS else None
 
 
@@ -287,10 +291,10 @@ class Callers:
             raise NotAdmitted
         try:
             client, claims = self._verified(token, audiences, demands.required)
+            if not _as_registered(claims, client, demands):
+                raise NotAdmitted
         except (jose.JoseError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
             raise NotAdmitted from None
-        if not _as_registered(claims, client, demands):
-            raise NotAdmitted
         if not self._seen.first_use(client.iss, claims["jti"], claims["exp"] + LEEWAY):
             raise NotAdmitted
         return client
@@ -303,6 +307,8 @@ class Callers:
         header, claims = signed.headers(), json.loads(signed.payload)
         client = self._clients.get(str(claims.get("iss")))
         if client is None or header.get("typ") != "JWT" or header.get("jku", client.jwks_uri) != client.jwks_uri:
+            raise NotAdmitted
+        if "crit" in header:  # we know no extension that a token could insist on
             raise NotAdmitted
         kid = header.get("kid")
         key = self._keys[client.iss].find(kid) if isinstance(kid, str) else None
@@ -320,13 +326,14 @@ class Callers:
 def _form() -> jws.JWSRegistry:
     """What a token may look like; its header may hold what we do not look at, such as a chain of certificates."""
     form = jws.JWSRegistry(algorithms=list(ALGORITHMS.values()), strict_check_header=False)
-    form.max_header_length = MAX_TOKEN
+    form.max_header_length = form.max_signature_length = MAX_TOKEN
     return form
 
 
 def _as_registered(claims: Mapping[str, Any], client: TrustedClient, demands: Demands) -> bool:
     """What the library leaves open: how long a token lives, whom it is about, and the tenant."""
-    if not claims["jti"] or claims["exp"] - time.time() > demands.longest + LEEWAY:
+    left = claims["exp"] - time.time()  # the library takes whole seconds, and we remember a token no longer than this
+    if not claims["jti"] or not -LEEWAY < left <= demands.longest + LEEWAY:
         return False
     if "sub" in demands.required and claims["sub"] != client.iss:
         return False

@@ -664,6 +664,54 @@ def test_a_key_that_is_not_fit_is_left_out(key: Json) -> None:
     assert list(keys_of({"keys": [key, jwk(SECOND, "good")]})) == ["good"]
 
 
+KEYS = {"EC": jwk(EC_KEY, "a"), "RSA": jwk(RSA_KEY, "a")}
+ODD: dict[str, Json] = {
+    "lists without anything": {"x5c": [], "key_ops": [], "oth": []},
+    "nulls": {"x5t": None, "x5u": None, "x5c": None, "key_ops": None, "x5t#S256": None},
+    "both use and key_ops": {"use": "sig", "key_ops": ["verify"]},
+    "members of its own": {"custom": {"a": 1}},
+}
+
+
+@pytest.mark.parametrize("kty", KEYS)
+@pytest.mark.parametrize("more", ODD.values(), ids=ODD)
+def test_what_stands_beside_a_key_does_not_matter(kty: str, more: Json) -> None:
+    assert list(keys_of({"keys": [{**KEYS[kty], **more}]})) == ["a"]
+
+
+@pytest.mark.parametrize(("kty", "name"), [("EC", "x"), ("RSA", "n")])
+def test_a_key_may_be_padded(kty: str, name: str) -> None:
+    assert list(keys_of({"keys": [{**KEYS[kty], name: KEYS[kty][name] + "=="}]})) == ["a"]
+
+
+def test_a_long_key_signs_a_token_that_is_admitted(assist: Assist, settings: Callable[..., Settings]) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=6400)
+    client = create_app(settings([{"iss": ISS, "jwks": {"keys": [jwk(key, "rsa")]}}]), assist).test_client()
+    assert ask(client, signed(claims(), key, "RS384", kid="rsa")) == 200
+
+
+@pytest.mark.parametrize("crit", [[], ["kid"], ["exp"], "kid", None])
+def test_a_token_that_insists_on_an_extension_is_refused(guarded: FlaskClient, crit: object) -> None:
+    head = encoded({"alg": "ES384", "kid": "ec", "typ": "JWT", "crit": crit}) + b"." + encoded(claims())
+    signature = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA384).sign(head, EC_KEY)
+    assert ask(guarded, (head + b"." + encoded(signature)).decode()) == 401
+
+
+@pytest.mark.parametrize("exp", [10**400, 1e308])
+def test_an_end_beyond_all_time_is_refused(guarded: FlaskClient, exp: float) -> None:
+    assert ask(guarded, signed(claims(exp=exp))) == 401
+
+
+def test_no_token_is_taken_once_it_may_be_forgotten(guarded: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    token, now = signed(claims(exp=1_900_000_000.2, iat=...)), 1_900_000_000.2 + LEEWAY
+    assert ask(guarded, token) == 401  # too long from now
+    token = signed(claims(exp=1_900_000_000.2, iat=1_900_000_000))
+    monkeypatch.setattr("time.time", lambda: now)
+    assert ask(guarded, token) == 401
+    monkeypatch.setattr("time.time", lambda: now - 0.1)
+    assert ask(guarded, token) == 200
+
+
 def test_a_key_name_that_occurs_twice_names_none() -> None:
     assert keys_of({"keys": [jwk(EC_KEY, "a"), jwk(SECOND, "a")]}) == {}
 
