@@ -27,13 +27,17 @@ _HISTORY = re.compile(r"/_history/.*\Z", re.S)
 
 @dataclass(frozen=True)
 class Shown:
-    """A card that went out, its kind, the Condition that it is about, what it says of it, and what it asks."""
+    """A card that went out, its kind, the Condition that it is about, what it says of it, and what it asks.
+
+    `query` is the id of what is asked, where several cards lead to the form of one query.
+    """
 
     uuid: str
     kind: str
     condition: str
     matters: tuple[str, ...] = ()
     ask: tuple[str, ...] = ()
+    query: str = ""
 
 
 class Visit(NamedTuple):
@@ -117,14 +121,16 @@ def decide(
 
 
 def _asked(visit: Visit, judged: Sequence[Judged], decision_id: str) -> Iterator[Asked]:
-    """A query card is known by its uuid; the form in an answer of an operation by the decision and its position."""
+    """A query of cards is known by its id; the form in an answer of an operation by the decision and its position."""
     asking = {one.assessment.documentation.condition: (n, one) for n, one in enumerate(judged) if one.query}
     if visit.cards is None:
         for number, one in asking.values():
             yield Asked(f"{decision_id}.{number}", _query(one, one.query.ask if one.query else ()))
         return
     queries = [card for card in visit.cards if card.kind == QUERY_CARD]
-    yield from (Asked(card.uuid, _query(asking[card.condition][1], card.ask)) for card in queries)
+    for card in queries:
+        content = _query(asking[card.condition][1], card.ask)
+        yield Asked(card.query or card.uuid, {"card": card.uuid, **content})
 
 
 def _query(one: Judged, ask: Sequence[str]) -> Json:

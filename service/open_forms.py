@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from functools import cached_property, partial
 from hashlib import sha256
 from typing import Any, Literal
+from uuid import NAMESPACE_URL, uuid5
 
 from service.coding.answers import Answer
 from service.coding.model import Assessment
@@ -36,8 +37,9 @@ class Form:
     """One query as a form. Plain values, so that a store can keep it; `record` is let go once the form is done.
 
     `questionnaire` is what was asked and `auto` what the record answered; `response` is what came back, `reason` why it
-    was declined; `card` is the card that led to it; `about` is the Condition across calls. `earlier` are the forms on
-    the same condition that were answered before this one, oldest first.
+    was declined; `card` is the id of the query, which is that of its card where the form is for one card alone; `about`
+    is the Condition across calls. `earlier` are the forms on the same condition that were answered before this one,
+    oldest first.
     """
 
     id: str
@@ -216,7 +218,8 @@ class Opener:
         named = {**asked, "id": form_id, "url": f"{CANONICAL}/Questionnaire/{form_id}", "version": self._version}
         entry = next(entry for entry in self._request.conditions if entry.reference == condition)
         own: Json = {"condition": condition, "about": identity(entry), "questionnaire": named, "auto": built.response}
-        form = Form(id=form_id, client=self._kept.client, card=card, **own, **self._about)
+        asked_as = str(uuid5(NAMESPACE_URL, f"{CANONICAL}|form|{form_id}")) if is_shared else card
+        form = Form(id=form_id, client=self._kept.client, card=asked_as, **own, **self._about)
         self._prepared.append((form, whole_key))
         return form
 

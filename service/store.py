@@ -70,7 +70,7 @@ class StoreUnavailable(OperatorError):
 
 @dataclass(frozen=True)
 class Asked:
-    """A query that went out: its id (that of the card), and what it asks for by which rules."""
+    """A query that went out: its id, one for all cards that lead to its form, and what it asks for by which rules."""
 
     id: str
     content: Json

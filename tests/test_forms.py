@@ -20,8 +20,10 @@ from service.app import create_app
 from service.assist import Assist
 from service.fhir_out import CANONICAL
 from service.form_pages import note_line, page_form
+from service.journal import Journal
 from service.open_forms import Form, Forms
 from service.settings import SettingError, Settings, read_settings
+from service.store import StoreUnavailable
 from service.validation import validate_resource
 from tests.lforms_export import exported
 
@@ -155,6 +157,33 @@ def test_who_comes_back_to_a_chart_finds_the_form_that_waits_there(browser: Flas
     assert opened(browser, hookInstance=str(uuid4())) == first
     others = [{**CONTEXT, "userId": "Practitioner/d2"}, {**CONTEXT, "encounterId": "e2"}]
     assert first not in [opened(browser, hookInstance=str(uuid4()), context=context) for context in others]
+
+
+def test_the_answer_to_a_form_goes_to_its_query_whichever_card_led_to_it(syncing: FlaskClient) -> None:
+    opened(syncing, hookInstance=str(uuid4()))
+    later = opened(syncing, hookInstance=str(uuid4()))
+    assert syncing.post(f"{later}/decline", json={"reason": "other-provider"}).status_code == 200
+    [query] = syncing.application.extensions["store"].export_queries()
+    assert [one["outcome"] for one in query["answers"]] == ["declined"]
+    assert later.rpartition("/")[2] not in json.dumps(query)
+
+
+def test_the_query_of_a_form_is_kept_with_the_first_call_that_is_recorded(
+    syncing: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = {"hook": "patient-view", "context": CONTEXT, "prefetch": {"conditions": bundle(condition())}}
+    with monkeypatch.context() as broken:
+        broken.setattr(Journal, "write", fails)
+        sent = {**call, "hookInstance": str(uuid4())}
+        assert syncing.post("/cds-services/coding-assist", json=sent).status_code == 503
+    address = opened(syncing, hookInstance=str(uuid4()))
+    assert syncing.post(f"{address}/decline", json={"reason": "other-provider"}).status_code == 200
+    [query] = syncing.application.extensions["store"].export_queries()
+    assert [one["outcome"] for one in query["answers"]] == ["declined"]
+
+
+def fails(*_given: Any, **_named: Any) -> None:
+    raise StoreUnavailable("The audit record could not be written.")
 
 
 @pytest.mark.parametrize("hours", [0.5, 24, 31 * 24])

@@ -76,11 +76,11 @@ def test_the_exports_are_ndjson_oldest_first(
     assert [one["condition"] for one in lines(capfd, "queries")] == [f"Condition/c{number}" for number in range(3)]
 
 
-def test_a_query_card_is_exported_under_its_uuid(client: FlaskClient, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_query_is_exported_with_the_uuid_of_its_card(client: FlaskClient, capfd: pytest.CaptureFixture[str]) -> None:
     cards = client.post(HOOK, json=call(condition(BARE))).get_json()["cards"]
     queries = [card["uuid"] for card in cards if card["source"]["topic"]["code"] == "documentation-query"]
     assert queries
-    assert [one["id"] for one in lines(capfd, "queries")] == queries
+    assert [one["card"] for one in lines(capfd, "queries")] == queries
 
 
 def test_a_retry_of_a_call_does_not_ask_twice(client: FlaskClient, capfd: pytest.CaptureFixture[str]) -> None:
@@ -229,7 +229,7 @@ def test_one_patients_data_is_removed_and_the_others_stay(
     (card,) = client.post(HOOK, json=call(condition(BARE))).get_json()["cards"][:1]
     client.post(ASSIST, json=condition(BARE, patient="p2", condition_id="c2"))
     store.add_feedback("", [Feedback(card["uuid"], {"outcome": "overridden", "userComment": CANARY})], NOW)
-    store.add_answer(card["uuid"], "answered", {"note": CANARY}, NOW)
+    store.add_answer(next(store.export_queries())["id"], "answered", {"note": CANARY}, NOW)
     store.open_forms([NewForm("form-1", "call-1", {"quote": CANARY})], MINE, {}, NOW, timedelta(hours=24))
     status, out, _ = run(capfd, "remove-patient", "Patient/p1")
     assert (status, out) == (
