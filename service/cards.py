@@ -212,13 +212,14 @@ class Cards:
         return earned._replace(query=query, form=form, matters=_query_matters(about, query))
 
     def _told(self, earned: _Earned) -> tuple[Json, Shown]:
-        assessment, query, query_id = earned.assessment, earned.query, ""
+        assessment, query = earned.assessment, earned.query
         if query and earned.form:
-            card, query_id = self._query_card(assessment, query, earned.form)
+            card = self._query_card(assessment, query, earned.form)
         else:
             card = self._code_card(assessment, earned.offered)
         kind, condition = TOPICS[earned.kind]["code"], assessment.documentation.condition
-        return card, Shown(card["uuid"], kind, condition, earned.matters, query.ask if query else (), query_id)
+        asked_as = self.opener.queries.get(card["uuid"], "") if self.opener else ""
+        return card, Shown(card["uuid"], kind, condition, earned.matters, query.ask if query else (), asked_as)
 
     def _identity(self, assessment: Assessment) -> str:
         return identity(self._entry(assessment))
@@ -295,13 +296,13 @@ class Cards:
 
     # -- the query card
 
-    def _query_card(self, assessment: Assessment, query: Query, built: BuiltForm) -> tuple[Json, str]:
-        """Asks, and names neither a code nor a diagnosis (QUERIES Q1, Q11); with the id of the query."""
+    def _query_card(self, assessment: Assessment, query: Query, built: BuiltForm) -> Json:
+        """Asks, and names neither a code nor a diagnosis (QUERIES Q1, Q11)."""
         count = len(query.questions)
         what = "A question" if count == 1 else f"{count} questions"
         rule = self._rule_asking(assessment, query)
-        form, link, query_id = self._form(assessment, built)
-        card = self._card(
+        form, link = self._form(assessment, built)
+        return self._card(
             "query",
             assessment,
             rule,
@@ -311,20 +312,18 @@ class Cards:
             selectionBehavior="at-most-one",
             **link,
         )
-        return card, query_id
 
-    def _form(self, assessment: Assessment, built: BuiltForm) -> tuple[Json, Json, str]:
-        """The form with an address of its own, the link to its page where it is kept, and the id of its query."""
+    def _form(self, assessment: Assessment, built: BuiltForm) -> tuple[Json, Json]:
+        """The form with an address of its own, and the link to its page where it is kept."""
         card = self._uuid(assessment, "query")
         if self.opener:
             kept = self.opener.prepare(assessment, built, card)
             link = {"label": "Answer the questions", **self._link(kept.id)}
             # A create leaves the id to whoever keeps it (FHIR R4 "create").
-            form = {key: value for key, value in kept.questionnaire.items() if key != "id"}
-            return form, {"links": [link]}, kept.card
+            return {key: value for key, value in kept.questionnaire.items() if key != "id"}, {"links": [link]}
         # The form quotes this record, so its address belongs to this call and not to the elements asked for.
         named = {"url": f"{CANONICAL}/Questionnaire/{card}", "version": self.terminology.main.version}
-        return {**built.questionnaire, **named}, {}, card
+        return {**built.questionnaire, **named}, {}
 
     def _link(self, form_id: str) -> Json:
         """Where the EHR opens us as an app, it passes the form on in its token (CDS Hooks 2.0 "Link", `appContext`)."""

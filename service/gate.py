@@ -102,7 +102,7 @@ class Gate:
         numbers = count()
         try:
             # Behind the last row zip takes no number more: the next one tells how many there were.
-            speaking = self._speaking(zip(map(read_row, BytesIO(block)), numbers))  # noqa: B905
+            speaking = self._speaking(zip(map(read_row, BytesIO(block)), numbers, strict=False))
             return Passing(next(numbers), speaking)
         except UNREADABLE:  # one of them is no row
             lines = block.removesuffix(b"\n").split(b"\n")

@@ -111,7 +111,7 @@ class Forms:
     keep: Callable[..., None] | None = None
 
     def name(self, key: str) -> str:
-        """The id of the form of one question of one call: 128 bits that only the store's secret gives."""
+        """The id of the form under a key: 128 bits that only the store's secret gives."""
         return self.store.hashed("form", self.client, key)[:32]
 
     @property
@@ -127,9 +127,11 @@ class Forms:
         """Keep those of the forms of one call that do not stand there already, each with its key; and the record that
         they are about, written as JSON. They are on the disk when this returns.
         """
-        held = self.store.held_forms([form.id for form, _ in forms]) if self.keep else frozenset()
+        if not self.keep:
+            return
+        held = self.store.held_forms([form.id for form, _ in forms])
         new = [NewForm(form.id, key, _content(form)) for form, key in forms if form.id not in held]
-        if self.keep and new:
+        if new:
             first = forms[0][0]
             bound = Binding(self.client, first.patient, first.user, first.encounter)
             self.keep(new, bound, Written(record()), self.at, self.life)
@@ -194,6 +196,7 @@ class Opener:
         self._kept, self._request, self._version = kept, request, version
         self._given = about
         self._prepared: list[tuple[Form, str]] = []
+        self.queries: dict[str, str] = {}  # what a card is known by, and its query
 
     @cached_property
     def _about(self) -> Json:
@@ -221,6 +224,7 @@ class Opener:
         asked_as = str(uuid5(NAMESPACE_URL, f"{CANONICAL}|form|{form_id}")) if is_shared else card
         form = Form(id=form_id, client=self._kept.client, card=asked_as, **own, **self._about)
         self._prepared.append((form, whole_key))
+        self.queries[card] = form.card
         return form
 
     def open(self) -> None:

@@ -592,7 +592,7 @@ def test_no_query_card_breaks_a_rule(swept: Sequence[tuple[str, Request, Judged]
     for name, sent, one in swept:
         if one.query:
             call = Call("patient-view", UUID(int=1), "p1", sent, frozenset({"Condition/c1"}))
-            card, _ = Cards(call, assist.terminology, "https://coding.example", datetime.now(UTC))._query_card(
+            card = Cards(call, assist.terminology, "https://coding.example", datetime.now(UTC))._query_card(
                 one.assessment, one.query, built_form(one.query, one.assessment)
             )
             form = questionnaire_of(one.query, one.assessment)

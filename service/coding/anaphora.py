@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from service.coding.lexicon import Mention
 from service.coding.model import Evidence, Finding, Passage, Statement, Step
 from service.coding.places import place_findings
-from service.coding.scene import BE, Scene
+from service.coding.scene import BE, OBJECTS, Scene, labels_of
 
 _PRONOUNS = frozenset("this these it they both which all".split())
 _RESULTS = frozenset("consequently resultant resulting thereby thus".split())
@@ -40,10 +40,7 @@ def _ends_in_pronoun(scene: Scene) -> bool:
     if scene.says("tissue", "framing"):
         return False
     links = [m.last for m in scene.of("link") if m.value == "because"]
-    return any(scene.word(p + 1) in _OBJECTS and scene.word(p + 2) in ("", ".") for p in links)
-
-
-_OBJECTS = frozenset({"it", "this", "these", "them"})
+    return any(scene.word(p + 1) in OBJECTS and scene.word(p + 2) in ("", ".") for p in links)
 
 
 def pointed_at(scene: Scene, before: tuple[Finding, ...], under_level: tuple[Finding, ...]) -> tuple[Finding, ...]:
@@ -144,9 +141,9 @@ def of_it(scene: Scene, new: list[Statement], before: Sequence[Statement], passa
     places = [place for place in scene.places if not place.root]
     if wide is None or not places or scene.word(wide.last + 1) not in _CLOSES or _is_denied(scene, wide):
         return new
-    labels = tuple(dict.fromkeys(label for place in places for label in place.labels))
     own = Evidence(passage, scene.starts[0], wide.end, "negated")
-    return [Statement("negated", "stated", own, space=space, regions=place_findings(places, passage), levels=labels)]
+    regions, levels = place_findings(places, passage), labels_of(places)
+    return [Statement("negated", "stated", own, space=space, regions=regions, levels=levels)]
 
 
 _CLOSES = frozenset({"", ".", ",", ";", "and", "there"})

@@ -9,7 +9,7 @@ from service.coding.assertions import hedges_cause_only, is_negated, of_a_cause
 from service.coding.events import Event, is_verb, passive
 from service.coding.lexicon import Mention
 from service.coding.model import Evidence, Finding, Passage, Step
-from service.coding.scene import BE, FILLERS, JOINERS, Place, Scene
+from service.coding.scene import BE, FILLERS, JOINERS, OBJECTS, Place, Scene
 
 _LINK_GAP = frozenset(
     (
@@ -165,22 +165,21 @@ def _is_normal(scene: Scene, tissue: Mention) -> bool:
     )
 
 
-_GROWTHS = frozenset("cyst cysts tumor tumors tumour tumours mass masses ganglion effusion abscess".split())
 _OUT_OF = frozenset("off from out arising originating emanating".split())
 _WHERE = frozenset("under underneath beneath behind below above between near along beside adjacent".split())
 
 
 def _is_where(scene: Scene, tissue: Mention) -> bool:
     """'scar under the L4 lamina', 'a cyst off the left facet narrows the canal': what is named only to say where."""
-    if not tissue.concept.anatomy or (_WHERE | _GROWTHS).isdisjoint(scene.said):
+    if not tissue.concept.anatomy or (_WHERE.isdisjoint(scene.said) and not scene.says("growth")):
         return False
     at = tissue.first - 1
     while at > 0 and (
         scene.word(at) in FILLERS or scene.word(at) in _OUT_OF or scene.place_at(at) or scene.at(at, ("laterality",))
     ):
         at -= 1
-    grown = scene.word(at) in _GROWTHS and at < tissue.first - 1
-    return grown or scene.word(at) in _WHERE
+    grown = scene.at(at, ("growth",)) and at < tissue.first - 1
+    return bool(grown) or scene.word(at) in _WHERE
 
 
 def _is_cleared(scene: Scene, tissue: Mention) -> bool:
@@ -265,7 +264,6 @@ def _follows_because(scene: Scene, tissue: Mention, event: Event) -> bool:
     return False
 
 
-_POINTS = frozenset({"it", "this", "these", "them"})
 _CLOSES = frozenset({"", ".", ",", ";", ")", "and", "-", "at"})
 
 
@@ -275,7 +273,7 @@ def _is_pointed_at(scene: Scene, tissue: Mention, event: Event) -> bool:
         return False
     behind = (m for m in scene.of("link") if m.value == "because" and m.first > event.trigger.last)
     link = next(behind, None)
-    if link is None or scene.word(link.last + 1) not in _POINTS or scene.word(link.last + 2) not in _CLOSES:
+    if link is None or scene.word(link.last + 1) not in OBJECTS or scene.word(link.last + 2) not in _CLOSES:
         return False
     between = [m for m in scene.of("narrowing", "mass-effect") if tissue.last < m.first < link.first]
     return all(m is event.trigger for m in between)

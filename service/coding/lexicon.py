@@ -48,6 +48,7 @@ CHANNELS: dict[str, str] = {
     "undetermined": "undetermined",
     "correction": "correction",
     "own-reading": "own-reading",
+    "growth": "growth",
     "contrast": "contrast",
     "link": "link",
     "after": "after",

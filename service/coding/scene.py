@@ -24,6 +24,7 @@ FILLERS = frozenset(
 )
 LEVEL = Concept("level", "level")
 BE = frozenset({"is", "are", "was", "were", "be", "remains", "appears"})
+OBJECTS = frozenset({"it", "this", "these", "them"})  # 'due to it'
 CLAUSE_STARTERS = frozenset({"there", "however", "when"})
 
 
