@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -120,6 +121,16 @@ def test_what_one_more_costs_is_reckoned_between_sizes() -> None:
 def test_growth_that_is_not_linear_is_called_missed(capsys: pytest.CaptureFixture[str]) -> None:
     growth.tell_growth("Condition", {20: [2000.0], 100: [10_000.0], 500: [90_000.0]}, Goal(120))
     assert capsys.readouterr().out.count("MISSED") == 2
+
+
+def test_reports_of_every_length_are_of_the_same_text() -> None:
+    def told(bodies: list[bytes]) -> str:
+        reports = [json.loads(body)["prefetch"]["reports"]["entry"][0]["resource"]["conclusion"] for body in bodies]
+        return "".join(report.partition("\n")[2] for report in reports)
+
+    [longest, *others] = [told(growth.with_report(size)) for size in sorted(growth.KILOBYTES, reverse=True)]
+    assert len(longest) == 128_000
+    assert set(others) == {longest}
 
 
 def test_the_conditions_in_scope_are_many_and_differ() -> None:

@@ -3,8 +3,9 @@
     python -m tests.benchmarks.growth [--values 5]
 
 CPU time of whole calls, as hook.py measures it. A step is what one kB, or one Condition, adds between two sizes: where
-the cost is linear, all steps are alike. The Conditions that are in scope are of wordings that differ. A further pack
-stands for a hundred terms of its own in the lexicon, given as a site gives its terms.
+the cost is linear, all steps are alike. Reports of every length are cut from the same 128 kB, since some of it takes
+longer to read than the rest. The Conditions that are in scope are of wordings that differ. A further pack stands for a
+hundred terms of its own in the lexicon, given as a site gives its terms.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ KILOBYTES = (2, 8, 32, 128)
 CONDITIONS = (20, 100, 500)
 PACKS = (1, 10, 50)
 LINEAR = 1.25  # of the steps, the last against the first; a quarter is what they differ by from run to run
+STRIDE = 7  # so that any ten calls are of parts from all over the text
 Costs = dict[int, list[float]]
 
 
@@ -40,16 +42,21 @@ def main() -> None:
     rounds = parser.parse_args().values * hook.TOGETHER
     with TemporaryDirectory() as name:
         app = create_app(Settings(database_url=f"sqlite:///{name}/store.db"))
-        whole = hook.whole_reports() * 4
-        ours = hook.condition(f"c1-{hook.RECORD.decode()}", *hook.STENOSIS)
-        texts = {size: hook.report_text(whole, 0, size * 1000) for size in KILOBYTES}
-        bodies = {size: hook.call([ours], [hook.report(0, text)]) for size, text in texts.items()}
+        bodies = {size: with_report(size) for size in KILOBYTES}
         tell_growth("kB of report", _measured(app, bodies, rounds), None)
-        bodies = {count: hook.call(in_scope(count), []) for count in CONDITIONS}
+        bodies = {count: [hook.call(in_scope(count), [])] for count in CONDITIONS}
         tell_growth("Condition in scope", _measured(app, bodies, rounds), Goal(120))
-        bodies = {count: hook.call(out_of_scope(count), []) for count in CONDITIONS}
+        bodies = {count: [hook.call(out_of_scope(count), [])] for count in CONDITIONS}
         tell_growth("Condition out of scope", _measured(app, bodies, rounds), Goal(15))
         tell_packs(_with_packs(Path(name), rounds))
+
+
+def with_report(kilobytes: int) -> list[bytes]:
+    """Calls with a report each of so many kB, all of them together of all the text that the longest has."""
+    whole, number = hook.whole_reports(), max(KILOBYTES) // kilobytes
+    ours = hook.condition(f"c1-{hook.RECORD.decode()}", *hook.STENOSIS)
+    texts = [hook.report_text(whole, part, kilobytes * 1000) for part in range(number)]
+    return [hook.call([ours], [hook.report(0, text)]) for text in texts]
 
 
 def in_scope(count: int) -> list[dict[str, Any]]:
@@ -103,13 +110,13 @@ def tell_packs(costs: Costs) -> None:
     tell(f"{most} packs against {least}", [median(costs[most]) / median(costs[least])], Goal(2), 2)
 
 
-def _measured(app: Flask, bodies: dict[int, bytes], rounds: int) -> Costs:
-    return _in_turns({size: (app, body) for size, body in bodies.items()}, rounds)
+def _measured(app: Flask, bodies: dict[int, list[bytes]], rounds: int) -> Costs:
+    return _in_turns({size: (app, some) for size, some in bodies.items()}, rounds)
 
 
-def _in_turns(calls: dict[int, tuple[Flask, bytes]], rounds: int) -> Costs:
-    def run(app: Flask, body: bytes) -> Callable[[int], None]:
-        return lambda number: hook.served(app, body, number)
+def _in_turns(calls: dict[int, tuple[Flask, list[bytes]]], rounds: int) -> Costs:
+    def run(app: Flask, bodies: list[bytes]) -> Callable[[int], None]:
+        return lambda number: hook.served(app, bodies[number * STRIDE % len(bodies)], number)
 
     runs = {str(size): run(*each) for size, each in calls.items()}
     with hook.log_unseen():
@@ -117,13 +124,13 @@ def _in_turns(calls: dict[int, tuple[Flask, bytes]], rounds: int) -> Costs:
 
 
 def _with_packs(folder: Path, rounds: int) -> Costs:
-    body = hook.calls()[hook.IN_SCOPE]
+    bodies = [hook.calls()[hook.IN_SCOPE]]
     apps = {}
     for packs in PACKS:
         lexicon = folder / f"{packs}.yaml"
         lexicon.write_text(json.dumps({"sources": ["made up for this benchmark"], "concepts": _concepts(packs)}))
         settings = Settings(lexicon=lexicon if packs > 1 else None, database_url=f"sqlite:///{folder}/{packs}.db")
-        apps[packs] = (create_app(settings), body)
+        apps[packs] = (create_app(settings), bodies)
     return _in_turns(apps, rounds)
 
 
