@@ -112,6 +112,9 @@ class Mention:
         self.first, self.last, self.start, self.end = first, last, start, end
 
 
+Worded = tuple[str, list[str]]  # a term, and its words as they are looked for
+
+
 class _Term:
     """What a pattern means in one channel: concepts, each with the spelling that it asks for, if any."""
 
@@ -126,7 +129,7 @@ class Lexicon:
 
     def __init__(
         self,
-        concepts: Iterable[tuple[Concept, Sequence[str]]],
+        concepts: Iterable[tuple[Concept, Sequence[Worded]]],
         headings: Headings,
         ordinary: Iterable[str],
         spelled: Iterable[str] = (),
@@ -134,7 +137,7 @@ class Lexicon:
         self._headings = headings
         self._values: dict[str, set[str]] = {}
         self._written: dict[tuple[str, str], list[str]] = {}
-        known = [(concept, term, _words(term)) for concept, terms in concepts for term in terms]
+        known = [(concept, term, words) for concept, terms in concepts for term, words in terms]
         for concept, term, _ in known:
             self._values.setdefault(concept.kind, set()).add(concept.value)
             self._written.setdefault((concept.kind, concept.value), []).append(term)
@@ -231,10 +234,10 @@ def _terms(
     """What each pattern of the automaton means, by channel; a word that the lexicon knows in the plural too is both."""
     meant: dict[tuple[str, ...], dict[str, list[tuple[Concept, str]]]] = {}
     for concept, term, words in known:
-        exact = term.split()[0] if concept.exact_case else ""
+        exact, of_concept = term.split()[0] if concept.exact_case else "", _channels(concept)
         for written in product(*([word, f"{word}s"] if f"{word}s" in vocabulary else [word] for word in words)):
             channels = meant.setdefault(written, {})
-            for channel in _channels(concept):
+            for channel in of_concept:
                 entries = channels.setdefault(channel, [])
                 if not any(known is concept for known, _ in entries):  # 'spur' and 'spurs' of one concept
                     entries.append((concept, exact))
@@ -255,7 +258,7 @@ def _words(term: str) -> list[str]:
 
 def load_lexicon(folder: Path, ordinary: Iterable[str] = (), site: Path | None = None) -> Lexicon:
     """Read every YAML file of the folder (and a site's own); a wrong entry raises PackError with file and remedy."""
-    concepts: list[tuple[Concept, Sequence[str]]] = []
+    concepts: list[tuple[Concept, Sequence[Worded]]] = []
     sections: dict[str, str] = {}
     plain, spelled, bodies, turns = list(ordinary), list[str](), list[str](), list[str]()
     for path in [*sorted(folder.glob("*.yaml")), *([site] if site else [])]:
@@ -274,7 +277,7 @@ def load_lexicon(folder: Path, ordinary: Iterable[str] = (), site: Path | None =
     return Lexicon(concepts, Headings(sections, bodies, turns), plain, spelled)
 
 
-def _concept(path: Path, entry: Mapping[str, Any]) -> tuple[Concept, Sequence[str]]:
+def _concept(path: Path, entry: Mapping[str, Any]) -> tuple[Concept, Sequence[Worded]]:
     label = f"{entry.get('kind')}: {entry.get('value')}"
     unknown = set(entry) - CONCEPT_KEYS
     if unknown:
@@ -284,10 +287,9 @@ def _concept(path: Path, entry: Mapping[str, Any]) -> tuple[Concept, Sequence[st
         )
     if entry.get("kind") not in CHANNELS:
         raise PackError(f"{path}, concept '{label}': unknown kind. Allowed: {', '.join(sorted(CHANNELS))}.")
-    terms = entry.get("terms") or []
-    wrong = [term for term in terms if not isinstance(term, str) or not _words(term)]
+    terms = [(term, _words(term) if isinstance(term, str) else []) for term in entry.get("terms") or []]
     value = entry.get("value", entry["kind"])
-    if not terms or wrong or not isinstance(value, str):
+    if not terms or not all(words for _, words in terms) or not isinstance(value, str):
         raise PackError(
             f'{path}, concept \'{label}\': `value` and every term must be text. Quote words such as "no" and "on".'
         )
@@ -298,14 +300,13 @@ def _concept(path: Path, entry: Mapping[str, Any]) -> tuple[Concept, Sequence[st
     return Concept(intern(entry["kind"]), intern(value), **given, conditional=conditional, needy=needy), terms
 
 
-def _twice(terms: Sequence[str]) -> str:
+def _twice(terms: Sequence[Worded]) -> str:
     """The first term that an earlier one says already."""
     known: set[tuple[str, ...]] = set()
-    for term in terms:
-        words = tuple(_words(term))
-        if words in known:
+    for term, words in terms:
+        if (said := tuple(words)) in known:
             return term
-        known.add(words)
+        known.add(said)
     return ""
 
 
