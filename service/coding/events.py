@@ -60,7 +60,7 @@ def find_events(scene: Scene) -> list[Event]:
     if not scene.says("narrowing", "mass-effect", "adequate"):
         return []
     named = scene.of("narrowing", "mass-effect")[:MOST_NARROWINGS]
-    triggers = [m for m in named if not _inside_other(scene, m) and not _names_a_test(scene, m)]
+    triggers = [m for m in named if not (_inside_other(scene, m) or _names_a_test(scene, m) or _is_of_a_disc(scene, m))]
     events: list[Event] = []
     for trigger in triggers:
         events.extend(_narrowed(scene, trigger, triggers))
@@ -136,6 +136,61 @@ def _inside_other(scene: Scene, trigger: Mention) -> bool:
     ) or any(  # 'cause of the stenosis: ...'
         m.value == "because" and m.first < trigger.first and trigger.last <= m.last for m in scene.of("link")
     )
+
+
+def _is_of_a_disc(scene: Scene, trigger: Mention) -> bool:
+    """'disc narrowing C5-6', 'narrowed disc', 'the L5-S1 disc is narrowed': it has lost height, no canal its width."""
+    if scene.words[trigger.last] not in _LOSES_HEIGHT or trigger.first != trigger.last:
+        return False
+    discs = [m for m in scene.of("tissue") if m.value == "disc" and m.concept.anatomy]
+    if not discs or _np_left(scene, trigger) or _np_right(scene, trigger):
+        return False
+    return any(_is_narrowed_disc(scene, disc, trigger) for disc in discs)
+
+
+_LOSES_HEIGHT = frozenset({"narrow", "narrowed", "narrowing", "narrowings"})
+
+
+def _is_narrowed_disc(scene: Scene, disc: Mention, trigger: Mention) -> bool:
+    if disc.last < trigger.first:
+        return _leads_to(scene, disc.last + 1, trigger.first) and (
+            disc.last + 1 == trigger.first or not _hangs_on_a_preposition(scene, disc)
+        )
+    follows = scene.words[trigger.first] in ("narrow", "narrowed") or scene.word(trigger.last + 1) == "of"
+    joined = scene.word(disc.last + 1) in JOINERS and _space_ahead(scene, disc.last + 1)
+    return follows and not joined and _leads_to(scene, trigger.last + 1, disc.first)
+
+
+def _leads_to(scene: Scene, start: int, end: int) -> bool:
+    """Only places, degrees and small words stand between a disc and what is said of it."""
+    return end - start <= _FAR and all(
+        scene.words[p] in _OF_A_DISC
+        or scene.at(p, ("severity", "laterality", "region", "level")) is not None
+        or (scene.words[p] in JOINERS and scene.place_at(p + 1) is not None)
+        for p in range(start, end)
+    )
+
+
+def _hangs_on_a_preposition(scene: Scene, disc: Mention) -> bool:
+    """'the canal at the C5-6 disc is narrowed'."""
+    position = disc.first - 1
+    while position >= 0 and (scene.at(position, ("region", "level", "severity")) or scene.words[position] in _ARTICLES):
+        position -= 1
+    return position >= 0 and scene.words[position] in _PREPOSITIONS
+
+
+_ARTICLES = frozenset("the this that these those a an".split())
+_PREPOSITIONS = frozenset("at of by in near from behind opposite above below across between over with to".split())
+_OF_A_DISC = (
+    _PASSIVE
+    | _ARTICLES
+    | frozenset(
+        (
+            "of all at in and : appears appear remains remain again also has have been height signal decreased reduced "
+            "diminished lost desiccated dehydrated degenerated thin thinned collapsed"
+        ).split()
+    )
+)
 
 
 _LONGER = frozenset({"historical", "not-negation", "severity", "adequate"})
@@ -459,9 +514,9 @@ def _of_something_else(scene: Scene, trigger: Mention) -> bool:
 
 
 def _is_joint(scene: Scene, mention: Mention) -> bool:
-    """'disc narrowing', 'facet joint narrowing': the joint has become narrow."""
+    """'facet joint narrowing': the joint has become narrow."""
     named = mention.kind == "tissue" and mention.concept.anatomy
-    return named and (mention.value == "disc" or scene.words[mention.last] in ("joint", "joints"))
+    return named and scene.words[mention.last] in ("joint", "joints")
 
 
 def _unknown_complement(scene: Scene, trigger: Mention) -> bool:
