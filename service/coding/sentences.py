@@ -30,7 +30,8 @@ _SLASHES = re.compile(r"/(?=/[/\s])")
 _ABBREVIATIONS = frozenset(
     (
         "lig ligg approx vs dr mr mrs ms st fig e.g i.e etc incl resp post ant lat bilat mod sev min max hx dx pt ca "
-        "cf lt rt inf sup m.r.i lumb cerv thor conn stab jr sr prof inc sec prob poss susp hypertr spin neur tx"
+        "cf lt rt inf sup m.r.i lumb cerv thor conn tiss sten stenos degen spond stab jr sr prof inc sec prob poss "
+        "susp hypertr spin neur tx"
     ).split()
 )
 _LONGEST_ABBREVIATION = max(map(len, _ABBREVIATIONS))
