@@ -505,7 +505,7 @@ def test_what_was_examined_and_found_as_it_should_be_is_denied(
         ("doubt about its cause", "The cause of the canal stenosis at L1-2 is unclear.", ["L1-L2 canal affirmed"]),
         ("a disc that is narrow itself", "Disc narrowing C6-7, canal patent.", ["C6-C7 canal negated"]),
         ("a narrowed disc", "Moderately narrowed disc at L3-4.", []),
-        ("a disc is narrowed", "The discs at L2-3 and L3-4 are narrowed. Foramina open.",
+        ("a disc is narrowed", "The discs at L2-3 and L3-4 are narrowed; the foramina are open.",
          ["L2-L3+L3-L4 foramen negated"]),
         ("a disc that is lower and narrowed", "The L5-S1 disc is reduced in height and narrowed; the canal is patent.",
          ["L5-S1 canal negated"]),
