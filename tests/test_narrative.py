@@ -515,6 +515,8 @@ def test_what_was_examined_and_found_as_it_should_be_is_denied(
         ("a disc that narrows", "The L2-3 disc narrowing the canal is calcified.", ["L2-L3 canal affirmed"]),
         ("what a narrow disc leads to", "Disc narrowing has led to foraminal stenosis at C6-7.",
          ["C6-C7 foramen affirmed"]),
+        ("a central vein", "Central vein stenosis. Central airway narrowed.", []),
+        ("a notch and a pulley", "Narrowing of the suprascapular notch; stenosis at the A2 pulley.", []),
         ("a clipped word with its stop", "Neural canal sten. by conn. tiss. at T8-9", ["T8-T9 canal affirmed"]),
         ("misspelt", "severe canal steonsis and forminal narowing at L4-5",
          ["L4-L5 canal affirmed", "L4-L5 foramen affirmed"]),

@@ -268,9 +268,11 @@ def _either_space(scene: Scene, trigger: Mention) -> bool:
 
 
 def _of_an_organ(scene: Scene, space: Mention) -> bool:
-    """'femoral medullary canal', 'canal stenosis found at hysteroscopy': the canal of something else."""
+    """'femoral medullary canal', 'central vein', 'canal stenosis found at hysteroscopy': that of something else."""
     if not scene.says("other-organ"):
         return False
+    if scene.words[space.last] == "central" and scene.at(space.last + 1, ("other-organ",)):
+        return True
     if not scene.places and " ".join(scene.words[space.first : space.last + 1]) in _OF_MANY_ORGANS:
         return True
     before = scene.at(space.first - 1, ("other-organ",)) if space.first else None
