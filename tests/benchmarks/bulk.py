@@ -11,6 +11,7 @@ import argparse
 import csv
 import gzip
 import json
+import multiprocessing
 import os
 import random
 import re
@@ -21,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,7 +30,7 @@ from typing import Any
 import orjson
 
 from service.assist import open_assist
-from service.bulk_files import Source, parts_of, pieces_of
+from service.bulk_files import Part, Source, parts_of, pieces_of
 from service.gate import Gate
 from service.settings import Settings
 from service.shipped import terminology_dir
@@ -39,6 +41,7 @@ TEXTS = [json.loads(line)["text"] for line in (DATA / "statements.jsonl").read_t
 REPORTS = [json.loads(line)["text"] for line in (DATA / "reports.jsonl").read_text("utf-8").splitlines()]
 TERMS = "http://terminology.hl7.org/CodeSystem"
 RELEVANT = 0.005
+FORK = multiprocessing.get_context("fork")
 
 
 def titles() -> list[tuple[str, str]]:
@@ -206,6 +209,25 @@ def loaded(path: Path) -> None:
             orjson.loads(line)
 
 
+def loaded_at_once(path: Path, processes: int) -> float:
+    """Seconds by the clock in which so many processes, each with its share, read every line by orjson."""
+    parts = list(parts_of([Source(path.name, path, path.stat().st_size, is_ndjson=True)]))
+    running = [FORK.Process(target=_loaded_parts, args=(path, parts[n::processes])) for n in range(processes)]
+    begun = time.monotonic()
+    for each in running:
+        each.start()
+    for each in running:
+        each.join()
+    return time.monotonic() - begun
+
+
+def _loaded_parts(path: Path, parts: list[Part]) -> None:
+    for part in parts:
+        for piece in pieces_of(path, part):
+            for line in BytesIO(piece.block):
+                orjson.loads(line)
+
+
 def looked_at(path: Path, gate: Gate) -> None:
     """Every line looked at by the gate, as the batch does it."""
     for part in parts_of([Source(path.name, path, path.stat().st_size, is_ndjson=True)]):
@@ -236,9 +258,13 @@ def measure_stream(folder: Path, megabytes: int, rounds: int, *, anew: bool) -> 
     file = folder / "stream.ndjson"
     rows = written(file, stream(megabytes, random.Random(1), anew=anew))
     assist = open_assist(Settings())
-    found: dict[str, list[float]] = {"loads": [], "gate": [], "one": [], "wall": [], "two": [], "both": []}
+    found: dict[str, list[float]] = {
+        name: [] for name in ("loads", "alone", "halved", "gate", "one", "wall", "two", "both")
+    }
     for _ in range(rounds):
         found["loads"].append(seconds(lambda: loaded(file)))
+        found["alone"].append(loaded_at_once(file, 1))
+        found["halved"].append(loaded_at_once(file, 2))
         gate = Gate(assist.terminology, assist.reader.concepts)  # which has met nothing yet
         found["gate"].append(seconds(partial(looked_at, file, gate)))
         wall, cpu = worked([file], folder)
@@ -261,6 +287,11 @@ def measure_stream(folder: Path, megabytes: int, rounds: int, *, anew: bool) -> 
         "goal >= 1.7",
     )
     told("  the same by CPU time, were both cores ours", f"{2 * took['one'] / took['both']:.2f} x")
+    told(
+        "  of orjson.loads with nothing shared, by the clock",
+        f"{took['alone'] / took['halved']:.2f} x",
+        "what this machine gives",
+    )
 
 
 def measure_relevant(folder: Path, rows: int) -> None:
