@@ -88,9 +88,12 @@ def _tied_to_another(scene: Scene, mention: Mention, event: Event, events: list[
 
 
 def _named_away(scene: Scene, tissue: Mention) -> bool:
-    """'disc space narrowing', 'facet subluxation': part of the name of something else."""
-    if tissue.concept.anatomy and any(
-        t.first == tissue.last + 1 and t.value != tissue.value and not t.concept.anatomy for t in scene.of("tissue")
+    """'disc space narrowing', 'facet subluxation', 'flavum cyst': part of the name of something else."""
+    if tissue.concept.anatomy and (
+        scene.at(tissue.last + 1, ("growth",))
+        or any(
+            t.first == tissue.last + 1 and t.value != tissue.value and not t.concept.anatomy for t in scene.of("tissue")
+        )
     ):
         return True
     other = scene.at(tissue.first, ("other-organ",))
@@ -211,6 +214,8 @@ def _link(scene: Scene, tissue: Mention, event: Event, events: list[Event]) -> s
         return "it narrows"
     if _follows_because(scene, tissue, event) or _is_its_cause(scene, tissue, event):
         return "due to"
+    if _is_called_its_cause(scene, tissue, event):
+        return "called its cause"
     if _is_pointed_at(scene, tissue, event):
         return "due to it"
     return "names the narrowing" if _modifies_event(scene, tissue, event) else ""
@@ -285,6 +290,26 @@ def _is_its_cause(scene: Scene, tissue: Mention, event: Event) -> bool:
     if not of_a_cause(scene, event.first) or BE.isdisjoint(said) or not scene.same_clause(event.last, tissue.first):
         return False
     return not any(m.first > event.last and m.last < tissue.first for m in scene.of("narrowing", "contrast", "link"))
+
+
+def _is_called_its_cause(scene: Scene, tissue: Mention, event: Event) -> bool:
+    """'canal stenosis at L4-5, a thick flavum being the main cause', 'a tight canal, where it is the culprit'."""
+    if tissue.last < event.trigger.last or (tissue.concept.anatomy and not abnormal(scene, tissue)):
+        return False
+    at = tissue.last + 1
+    while scene.word(at) in _CALLED or scene.at(at, ("pathology",)):
+        at += 1
+    if at == tissue.last + 1 or scene.word(at) not in _CULPRITS or scene.word(at + 1) in ("of", "for"):
+        return False
+    return not any(event.trigger.last < m.first < at for m in scene.of("narrowing", "mass-effect"))
+
+
+_CALLED = BE | frozenset(
+    (
+        "being as the its a main chief principal primary major dominant leading sole only other another also minor lesser"
+    ).split()
+)
+_CULPRITS = frozenset("cause causes culprit culprits offender offenders contributor contributors driver".split())
 
 
 def _link_governs(scene: Scene, link: Mention, tissue: Mention) -> bool:
