@@ -306,7 +306,8 @@ def _is_called_its_cause(scene: Scene, tissue: Mention, event: Event) -> bool:
 
 _CALLED = BE | frozenset(
     (
-        "being as the its a main chief principal primary major dominant leading sole only other another also minor lesser"
+        "being as the its a main chief principal primary major dominant leading sole only other another also minor "
+        "lesser"
     ).split()
 )
 _CULPRITS = frozenset("cause causes culprit culprits offender offenders contributor contributors driver".split())
