@@ -82,15 +82,16 @@ def _shared_space(scene: Scene, events: list[Event]) -> list[Event]:
         return events
     space = named[0]
     return [
-        e
-        if e.space_value
-        else Event(e.trigger, space.space, space.space_value, e.narrowing, adequate=e.adequate, link=_SHARED)
-        for e in events
-        if e is not space or not _doubled(e, events)
+        e if e.space_value else _with_space_of(space, e) for e in events if e is not space or not _doubled(e, events)
     ]
 
 
-_SHARED = "the one space of the sentence"
+def _with_space_of(other: Event, event: Event) -> Event:
+    """The space is named elsewhere: what is denied there need not be denied here."""
+    link = "the one space of the sentence"
+    shared = Event(event.trigger, other.space, other.space_value, event.narrowing, adequate=event.adequate, link=link)
+    shared.first, shared.last = event.first, event.last
+    return shared
 
 
 def _doubled(verb: Event, events: list[Event]) -> bool:
@@ -580,6 +581,8 @@ def _open_spaces(scene: Scene, opening: Mention, triggers: list[Mention]) -> lis
             if space.last < opening.first
             else scene.between(opening.last, space.first)
         )
+        if _is_a_part(scene, opening):
+            continue
         blocked = any(t.first in gap for t in triggers) or any(
             scene.words[p] == "," for p in gap if space.first > opening.last
         )
@@ -591,6 +594,17 @@ def _open_spaces(scene: Scene, opening: Mention, triggers: list[Mention]) -> lis
             continue
         found.append(Event(opening, space, space.value, "stated", adequate=True, link="called wide enough"))
     return found
+
+
+def _is_a_part(scene: Scene, opening: Mention) -> bool:
+    """'half of its normal width', '50 % of normal', 'smaller than normal': not so wide."""
+    if not scene.words[opening.first].startswith("normal"):
+        return False
+    before = range(max(0, opening.first - 4), opening.first)
+    return any(scene.words[p] in _LESS and scene.place_at(p) is None for p in before)
+
+
+_LESS = frozenset("half third thirds quarter quarters fraction percent % / than below less smaller narrower".split())
 
 
 def _may_be_wide(scene: Scene, target: Mention, opening: Mention) -> bool:

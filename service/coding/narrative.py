@@ -68,7 +68,7 @@ def read(passage: Passage, lexicon: Lexicon) -> Reading:
         table = table or again(scene, statements, passage)
         heading = list(in_force(block, scene, recent))
         new, aside = (table, []) if table else read_scene(scene, passage, heading)
-        boxes = cells(scene, header, passage) if header else fields(scene, passage, heading)
+        boxes = cells(scene, header, passage) if header else [] if table else fields(scene, passage, heading)
         new = [*boxes, *(s for s in new if s.space or s.narrowing == "unstated")] if boxes else new
         new = of_it(scene, other_side(scene, new, statements, passage), statements, passage)
         goes_on = not (scene.span.new_paragraph or scene.places or scene.says("modality"))

@@ -365,7 +365,12 @@ def _is_abbreviated(text: str, start: int, stop: int) -> bool:
         return False
     word = word.lower()
     last = word.rpartition(".")[2] if "." in word else word
+    if word in _RESULTS and text.startswith(" for ", stop + 1):
+        return True
     return word in _ABBREVIATIONS or last in _ABBREVIATIONS or (len(last) == 1 and _is_initial(written))
+
+
+_RESULTS = frozenset({"neg", "pos"})  # 'MRI neg. for stenosis'; not in 'SLR neg. For pain ...'
 
 
 def _is_initial(written: str) -> bool:

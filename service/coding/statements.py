@@ -160,12 +160,11 @@ def _said(scene: Scene, event: Event) -> tuple[Said, Mention | None]:
     if event.adequate:
         return _said_of_opening(scene, event)
     verb = is_verb(scene, trigger)
-    first = min(trigger.first, event.space.first) if event.space and event.space.last < trigger.first else trigger.first
-    said, cue = said_by(scene, first, trigger.last, is_verb=verb)
-    if said == "affirmed" and first != trigger.first:
+    said, cue = said_by(scene, event.first, trigger.last, is_verb=verb)
+    if said == "affirmed" and event.first != trigger.first:
         said, cue = said_by(scene, trigger.first, trigger.last, is_verb=verb)
-    if said == "affirmed" and event.space and event.space.first > trigger.last:
-        beyond = said_by(scene, trigger.first, event.space.last)
+    if said == "affirmed" and event.last > trigger.last:
+        beyond = said_by(scene, trigger.first, event.last)
         return beyond if beyond[0] == "negated" else (said, cue)
     return said, cue
 

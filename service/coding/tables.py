@@ -235,28 +235,37 @@ def fields(scene: Scene, passage: Passage, places: list[Place]) -> list[Statemen
     if where and not named and scene.words[0] == "canal":  # alone it may be an ear's; under a level it is not
         named = [(0, 0, "canal")]
     ends = [*(first for first, _, _ in named[1:]), len(scene.words)][: len(named)]
-    found = [_field(scene, passage, *field, end, where) for field, end in zip(named, ends, strict=True)]
-    return [statement for statement in found if statement]
+    return [
+        statement
+        for field, end in zip(named, ends, strict=True)
+        for statement in _field(scene, passage, *field, end, where)
+    ]
 
 
 def _field(
     scene: Scene, passage: Passage, first: int, last: int, value: str, end: int, places: list[Place]
-) -> Statement | None:
-    """The statement of the field whose name is at first..last and whose content ends before `end`."""
-    end = next((p for p in range(last, end) if scene.words[p] == ";"), end)
-    signed = last + 1 < end and scene.words[last + 1] in _SIGNS
-    assertion = _graded(scene, last + 2, end) if signed else None
-    if assertion is None or scene.covered(last, end - 1, "narrowing"):
-        return None
+) -> Iterator[Statement]:
+    """The statements of the field whose name is at first..last and whose content ends before `end`: 'mild L3-4; severe
+    L4-5' are two.
+    """
+    if last + 1 >= end or scene.words[last + 1] not in _SIGNS:
+        return
     space = Finding("space", value, Evidence(passage, scene.starts[first], scene.ends[last]))
-    stop = max(p for p in range(end) if scene.words[p] in _FIELD_ENDS)
-    return _filled(scene, passage, assertion, space, places, (scene.starts[first], scene.ends[stop]))
+    begun = last + 2
+    for stop in [*(p for p in range(begun, end) if scene.words[p] == ";"), end]:
+        own = [place for place in scene.places if place.labels and begun <= place.first < stop]
+        assertion = _graded(scene, begun, stop) if own or begun == last + 2 else None
+        if assertion is None or scene.covered(begun, stop - 1, "narrowing"):
+            return
+        ends = max(p for p in range(stop) if scene.words[p] in _FIELD_ENDS or scene.place_at(p) in own)
+        yield _filled(scene, passage, assertion, space, own or places, (scene.starts[first], scene.ends[ends]))
+        begun = stop + 1
 
 
 def _graded(scene: Scene, first: int, end: int) -> Assertion | None:
-    """What the words from first to before end say where they are grades and sides alone."""
+    """What the words from first to before end say where they are grades, sides and levels alone."""
     words = scene.words[first:end]
-    if not all(word in _ROW for word in words):
+    if not all(word in _ROW or scene.place_at(p) is not None for p, word in enumerate(words, first)):
         return None
     if not _GRADES.isdisjoint(words):
         return "affirmed"
