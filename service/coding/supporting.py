@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 
 from service.coding.matters import agree
-from service.coding.model import Documentation, Element, Evidence, Finding, Statement
+from service.coding.model import Documentation, Element, Evidence, Finding
 from service.coding.weighing import Weighed
 
 _IMAGES = ("MR", "CT", "CT-myelography", "XR", "RF", "US", "NM")
@@ -29,7 +29,8 @@ def _imaging(documentation: Documentation, weighed: Sequence[Weighed]) -> dict[s
     dates = [f for f in from_reports if f.element == "imaging.date"] + [
         f for f in documentation.findings("imaging.date", "provider") if f.element
     ]
-    findings = [f for f in from_reports if f.element == "imaging.finding"] + _told_findings(documentation, weighed)
+    noted = [f for f in _told_findings(documentation, weighed) if _supports(f, regions)]
+    findings = [f for f in from_reports if f.element == "imaging.finding"] + noted
     none = documentation.findings("imaging.none", "provider")
     if none and not modality:
         denied = tuple(f.evidence for f in none if f.evidence)
@@ -57,13 +58,18 @@ def _told_findings(documentation: Documentation, weighed: Sequence[Weighed]) -> 
         for f in documentation.findings("imaging.modality", "provider")
         if f.evidence and f.value in _IMAGES
     }
-    found = []
-    for w in weighed:
-        statement: Statement = w.statement
-        if statement.evidence.passage in told and (statement.causes or statement.listed):
-            cause = (statement.causes or statement.listed)[0]
-            found.append(Finding("imaging.finding", cause.value, cause.evidence))
-    return found
+    diagnoses = [w.statement for w in weighed if w.statement.evidence.passage in told]
+    found = [
+        Finding("imaging.finding", cause.value, cause.evidence)
+        for statement in diagnoses
+        for cause in (statement.causes or statement.listed)[:1]
+    ]
+    apart = told.difference(w.statement.evidence.passage for w in weighed)  # notes beside the diagnosis
+    return found + [
+        Finding("imaging.finding", s.narrowing, s.evidence, detail=" ".join(sorted(s.region_values())))
+        for s in documentation.statements("provider")
+        if s.evidence.passage in apart and s.assertion == "affirmed"
+    ]
 
 
 def _function(documentation: Documentation) -> Element:
