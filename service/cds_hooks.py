@@ -465,6 +465,8 @@ def _refers_to(kind: str, resource_id: str, reference: object) -> bool:
     named = reference.get("reference") if isinstance(reference, dict) else None
     if not isinstance(named, str):
         return False
+    if named == f"{kind}/{resource_id}":  # as nearly all are
+        return True
     return named == f"urn:uuid:{resource_id}" or named.split("/_history/")[0].split("/")[-2:] == [kind, resource_id]
 
 
