@@ -61,7 +61,7 @@ _PRIMITIVES: Mapping[str, Any] = {
     "base64Binary": _TEXT,
     "boolean": bool,
     "canonical": _matching(r"[!-~]+"),
-    "code": _matching(r"[!-~](?:[!-~]| (?=[!-~]))*"),
+    "code": _matching(r"[!-~]++(?: [!-~]++)*+"),
     "date": _matching(f"{_DAY}|{_PART_OF_DATE}"),
     "dateTime": _matching(f"{_DAY}(?:T{_TIME})?|{_PART_OF_DATE}"),
     "decimal": _Number,
