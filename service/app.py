@@ -51,6 +51,8 @@ from service.terminology_api import terminology_api
 from service.try_it import try_it
 
 if TYPE_CHECKING:
+    from flask.ctx import AppContext
+
     from service.tracing import Traces
 
 LAUNCH_CALLS = 8  # to EHRs at once, for launches and what is read and written with them
@@ -164,7 +166,8 @@ def _healthz() -> dict[str, str]:
 
 
 def _begin() -> None:
-    asked, kept, services = request_ctx.request, app_ctx.g, app_ctx.app.extensions  # looked up once: it is no attribute
+    asked, context = request_ctx.request, _context()
+    kept, services = context.g, context.app.extensions
     kept.began = time.perf_counter()
     if "traces" in services:
         kept.span = services["traces"].begin(asked.headers)
@@ -247,10 +250,16 @@ def _is_fhir() -> bool:
     return request.path.startswith(FHIR)
 
 
+def _context() -> AppContext:
+    """What is kept of the call, and the app: to be looked up once, as to go through a proxy takes ten times as long."""
+    return app_ctx._get_current_object()  # type: ignore[attr-defined,no-any-return]
+
+
 def _finish(response: Response) -> Response:
-    asked, kept, app = request_ctx.request, app_ctx.g, app_ctx.app
-    response = _recorded(response, asked)
-    _count_answer(response, asked)
+    asked, context = request_ctx.request, _context()
+    kept, app = context.g, context.app
+    response = _recorded(response, asked, context)
+    _count_answer(response, asked, context)
     headers = response.headers
     headers.extend(_ALWAYS)
     headers.add("X-Request-ID", kept.get("request_id", ""))
@@ -266,14 +275,14 @@ def _finish(response: Response) -> Response:
     return written_as_asked(response) if asked.path.startswith(FHIR) else response
 
 
-def _recorded(response: Response, asked: Request) -> Response:
+def _recorded(response: Response, asked: Request, context: AppContext) -> Response:
     """The answer, once what it did with a patient's data is recorded; 503 where that cannot be."""
-    kept = app_ctx.g
+    kept = context.g
     visit: Visit | None = kept.get("visit")
     fields: Json = {}
     if visit:
         try:
-            fields = _record(visit, response, asked)
+            fields = _record(visit, response, asked, context)
         except StoreUnavailable as error:
             response = _unavailable(error)
     if asked.method == "POST":
@@ -282,9 +291,9 @@ def _recorded(response: Response, asked: Request) -> Response:
     return response
 
 
-def _count_answer(response: Response, asked: Request) -> None:
+def _count_answer(response: Response, asked: Request, context: AppContext) -> None:
     """For metrics and traces: the template of the address and the method are of closed sets, what was sent is not."""
-    kept, services = app_ctx.g, app_ctx.app.extensions
+    kept, services = context.g, context.app.extensions
     metrics: Metrics = services["metrics"]
     route = asked.url_rule.rule if asked.url_rule else "none"
     method = asked.method if asked.method in METHODS else "other"
@@ -297,10 +306,10 @@ def _count_answer(response: Response, asked: Request) -> None:
         traces.end(kept.span, route, method, response.status_code, kept.get("request_id", "-"))
 
 
-def _record(visit: Visit, response: Response, asked: Request) -> Json:
+def _record(visit: Visit, response: Response, asked: Request, context: AppContext) -> Json:
     """Write the visit to the journal, and return what the log may say of it."""
-    kept, services, config = app_ctx.g, app_ctx.app.extensions, app_ctx.app.config
-    access = _access(visit, response.status_code, asked)
+    kept, services, config = context.g, context.app.extensions, context.app.config
+    access = _access(visit, response.status_code, asked, context)
     caller = kept.get("caller")
     settings = {"base_url": config["BASE_URL"], "hook_domain": config["HOOK_DOMAIN"], "client": access.client}
     settings |= {"dialect": caller.dialect if caller else None, "smart": bool(caller and caller.smart)}
@@ -312,8 +321,8 @@ def _record(visit: Visit, response: Response, asked: Request) -> Json:
     return log_fields(visit, access, services["store"])
 
 
-def _access(visit: Visit, status: int, asked: Request) -> Access:
-    kept = app_ctx.g
+def _access(visit: Visit, status: int, asked: Request, context: AppContext) -> Access:
+    kept = context.g
     return Access(
         recorded=instant(visit.at),
         method=asked.method,
@@ -325,7 +334,7 @@ def _access(visit: Visit, status: int, asked: Request) -> Access:
         user=visit.user,
         patient="",
         decision="",
-        server=str(app_ctx.app.config["BASE_URL"]),
+        server=str(context.app.config["BASE_URL"]),
     )
 
 

@@ -123,8 +123,8 @@ class Assist:
         """
         request = with_claim(request)
         request = replace(request, wants_care=True) if self.wants_care else request
-        quiet = frozenset() if reads_all else self._glance.quiet(request)
-        return self._answer(request, quiet, sends_forms=sends_forms, says_why_not=says_why_not)
+        quiet = {} if reads_all else self._glance.quiet(request, date_of_service(request, {}))
+        return self._answer(request, quiet.keys(), sends_forms=sends_forms, says_why_not=says_why_not)
 
     def answer_for_cards(self, request: Request) -> Answer:
         """The same without why-nots, which no card shows.
@@ -132,9 +132,11 @@ class Assist:
         The last answers are kept, since an EHR sends the same chart at each step of a visit.
         """
         request = replace(request, wants_care=True) if self.wants_care else request
-        quiet = self._glance.quiet(request)
+        day = date_of_service(request, {})
+        called = self._glance.quiet(request, day)
+        quiet = called.keys()
         if len(quiet) == len(request.conditions):
-            return self._silent(request) or self._answer(request, quiet)
+            return self._silent(request, day, tuple(called.values())) or self._answer(request, quiet)
         written = b"" if request.answers else dump_json(request)
         if not 0 < len(written) <= _LONGEST_KEPT:
             return self._answer(request, quiet)
@@ -146,14 +148,13 @@ class Assist:
             self._answers[written] = answer
         return answer
 
-    def _silent(self, request: Request) -> Answer | None:
+    def _silent(self, request: Request, day: str | None, outside: tuple[Disposition, ...]) -> Answer | None:
         """Of a chart that nothing is to be said about; None where it has orders, or a Condition twice, or none."""
-        conditions = [entry.resource for entry in request.conditions]
-        if request.orders or not conditions or duplicates(request.conditions):
+        if request.orders or not request.conditions or duplicates(request.conditions):
             return None
-        day, newest = date_of_service(request, {}), self.terminology.icd10cm.newest.in_force_from
-        dates = dict.fromkeys([day or charted_on(condition) or newest for condition in conditions])
-        return Answer((), (), tuple(dates), tuple(map(self._glance.disposition, conditions)))
+        newest = self.terminology.icd10cm.newest.in_force_from
+        dates = dict.fromkeys([day or charted_on(entry.resource) or newest for entry in request.conditions])
+        return Answer((), (), tuple(dates), outside)
 
     def _answer(
         self, request: Request, quiet: Set[int], *, sends_forms: bool = True, says_why_not: bool = False

@@ -28,7 +28,7 @@ from service.decisions import Visit
 from service.ehr import Ehr, next_page
 from service.envelope import reference_of, refuse_crowd
 from service.fhir_out import Json
-from service.json_body import Issue, Refusal, dump_json, parse_json
+from service.json_body import Issue, Refusal, dump_json, parse_and_write
 from service.open_forms import Forms, Opener, Past, encounter_of, with_answers_given
 from service.record import Entry, Request
 from service.sound import are_sound
@@ -165,19 +165,21 @@ def discovery() -> Response:
 def coding_assist() -> Response:
     """The cards that the record earns; none where there is nothing to say."""
     services, config, kept = app_ctx.app.extensions, app_ctx.app.config, app_ctx.g
-    body = parse_json(request.get_data())
+    body, written = parse_and_write(request.get_data())
     caller: TrustedClient | None = kept.get("caller")
     shown: Json = {"dialect": caller.dialect if caller else None, "launches": bool(caller and caller.smart)}
     call = open_call(body, listed_hooks(config["HOOK_DOMAIN"]), fetch=_fetch, **shown)
-    kept.visit = visit = open_visit(call, services["clock"]())  # recorded from here on, whatever comes
+    visit = open_visit(call, services["clock"](), written if call.body is body else b"")
+    kept.visit = visit  # recorded from here on, whatever comes
     forms = services["forms"](str(kept.get("client", "")), visit.at)
     kept.visit, cards = answer_call(call, visit, services["assist"], config["BASE_URL"], forms)
     return _json(cards)
 
 
-def open_visit(call: Call, at: datetime) -> Visit:
+def open_visit(call: Call, at: datetime, written: bytes = b"") -> Visit:
     """Whose record a call brings, and who looks at it."""
-    return Visit(call.hook, call.body, (call.patient,), at, call.user_id, encounter_of(call.request))
+    encounter = encounter_of(call.request)
+    return Visit(call.hook, call.body, (call.patient,), at, call.user_id, encounter, written=written)
 
 
 def answer_call(call: Call, visit: Visit, assist: Assist, base_url: str, forms: Forms) -> tuple[Visit, Json]:
@@ -465,6 +467,8 @@ def _refers_to(kind: str, resource_id: str, reference: object) -> bool:
     named = reference.get("reference") if isinstance(reference, dict) else None
     if not isinstance(named, str):
         return False
+    if named == f"{kind}/{resource_id}":  # as nearly all are
+        return True
     return named == f"urn:uuid:{resource_id}" or named.split("/_history/")[0].split("/")[-2:] == [kind, resource_id]
 
 

@@ -44,7 +44,8 @@ class Visit(NamedTuple):
     """What one request does with patients' data: who asks whom about what, and what came of it.
 
     `door` is the hook or the path of the operation, `body` the parsed request, `patients`, `user` and `encounter`
-    references; `cards` is None where the door shows none.
+    references; `cards` is None where the door shows none. `written` is what `dump_json` writes of the body,
+    where that is at hand.
     """
 
     door: str
@@ -55,6 +56,7 @@ class Visit(NamedTuple):
     encounter: str = ""
     answer: Answer | None = None
     cards: tuple[Shown, ...] | None = None
+    written: bytes = b""
 
 
 def patients_of(request: Request) -> tuple[str, ...]:
@@ -83,9 +85,11 @@ def _local(reference: str) -> str:
     return "/".join(parts[-2:]) if parts[-2:-1] == ["Patient"] else reference
 
 
-def input_hash(body: Mapping[str, Any]) -> str:
+def input_hash(body: Mapping[str, Any], written: bytes = b"") -> str:
     """The input as it decides the answer: without white space, and without the token that fetches more of it."""
-    return hashlib.sha256(dump_json({k: v for k, v in body.items() if k != "fhirAuthorization"})).hexdigest()
+    if not written or "fhirAuthorization" in body:
+        written = dump_json({k: v for k, v in body.items() if k != "fhirAuthorization"})
+    return hashlib.sha256(written).hexdigest()
 
 
 def decide(
@@ -103,7 +107,7 @@ def decide(
     spoken = [one for one in judged if not _is_nothing(one)]
     content: Json = {
         "door": visit.door,
-        "input": input_hash(visit.body),
+        "input": input_hash(visit.body, visit.written),
         "output": hashlib.sha256(output).hexdigest(),
         "software": SOFTWARE,
         "knowledge": assist.knowledge,

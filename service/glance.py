@@ -15,7 +15,7 @@ from service.fhir_in import is_spinal, words_in
 from service.fhir_values import code_of, icd10cm_codes
 from service.gate import UNSPOKEN, Gate
 from service.json_body import dump_json
-from service.record import Request, charted_on, date_of_service, patient_of
+from service.record import Request, charted_on, patient_of
 
 # Elements of a Condition that place it, or change what it means.
 _TELLING = frozenset({"bodySite", "modifierExtension"})
@@ -37,35 +37,34 @@ class Glance:
         self._gate = gate
         self._codes: dict[bytes, _Code] = {}
 
-    def quiet(self, request: Request) -> frozenset[int]:
-        """The places of those Conditions; none where more than reports stands beside them, or a claim is judged."""
-        if request.setting != "charting" or request.observations or request.documents or request.answers:
-            return frozenset()
-        if request.reports and (len(request.conditions) == 1 or len(set(map(patient_of, request.conditions))) > 1):
-            return frozenset()  # to the only one of a patient they speak whatever it is
-        day = date_of_service(request, {})
-        conditions = enumerate(entry.resource for entry in request.conditions)
-        return frozenset(i for i, condition in conditions if self._is_quiet(condition, day or charted_on(condition)))
+    def quiet(self, request: Request, day: str | None) -> Mapping[int, Disposition]:
+        """The places of those Conditions, each with what it is called: of a family without rules, or not coded at all.
 
-    def _is_quiet(self, condition: Mapping[str, Any], on: str | None) -> bool:
-        if on is None or not _TELLING.isdisjoint(condition):
+        None where more than reports stands beside them, or a claim is judged. `day` is the request's date of service.
+        """
+        if request.setting != "charting" or request.observations or request.documents or request.answers:
+            return {}
+        if request.reports and (len(request.conditions) == 1 or len(set(map(patient_of, request.conditions))) > 1):
+            return {}  # to the only one of a patient they speak whatever it is
+        found: dict[int, Disposition] = {}
+        for place, entry in enumerate(request.conditions):
+            code = self._code(entry.resource.get("code"))
+            if self._is_quiet(entry.resource, code, day or charted_on(entry.resource)):
+                found[place] = "not-assessed" if code.is_coded else "out-of-scope"
+        return found
+
+    def _is_quiet(self, condition: Mapping[str, Any], code: _Code, on: str | None) -> bool:
+        if on is None or not code.quiet_days >> self._gate.day_of(on) & 1:
             return False
-        if not self._code(condition).quiet_days >> self._gate.day_of(on) & 1:
-            return False
-        if code_of(condition.get("verificationStatus")) in UNSPOKEN:
+        if not _TELLING.isdisjoint(condition) or code_of(condition.get("verificationStatus")) in UNSPOKEN:
             return False
         return not any(self._gate.says(condition[name]) for name in _WORDS if name in condition)
 
-    def disposition(self, condition: Mapping[str, Any]) -> Disposition:
-        """What one that nothing is to be said about is called: of a family without rules, or not coded at all."""
-        return "not-assessed" if self._code(condition).is_coded else "out-of-scope"
-
-    def _code(self, condition: Mapping[str, Any]) -> _Code:
-        code = condition.get("code")
+    def _code(self, code: Any) -> _Code:
         key = blake2b(dump_json(code), digest_size=16).digest()  # no patient's words are kept
         known = self._codes.get(key)
         if known is None:
-            is_told = is_spinal(condition) or any(map(self._gate.names_a_sign, words_in(code)))
+            is_told = is_spinal({"code": code}) or any(map(self._gate.names_a_sign, words_in(code)))
             days = 0 if is_told else self._gate.quiet_days(code)
             known = _Code(days, bool(icd10cm_codes(code)))
             if len(self._codes) < _REMEMBERED:

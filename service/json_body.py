@@ -33,7 +33,6 @@ NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _NEITHER_BRACKET_NOR_QUOTE = bytes(set(range(256)) - set(b'"[]{}'))
 _ONE_KIND = bytes.maketrans(b"[]", b"{}")
 _ONE_DIGIT = bytes.maketrans(b"123456789", b"000000000")
-_NOT_PLAIN = object()
 _HIDING = re.compile(rb"\\u(?:00[0-7]|[dD][89a-fA-F])")
 _TOO_MANY_DIGITS = b"0" * (MAX_NUMBER_DIGITS + 1)
 DEPTH_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
@@ -85,25 +84,30 @@ def parse_json(body: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = 60) 
     A UTF-8 byte order mark is passed over (RFC 8259, 8.1 allows that); UTF-16 and UTF-32 are refused.
     Numbers with a fraction or an exponent come back as WrittenDecimal.
     """
+    return parse_and_write(body, max_bytes=max_bytes, max_depth=max_depth)[0]
+
+
+def parse_and_write(body: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = 60) -> tuple[object, bytes]:
+    """The same, and what `dump_json` writes of it where that was made to read it; else b''."""
     _refuse_size(body, max_bytes)
-    value = _plain(body, max_depth)
-    return _read_by_hooks(body, max_depth) if value is _NOT_PLAIN else value
+    return _plain(body, max_depth) or (_read_by_hooks(body, max_depth), b"")
 
 
-def _plain(body: bytes, max_depth: int) -> object:
-    """The value of a body that can be read in one way only; `_NOT_PLAIN` where that is not sure.
+def _plain(body: bytes, max_depth: int) -> tuple[object, bytes] | None:
+    """The value of a body that can be read in one way only, and what is written of it; None where that is not sure.
 
     Written again, a body has as many quotation marks as before, unless a member was lost that another of the same name
     has replaced. Some escapes by number could hide that, or stand for what is no character.
     """
     has_long_number = _TOO_MANY_DIGITS in body.translate(_ONE_DIGIT)  # or a text that looks like one
     if has_long_number or _HIDING.search(body) or not _is_shallow(body, max_depth):
-        return _NOT_PLAIN
+        return None
     try:
         value: object = _read(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _NOT_PLAIN
-    return value if _write(value).count(b'"') == body.count(b'"') else _NOT_PLAIN
+        return None
+    written = _write(value)
+    return (value, written) if written.count(b'"') == body.count(b'"') else None
 
 
 def _is_shallow(body: bytes, max_depth: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -149,18 +149,22 @@ def of_patient(patient: str, places: Sequence[int], request: Request) -> Request
     return replace(request, conditions=[request.conditions[i] for i in places], reports=reports)
 
 
-def duplicates(conditions: Iterable[Entry]) -> set[int]:
+def duplicates(conditions: Sequence[Entry]) -> set[int]:
     """Later Conditions with the same code and category; a problem-list item beside an encounter diagnosis is none, nor
     is the Condition behind a diagnosis that stands on the claim itself."""
+    codes = [_called(entry.resource.get("code")) for entry in conditions]
     seen: set[tuple[str, tuple[str, ...], bool]] = set()
-    found = set()
-    for index, entry in enumerate(conditions):
-        code = (
-            code_of(entry.resource.get("code"))
-            or str((entry.resource.get("code") or {}).get("text") or "").strip().lower()
-        )
+    found: set[int] = set()
+    if len(set(codes)) == len(codes):
+        return found
+    for index, (code, entry) in enumerate(zip(codes, conditions, strict=True)):
         key = code, tuple(sorted(code_of(c) for c in entry.resource.get("category") or ())), bool(entry.stands_in)
         if code and key in seen:
             found.add(index)
         seen.add(key)
     return found
+
+
+def _called(code: Any) -> str:
+    """Its first code, else its words, whatever their case."""
+    return code_of(code) or str((code or {}).get("text") or "").strip().lower()

@@ -37,6 +37,7 @@ _HOST = r"[a-z0-9](?:[a-z0-9-]|\.(?=[a-z0-9]))*"
 _BLANK = re.compile(
     rb'"(?:[ \\]|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)'
 )
+_MAYBE_BLANK = re.compile(rb'"[ \\\xc2\xe1\xe2\xe3]')  # by its first byte alone, which is told in half the time
 
 
 class _Number(Decimal):
@@ -60,7 +61,7 @@ _PRIMITIVES: Mapping[str, Any] = {
     "base64Binary": _TEXT,
     "boolean": bool,
     "canonical": _matching(r"[!-~]+"),
-    "code": _matching(r"[!-~](?:[!-~]| (?=[!-~]))*"),
+    "code": _matching(r"[!-~]++(?: [!-~]++)*+"),
     "date": _matching(f"{_DAY}|{_PART_OF_DATE}"),
     "dateTime": _matching(f"{_DAY}(?:T{_TIME})?|{_PART_OF_DATE}"),
     "decimal": _Number,
@@ -93,8 +94,9 @@ def are_sound(resources: Sequence[Any], resource_type: str) -> bool:
 
 def _has_no_blanks(held: object) -> bool:
     """Whether there is certainly no empty object and no string of blanks: none begins as one of them could."""
-    written = dump_json(held).replace(b'\\"', b"'")
-    return b"{}" not in written and not _BLANK.search(written)
+    written = dump_json(held)
+    written = written.replace(b'\\"', b"'") if b"\\" in written else written
+    return b"{}" not in written and not (_MAYBE_BLANK.search(written) and _BLANK.search(written))
 
 
 def _is_sound(resource: Any, resource_type: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from service.assist import Answer, Assist
-from service.record import Entry, Request
+from service.record import Entry, Request, date_of_service
 
 DATA = Path(__file__).parent / "data"
 ICD = "http://hl7.org/fhir/sid/icd-10-cm"
@@ -84,7 +84,7 @@ def told(answer: Answer) -> list[object]:
 def glances(assist: Assist, request: Request) -> int:
     """How many are told at a glance, and the same with and without it."""
     assert told(assist.answer(request)) == told(assist.answer(request, reads_all=True))
-    return len(assist._glance.quiet(request))
+    return len(assist._glance.quiet(request, date_of_service(request, {})))
 
 
 @pytest.mark.parametrize("number", range(len(RECORDS)))
@@ -161,4 +161,4 @@ def test_the_only_problem_of_each_of_two_patients_takes_what_its_reports_say(ass
 def test_what_places_or_changes_a_condition_has_it_read(more: Json, is_quiet: bool, assist: Assist) -> None:
     plain: Json = {"resourceType": "Condition", "subject": {"reference": "Patient/p1"}, "recordedDate": "2026-05-01"}
     request = Request("charting", entries([plain | {"code": CODES[0]} | more, plain | {"code": CODES[9]}]))
-    assert (0 in assist._glance.quiet(request)) == is_quiet
+    assert (0 in assist._glance.quiet(request, date_of_service(request, {}))) == is_quiet

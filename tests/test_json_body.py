@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service import json_body
-from service.json_body import Refusal, WrittenDecimal, dump_json, parse_json
+from service.json_body import Refusal, WrittenDecimal, dump_json, parse_and_write, parse_json
 
 BODIES = [
     b"1", b"-0", b"0.0", b"1.50", b"1e5", b"1E+2", b"-1.5e-10", b"01", b"1.", b".5", b"+1", b"--1",
@@ -78,3 +78,8 @@ def test_a_plain_body_is_read_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(json_body, "_read_by_hooks", None)
     body = '{"a": [{"b": 1.50}, "é \\n \\"x\\" \\\\"], "c": {"a": null}}'.encode()
     assert parse_json(body) == {"a": [{"b": WrittenDecimal("1.50")}, 'é \n "x" \\'], "c": {"a": None}}
+
+
+def test_what_is_written_to_read_a_body_is_what_is_written_of_it() -> None:
+    value, written = parse_and_write('{"b": 1.50, "a": "é"}'.encode())
+    assert written == dump_json(value)

@@ -123,6 +123,7 @@ def test_verify_audit_refuses_a_file_that_holds_no_ends(tmp_path: Path, capfd: p
 # --- replay -------------------------------------------------------------------------------------------------------
 
 CALLS = [(HOOK, call(condition(BARE))), (HOOK, call()), (ASSIST, condition(BARE)), (CHECK, condition(COMPLETE))]
+CALLS += [(HOOK, {**call(condition(BARE)), "fhirAuthorization": {"access_token": "t"}})]  # of which no trace is kept
 
 
 @pytest.mark.proves("replay: the same bytes when the input is supplied again")
