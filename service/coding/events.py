@@ -425,8 +425,9 @@ def _space_ahead(scene: Scene, position: int) -> bool:
 
 
 def passive(scene: Scene, trigger: Mention) -> bool:
-    """'is compressed by', not 'is noted compressing' nor 'is narrowing the canal'."""
-    if scene.words[trigger.first].endswith("ing") or scene.words[trigger.last].endswith("ing"):
+    """'is compressed by', not 'is noted compressing' nor 'is narrowing the canal'; 'there is narrowing of' acts not."""
+    acts = scene.words[trigger.first].endswith("ing") and scene.word(trigger.first + 1) != "of"
+    if acts or scene.words[trigger.last].endswith("ing"):
         return False
     return any(scene.words[p] in _PASSIVE for p in range(max(0, trigger.first - 4), trigger.first))
 
