@@ -252,7 +252,7 @@ def _is_fhir() -> bool:
 
 def _context() -> AppContext:
     """What is kept of the call, and the app: to be looked up once, as to go through a proxy takes ten times as long."""
-    return app_ctx._get_current_object()  # type: ignore[attr-defined,no-any-return]
+    return app_ctx._get_current_object()  # type: ignore[attr-defined,no-any-return]  # werkzeug's, which has no type
 
 
 def _finish(response: Response) -> Response:

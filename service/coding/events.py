@@ -551,6 +551,8 @@ def _spinal_place(scene: Scene, trigger: Mention) -> bool:
 
 def _open_spaces(scene: Scene, opening: Mention, triggers: list[Mention]) -> list[Event]:
     """'adequate spinal canal', 'the canal and foramina are widely patent'."""
+    if _is_a_part(scene, opening):
+        return []
     loose = scene.words[opening.first] in (
         "normal",
         "preserved",
@@ -582,8 +584,6 @@ def _open_spaces(scene: Scene, opening: Mention, triggers: list[Mention]) -> lis
             if space.last < opening.first
             else scene.between(opening.last, space.first)
         )
-        if _is_a_part(scene, opening):
-            continue
         blocked = any(t.first in gap for t in triggers) or any(
             scene.words[p] == "," for p in gap if space.first > opening.last
         )
